@@ -1,0 +1,89 @@
+"""The alphabet of array axes and the records that travel between stages.
+
+Array names end in their axes, once and everywhere:
+
+    P  problems of a step              V  vocabulary
+    G  rollouts of a problem (group)   N  flat tokens (in models/: query heads)
+    C  context window, tokens          B  rows           S  sequence = context + response
+    T  response window, tokens         L  layers         D  width        F  mlp width
+    M  distinct teacher contexts       K  key/value heads                H  head size
+    X  any other window of tokens
+
+`valid` marks a real token (bool); `weights` is a share of the loss (float); both are never called "mask". Token
+windows are padded on the right and come with a length, so a pad can never stand between two real tokens.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from jax.tree_util import register_dataclass
+
+Array = jax.Array
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Ragged:
+    """Token sequences of different lengths in one window: `tokens[..., X]` int32, right-padded; `length[...]`."""
+
+    tokens: Array
+    length: Array
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Problems:
+    """One step's questions as token pieces; concatenated they give every prompt (see `contexts`).
+
+    `id_P` (uint32) is a stable hash of the question id and addresses all randomness of the question. `head` is the
+    opening of the user turn with the question, `tail` the task instruction with the generation prompt; `answer` and
+    `solution` are privileged blocks (length 0: not known); `limit_P` is the longest response allowed, in tokens.
+    """
+
+    id_P: Array
+    head: Ragged
+    answer: Ragged
+    solution: Ragged
+    tail: Ragged
+    limit_P: Array
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Rollouts:
+    """What the policy wrote: ids with the sampled stop id kept, right-padded.
+
+    `logprob_PGT` is the untruncated log-probability (nats, temperature 1) of each sampled id; `finished_PG` says
+    that a stop id was sampled before the limit.
+    """
+
+    response_PGT: Array
+    length_PG: Array
+    finished_PG: Array
+    logprob_PGT: Array
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Contexts:
+    """What is read before a response: the M distinct contexts of a problem and the one each rollout uses.
+
+    `of_PG` indexes the M axis. A rollout without context (nothing privileged is known) has weight 0 in the loss.
+    """
+
+    tokens_PMC: Array
+    length_PM: Array
+    of_PG: Array
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A verifier's word on one response: reward in [0, 1], why, and the answer it read (None: none found)."""
+
+    reward: float
+    reason: str
+    extracted: str | None = None
+
+
+PyTree = Any
