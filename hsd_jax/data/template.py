@@ -1,4 +1,4 @@
-"""The texts that stand around a question: all that the student and the teacher read besides the response itself.
+"""The texts around a question: all that the student and the teacher read besides the response itself.
 
 A prompt is a sequence of pieces, tokenised one by one and spliced as ids:
 
@@ -6,9 +6,9 @@ A prompt is a sequence of pieces, tokenised one by one and spliced as ids:
     endpoint context   head  answer  CLOSING  tail
     path context       head  answer  PEER_OPEN <ids of the peer> PEER_CLOSE  CLOSING  tail
 
-Every piece starts with a letter or a sign right after a newline, where byte-level tokenizers never merge; so the ids
-of the pieces are the ids of the whole text. The one seam where that cannot hold, the end of the peer, is made of
-sampled ids that are never decoded. The privileged part stands inside the user turn, and `tail` is the same object on
+Every piece starts with a letter or a sign right after a newline, where byte-level tokenizers never merge; so the
+ids of the pieces are the ids of the whole text. The one seam where that cannot hold, the end of the peer, is made
+of sampled ids that are never decoded. The privileged part stands inside the user turn, and `tail` is the same on
 both sides: student and teacher predict the first response token after the very same tokens.
 
 Source: arXiv:2606.15576, Eq. 9 (what is in the context; the paper does not give its wording).
@@ -33,7 +33,7 @@ _PROBES = ("first user text", "=== second ===\n\nuser text.")
 
 @dataclass(frozen=True)
 class ChatFrame:
-    """A chat template cut at the user's text: `opening` before it, `closing` after it with the generation prompt."""
+    """A chat template cut at the user's text; `closing` ends with the generation prompt."""
 
     opening: str
     closing: str
@@ -75,11 +75,9 @@ def head(frame: ChatFrame, question: str) -> str:
 
 def answer_block(answer: str) -> str:
     """The endpoint cue; empty where no answer is known."""
-    return (
-        f"=== Reference answer ===\n{answer.strip()}\n=== End of reference answer ===\n\n"
-        if answer.strip()
-        else ""
-    )
+    if not answer.strip():
+        return ""
+    return f"=== Reference answer ===\n{answer.strip()}\n=== End of reference answer ===\n\n"
 
 
 def solution_block(solution: str) -> str:
