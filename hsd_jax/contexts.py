@@ -1,0 +1,141 @@
+"""Teacher contexts, spliced from token ids by index arithmetic: nothing is decoded and encoded again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import register_dataclass
+
+from hsd_jax.types import Array, Contexts, Problems, Ragged, Rollouts
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Frame:
+    """The fixed texts around a peer, as ids: markers before and after it, and the closing line for the teacher."""
+
+    peer_open: Ragged
+    peer_close: Ragged
+    closing: Ragged
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What a teacher reads besides the question: the true answer, a reference solution, a successful peer."""
+
+    answer: bool = False
+    solution: bool = False
+    peer: bool = False
+
+
+def splice(pieces: Sequence[Ragged], width: int) -> Ragged:
+    """Concatenates ragged pieces row by row into one right-padded window of `width` ids (pad id 0).
+
+    All pieces share their leading axes. Ids past the window are cut; the caller makes room first.
+    """
+    lengths = jnp.stack([piece.length for piece in pieces])
+    ends = jnp.cumsum(lengths, axis=0)
+    position = jnp.arange(width)[(None,) * (ends.ndim - 1)]
+    tokens = jnp.zeros((*ends.shape[1:], width), jnp.int32)
+    for piece, end in zip(pieces, ends, strict=True):
+        offset = position - (end - piece.length)[..., None]
+        inside = (offset >= 0) & (offset < piece.length[..., None])
+        ids = jnp.take_along_axis(piece.tokens, jnp.clip(offset, 0, piece.tokens.shape[-1] - 1), axis=-1)
+        tokens = jnp.where(inside, ids, tokens)
+    return Ragged(tokens, jnp.minimum(ends[-1], width).astype(jnp.int32))
+
+
+def student_contexts(problems: Problems, width: int, group: int) -> Contexts:
+    """The question alone: one context for the whole group (M = 1)."""
+    prompt = splice([problems.head, problems.tail], width)
+    of_PG = jnp.zeros((prompt.length.shape[0], group), jnp.int32)
+    return Contexts(prompt.tokens[:, None], prompt.length[:, None], of_PG)
+
+
+def teacher_contexts(
+    problems: Problems,
+    frame: Frame,
+    rollouts: Rollouts,
+    peers_PG: Array,
+    *,
+    reads: Reads,
+    width: int,
+    count: int,
+    min_peer_tokens: int = 64,
+) -> tuple[Contexts, Array, Array]:
+    """The distinct privileged contexts of each group, and what became of every rollout's peer.
+
+    [head; answer; solution; peer_open; peer; peer_close; closing; tail], each part only where it is read and known. Where
+    the window is too small the TAIL OF THE PEER is cut, never anything else; where fewer than `min_peer_tokens` of it
+    would remain, the context falls back to the one without a peer. `count` is M, the most distinct peers in a group
+    (2 with coupled draws, G with independent ones); a context that no rollout uses has length 0.
+
+    Returns (contexts, peer_kept_PG, peer_cut_PG).
+    Source: arXiv:2606.15576, Eq. 9.
+    """
+    peer_PM, of_PG = _distinct(peers_PG, count)
+    endpoint = _endpoint_pieces(problems, frame, reads)
+    room_P = width - sum((piece.length for piece in endpoint), start=jnp.zeros((), jnp.int32))
+    room_PM = room_P[:, None] - (frame.peer_open.length + frame.peer_close.length)[None, None]
+    peer = _peer_text(rollouts, peer_PM)
+    kept_PM = (peer_PM >= 0) & (room_PM >= jnp.minimum(min_peer_tokens, peer.length)) & reads.peer
+    peer = Ragged(peer.tokens, jnp.where(kept_PM, jnp.minimum(peer.length, room_PM), 0))
+    cut_PM = kept_PM & (peer.length < _peer_text(rollouts, peer_PM).length)
+    shape = peer_PM.shape
+    head, answer, solution, closing, tail = (_over_contexts(piece, shape) for piece in endpoint)
+    marker = [_only_where(_constant(m, shape), kept_PM) for m in (frame.peer_open, frame.peer_close)]
+    window = splice([head, answer, solution, marker[0], peer, marker[1], closing, tail], width)
+    used_PM = jnp.any(of_PG[:, None, :] == jnp.arange(count)[None, :, None], axis=2)
+    contexts = Contexts(window.tokens, jnp.where(used_PM, window.length, 0), of_PG)
+    has_PG = peers_PG >= 0
+    return contexts, has_PG & _of(kept_PM, of_PG), has_PG & _of(cut_PM, of_PG)
+
+
+def _endpoint_pieces(problems: Problems, frame: Frame, reads: Reads) -> list[Ragged]:
+    everywhere_P = jnp.ones_like(problems.head.length, bool)
+    return [
+        problems.head,
+        _only_where(problems.answer, everywhere_P & reads.answer),
+        _only_where(problems.solution, everywhere_P & reads.solution),
+        _constant(frame.closing, everywhere_P.shape),
+        problems.tail,
+    ]
+
+
+def _distinct(peers_PG: Array, count: int) -> tuple[Array, Array]:
+    """The distinct peers of each group [P, M] (repeats of -1 fill up) and which of them each rollout has [P, G]."""
+    rows_PG = peers_PG - peers_PG.shape[1]  # negative, so that the filler 0 sorts last and stays apart
+
+    def row(peers_G: Array) -> tuple[Array, Array]:
+        values, inverse = jnp.unique(peers_G, size=count, fill_value=0, return_inverse=True)
+        return values, inverse.reshape(peers_G.shape).astype(jnp.int32)
+
+    values_PM, of_PG = jax.vmap(row)(rows_PG)
+    return jnp.where(values_PM < 0, values_PM + peers_PG.shape[1], -1), of_PG
+
+
+def _peer_text(rollouts: Rollouts, peer_PM: Array) -> Ragged:
+    """The peers' responses without their stop ids; length 0 where there is no peer."""
+    index_PM = jnp.maximum(peer_PM, 0)
+    text_PG = rollouts.length_PG - rollouts.finished_PG.astype(jnp.int32)
+    tokens = jnp.take_along_axis(rollouts.response_PGT, index_PM[..., None], axis=1)
+    return Ragged(tokens, jnp.where(peer_PM >= 0, jnp.take_along_axis(text_PG, index_PM, axis=1), 0))
+
+
+def _of(values_PM: Array, of_PG: Array) -> Array:
+    return jnp.take_along_axis(values_PM, of_PG, axis=1)
+
+
+def _over_contexts(piece: Ragged, shape: tuple[int, ...]) -> Ragged:
+    tokens = jnp.broadcast_to(piece.tokens[:, None], (*shape, piece.tokens.shape[-1]))
+    return Ragged(tokens, jnp.broadcast_to(piece.length[:, None], shape))
+
+
+def _constant(piece: Ragged, shape: tuple[int, ...]) -> Ragged:
+    tokens = piece.tokens[(None,) * len(shape)]
+    return Ragged(jnp.broadcast_to(tokens, (*shape, tokens.shape[-1])), jnp.broadcast_to(piece.length, shape))
+
+
+def _only_where(piece: Ragged, condition: Array) -> Ragged:
+    return Ragged(piece.tokens, jnp.where(condition, piece.length, 0))

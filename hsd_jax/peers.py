@@ -1,0 +1,99 @@
+"""Which successful rollout of its own group the teacher of each rollout reads: a masked argmax over scores."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from hsd_jax.types import Array
+
+NO_PEER = -1
+
+# How the successful rollouts are ranked (higher is preferred): (keys_P, scores_PG) -> ranks_PG. The maximum of
+# Gumbel noise is a uniform draw; the noise of a question depends on its own key alone, so that neither the other
+# questions of the batch nor the number of hosts can change it.
+RULES: dict[str, Callable[[Array, Array], Array]] = {
+    "uniform": lambda keys_P, scores_PG: _gumbel(keys_P, scores_PG.shape[1:]),
+    "first": lambda keys_P, scores_PG: jnp.broadcast_to(-_index_1G(scores_PG), scores_PG.shape),
+    "lowest": lambda keys_P, scores_PG: -scores_PG,
+    "highest": lambda keys_P, scores_PG: scores_PG,
+}
+
+
+def select_peers(
+    key: Array,
+    rewards_PG: Array,
+    *,
+    rule: str = "uniform",
+    draws: str = "coupled",
+    scores_PG: Array | None = None,
+) -> Array:
+    """Index of each rollout's successful peer in its group, int32 [P, G]; -1 where there is none.
+
+    S_i = {j != i : R_j = 1}; the peer of rollout i is uniform on S_i (or the best of S_i by `scores_PG`). `key` is one
+    PRNG key, or one per problem [P]. With draws="coupled" a group has at most two distinct peers: of an ordered pair
+    (j1, j2) drawn without replacement everyone reads j1, and j1 itself reads j2; every marginal stays uniform on S_i.
+
+    Raises: ValueError for an unknown rule or kind of draw, or a ranking rule without scores.
+    Source: arXiv:2606.15576, Eq. 9.
+    """
+    if rule not in RULES or draws not in DRAWS:
+        raise ValueError(
+            f"peers: rule must be one of {list(RULES)} and draws one of {list(DRAWS)}; got {rule}, {draws}"
+        )
+    if rule in ("lowest", "highest") and scores_PG is None:
+        raise ValueError(f"peers: rule {rule!r} ranks by scores_PG (lengths or perplexities); got none")
+    groups = rewards_PG.shape[0]
+    keys_P = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(groups)) if key.ndim == 0 else key
+    scores_PG = jnp.zeros(rewards_PG.shape) if scores_PG is None else scores_PG.astype(jnp.float32)
+    return DRAWS[draws](RULES[rule], keys_P, successful(rewards_PG), scores_PG)
+
+
+def successful(rewards_PG: Array) -> Array:
+    """Which rollouts can serve as a peer: R = 1 (rewards are 0 or 1; shaping happens after this)."""
+    return rewards_PG > 0.5
+
+
+def coupled_draws(rule: Callable, keys_P: Array, success_PG: Array, scores_PG: Array) -> Array:
+    """At most two peers in a group: j1 for all but j1, j2 for j1."""
+    ranks_PG = jnp.where(success_PG, rule(keys_P, scores_PG), -jnp.inf)
+    first_P1 = jnp.argmax(ranks_PG, axis=1, keepdims=True)
+    is_first_PG = _index_1G(scores_PG) == first_P1
+    second_P1 = jnp.argmax(jnp.where(is_first_PG, -jnp.inf, ranks_PG), axis=1, keepdims=True)
+    peers_PG = jnp.where(is_first_PG, second_P1, first_P1)
+    return _or_none(peers_PG, others_successful(success_PG) > 0)
+
+
+def independent_draws(rule: Callable, keys_P: Array, success_PG: Array, scores_PG: Array) -> Array:
+    """One draw for every rollout: up to G peers in a group."""
+    group = scores_PG.shape[1]
+    keys_PG = jax.vmap(lambda key: jax.random.split(key, group))(keys_P)
+    ranks_PGG = jax.vmap(rule, (1, None), 1)(keys_PG, scores_PG)
+    allowed_PGG = success_PG[:, None, :] & ~jnp.eye(group, dtype=bool)[None]
+    peers_PG = jnp.argmax(jnp.where(allowed_PGG, ranks_PGG, -jnp.inf), axis=2)
+    return _or_none(peers_PG, others_successful(success_PG) > 0)
+
+
+def others_successful(success_PG: Array) -> Array:
+    """|S_i|: how many other rollouts of the group succeeded, int32 [P, G]."""
+    return jnp.sum(success_PG, axis=1, keepdims=True, dtype=jnp.int32) - success_PG.astype(jnp.int32)
+
+
+def coverage(success_PG: Array) -> Array:
+    """Pr[|S_i| > 0]: share of rollouts that have a successful peer. Source: arXiv:2606.15576, Eq. 12."""
+    return jnp.mean(others_successful(success_PG) > 0, dtype=jnp.float32)
+
+
+def _or_none(peers_PG: Array, exists_PG: Array) -> Array:
+    return jnp.where(exists_PG, peers_PG, NO_PEER).astype(jnp.int32)
+
+
+def _index_1G(scores_PG: Array) -> Array:
+    return jnp.arange(scores_PG.shape[1])[None, :]
+
+
+def _gumbel(keys_P: Array, shape: tuple[int, ...]) -> Array:
+    return jax.vmap(lambda key: jax.random.gumbel(key, shape))(keys_P)
+
+
+DRAWS: dict[str, Callable[..., Array]] = {"coupled": coupled_draws, "independent": independent_draws}

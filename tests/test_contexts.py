@@ -1,0 +1,114 @@
+"""Contexts: ids in = ids out, no pad inside, only the peer's tail is ever cut."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hsd_jax.contexts import Frame, Reads, splice, student_contexts, teacher_contexts
+from hsd_jax.peers import select_peers
+from hsd_jax.types import Problems, Ragged, Rollouts
+
+STOP = 9
+
+
+def ragged(rows: list[list[int]], width: int) -> Ragged:
+    tokens = np.zeros((len(rows), width), np.int32)
+    for row, ids in zip(tokens, rows, strict=True):
+        row[: len(ids)] = ids
+    return Ragged(jnp.asarray(tokens), jnp.asarray([len(r) for r in rows], jnp.int32))
+
+
+def constant(ids: list[int]) -> Ragged:
+    return Ragged(jnp.asarray(ids, jnp.int32), jnp.asarray(len(ids), jnp.int32))
+
+
+HEAD, ANSWER, SOLUTION, TAIL = [[1, 2, 3], [4]], [[5, 6], []], [[], [7, 7]], [[8, 8], [8]]
+OPEN, CLOSE, CLOSING = [20], [21, 22], [23]
+PROBLEMS = Problems(
+    id_P=jnp.asarray([3, 4], jnp.uint32),
+    head=ragged(HEAD, 4),
+    answer=ragged(ANSWER, 3),
+    solution=ragged(SOLUTION, 2),
+    tail=ragged(TAIL, 2),
+    limit_P=jnp.asarray([6, 6]),
+)
+FRAME = Frame(constant(OPEN), constant(CLOSE), constant(CLOSING))
+RESPONSES = [[[31, 32, STOP], [33, 34, 35, 36], [37, STOP]], [[41, 42, 43, STOP], [44, STOP], [45]]]
+FINISHED = [[True, False, True], [True, True, False]]
+ROLLOUTS = Rollouts(
+    response_PGT=jnp.stack([ragged(group, 6).tokens for group in RESPONSES]),
+    length_PG=jnp.asarray([[len(r) for r in group] for group in RESPONSES]),
+    finished_PG=jnp.asarray(FINISHED),
+    logprob_PGT=jnp.zeros((2, 3, 6)),
+)
+
+
+def expected(p: int, peer: int, reads: Reads, width: int, least: int) -> list[int]:
+    before = HEAD[p] + (ANSWER[p] if reads.answer else []) + (SOLUTION[p] if reads.solution else [])
+    after = CLOSING + TAIL[p]
+    if peer < 0 or not reads.peer:
+        return before + after
+    text = RESPONSES[p][peer][:-1] if FINISHED[p][peer] else RESPONSES[p][peer]
+    room = width - len(before + OPEN + CLOSE + after)
+    return before + after if room < min(least, len(text)) else before + OPEN + text[:room] + CLOSE + after
+
+
+@pytest.mark.parametrize("width", [24, 14, 13, 12, 11, 9])
+@pytest.mark.parametrize(
+    "reads", [Reads(answer=True, peer=True), Reads(peer=True), Reads(solution=True), Reads()]
+)
+@pytest.mark.parametrize("peers", [[[1, 0, 1], [-1, -1, -1]], [[2, 2, 0], [1, -1, 1]]])
+def test_every_rollout_reads_the_ids_it_should(width: int, reads: Reads, peers: list[list[int]]) -> None:
+    build = jax.jit(teacher_contexts, static_argnames=("reads", "width", "count", "min_peer_tokens"))
+    contexts, kept_PG, cut_PG = build(
+        PROBLEMS, FRAME, ROLLOUTS, jnp.asarray(peers), reads=reads, width=width, count=2, min_peer_tokens=3
+    )
+    for p in range(2):
+        for i in range(3):
+            m = int(contexts.of_PG[p, i])
+            length = int(contexts.length_PM[p, m])
+            ids = expected(p, peers[p][i], reads, width, 3)
+            assert contexts.tokens_PMC[p, m, :length].tolist() == ids
+            assert not contexts.tokens_PMC[p, m, length:].any()
+            assert bool(kept_PG[p, i]) == (OPEN[0] in ids)
+            full = expected(p, peers[p][i], reads, 1000, 3)
+            assert bool(cut_PG[p, i]) == (bool(kept_PG[p, i]) and ids != full)
+
+
+def test_unused_contexts_are_empty_and_independent_peers_get_their_own() -> None:
+    contexts, _, _ = teacher_contexts(
+        PROBLEMS,
+        FRAME,
+        ROLLOUTS,
+        jnp.asarray([[1, 2, 0], [-1, -1, -1]]),
+        reads=Reads(answer=True, peer=True),
+        width=24,
+        count=3,
+    )
+    assert len(set(contexts.of_PG[0].tolist())) == 3
+    assert (contexts.length_PM[1] > 0).tolist() == [True, False, False]
+
+
+def test_the_student_reads_the_question_alone() -> None:
+    contexts = student_contexts(PROBLEMS, 8, 3)
+    for p in range(2):
+        assert contexts.tokens_PMC[p, 0, : contexts.length_PM[p, 0]].tolist() == HEAD[p] + TAIL[p]
+    assert contexts.of_PG.tolist() == [[0, 0, 0]] * 2
+
+
+def test_student_and_teacher_end_in_the_same_ids() -> None:
+    rewards = jnp.asarray([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    peers = select_peers(jax.random.key(0), rewards)
+    contexts, _, _ = teacher_contexts(
+        PROBLEMS, FRAME, ROLLOUTS, peers, reads=Reads(answer=True, peer=True), width=24, count=2
+    )
+    for p in range(2):
+        for m in set(contexts.of_PG[p].tolist()):
+            row = contexts.tokens_PMC[p, m, : contexts.length_PM[p, m]].tolist()
+            assert row[-len(TAIL[p]) :] == TAIL[p]
+
+
+def test_splice_cuts_at_the_window() -> None:
+    window = splice([ragged([[1, 2]], 3), ragged([[3, 4, 5]], 3)], 4)
+    assert window.tokens.tolist() == [[1, 2, 3, 4]] and window.length.tolist() == [4]
