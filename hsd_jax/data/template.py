@@ -6,10 +6,10 @@ A prompt is a sequence of pieces, tokenised one by one and spliced as ids:
     endpoint context   head  answer  CLOSING  tail
     path context       head  answer  PEER_OPEN <ids of the peer> PEER_CLOSE  CLOSING  tail
 
-Every piece starts with a letter or a sign right after a newline, where byte-level tokenizers never merge; so the
-ids of the pieces are the ids of the whole text. The one seam where that cannot hold, the end of the peer, is made
-of sampled ids that are never decoded. The privileged part stands inside the user turn, and `tail` is the same on
-both sides: student and teacher predict the first response token after the very same tokens.
+Every piece starts with a letter or a sign right after a newline, where byte-level tokenizers never merge; so
+the ids of the pieces are the ids of the whole text. The one seam where that cannot hold, the end of the peer,
+is made of sampled ids that are never decoded. The privileged part stands inside the user turn, and `tail` is
+the same on both sides: student and teacher predict the first response token after the very same tokens.
 
 Source: arXiv:2606.15576, Eq. 9 (what is in the context; the paper does not give its wording).
 """

@@ -1,13 +1,14 @@
 """Problems for the embedded tiny model: chains of operations modulo 10, worked out step by step.
 
-    Evaluate from left to right, modulo 10: 7+3-2*4
+    Evaluate from left to right, modulo 10: 7+3-2*7
     7+3=0
     0-2=8
-    8*4=2
-    The answer is \\boxed{2}.
+    8*7=6
+    The answer is \\boxed{6}.
 
-Every digit and every operator is one token and every solution has the same form, so two attempts at a problem first
-differ where one of them computes a wrong digit. Multipliers are coprime to 10: a wrong digit is never absorbed.
+Every digit and every operator is one token and every solution has the same form, so two attempts at a problem
+first differ where one of them computes a wrong digit. Multipliers are coprime to 10: a wrong digit is never
+absorbed, only another wrong digit can undo it.
 """
 
 import hashlib
@@ -63,7 +64,7 @@ def split_of(chain: Chain) -> str:
 
 
 def results(chain: Chain, errors: tuple[int, ...] = ()) -> tuple[int, ...]:
-    """The result of every step, modulo 10; `errors[i]` is added to step i, and later steps go on from there."""
+    """The result of every step, modulo 10; `errors[i]` is added to step i and carried on from there."""
     errors = errors or (0,) * len(chain.operators)
     value, values = chain.numbers[0], []
     for operator, number, error in zip(chain.operators, chain.numbers[1:], errors, strict=True):
