@@ -66,10 +66,10 @@ def teacher_contexts(
 ) -> tuple[Contexts, Array, Array]:
     """The distinct privileged contexts of each group, and what became of every rollout's peer.
 
-    [head; answer; solution; peer_open; peer; peer_close; closing; tail], each part only where it is read and known. Where
-    the window is too small the TAIL OF THE PEER is cut, never anything else; where fewer than `min_peer_tokens` of it
-    would remain, the context falls back to the one without a peer. `count` is M, the most distinct peers in a group
-    (2 with coupled draws, G with independent ones); a context that no rollout uses has length 0.
+    [head; answer; solution; peer_open; peer; peer_close; closing; tail], each part only where it is read and known.
+    Where the window is too small the TAIL OF THE PEER is cut, never anything else; where fewer than
+    `min_peer_tokens` of it would remain, the context falls back to the one without a peer. `count` is M, the most
+    distinct peers in a group (2 with coupled draws, G with independent ones); an unused context has length 0.
 
     Returns (contexts, peer_kept_PG, peer_cut_PG).
     Source: arXiv:2606.15576, Eq. 9.

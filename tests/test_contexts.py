@@ -55,9 +55,7 @@ def expected(p: int, peer: int, reads: Reads, width: int, least: int) -> list[in
 
 
 @pytest.mark.parametrize("width", [24, 14, 13, 12, 11, 9])
-@pytest.mark.parametrize(
-    "reads", [Reads(answer=True, peer=True), Reads(peer=True), Reads(solution=True), Reads()]
-)
+@pytest.mark.parametrize("reads", [Reads(answer=True, peer=True), Reads(peer=True), Reads(solution=True), Reads()])
 @pytest.mark.parametrize("peers", [[[1, 0, 1], [-1, -1, -1]], [[2, 2, 0], [1, -1, 1]]])
 def test_every_rollout_reads_the_ids_it_should(width: int, reads: Reads, peers: list[list[int]]) -> None:
     build = jax.jit(teacher_contexts, static_argnames=("reads", "width", "count", "min_peer_tokens"))

@@ -1,0 +1,70 @@
+"""Command lines: typed flags from dataclasses, and refusals of one line with exit code 2."""
+
+import contextlib
+import difflib
+import io
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+import tyro
+
+from hsd_jax.errors import EXIT_REFUSED, InputError
+
+T = TypeVar("T")
+
+
+def parse(kind: type[T], argv: Sequence[str], *, default: T | None = None, command: str, about: str) -> T:
+    """Typed flags of a dataclass; `--help` prints and exits.
+
+    Raises: InputError in one line for a bad value, a missing or an unknown flag (with the nearest valid one).
+    """
+    keywords: dict[str, Any] = {"prog": f"python -m hsd_jax.{command}", "description": about}
+    if default is not None:
+        keywords["default"] = default
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            value, unknown = tyro.cli(kind, args=list(argv), return_unknown_args=True, **keywords)
+    except SystemExit as stop:
+        if stop.code:
+            raise InputError(_one_line(printed.getvalue())) from None
+        raise
+    if unknown:
+        raise InputError(_unknown(unknown[0], flags(default if default is not None else kind)))
+    return value
+
+
+def flags(record: Any, prefix: str = "") -> list[str]:
+    """The flag of every field of a (nested) dataclass."""
+    names = []
+    for f in fields(record):
+        value = getattr(record, f.name, None)
+        name = f.name.replace("_", "-")
+        nested = is_dataclass(value) or is_dataclass(f.type)
+        inner = value if is_dataclass(value) else f.type
+        hidden = f.metadata.get("flat", False)
+        names += flags(inner, prefix if hidden else f"{prefix}{name}.") if nested else [f"--{prefix}{name}"]
+    return names
+
+
+def _unknown(flag: str, valid: list[str]) -> str:
+    nearest = difflib.get_close_matches(flag.split("=")[0].replace("_", "-"), valid, 1, 0.0)[0]
+    return f"unknown flag {flag!r}; the nearest valid one is {nearest} (--help lists all)"
+
+
+def _one_line(text: str) -> str:
+    text = re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]+", " ", text)
+    text = re.split(r"For full helptext|Argument helptext", text)[0]
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def run(main: Callable[[Sequence[str]], int]) -> None:
+    """Runs a command and exits with its code; refused input is one line on stderr and code 2."""
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_REFUSED)

@@ -1,0 +1,273 @@
+"""Every setting and its default, once. A config file is Python that ends in `config = Config(...)`.
+
+The text under a field is its help on the command line (`python -m hsd_jax.train --config FILE --help`).
+"""
+
+import difflib
+import runpy
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Literal
+
+from hsd_jax.errors import InputError
+
+Remat = Literal["none", "full", "save-attention", "offload"]
+Dtype = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which weights to start from."""
+
+    path: str = "assets/tiny_qwen3"
+    """A Hugging Face directory of a dense Qwen3: config.json, tokenizer, safetensors."""
+    compute_dtype: Dtype = "bfloat16"
+    """Number format of activations and matrix products; master weights and losses are always float32."""
+    remat: Remat = "full"
+    """What the backward pass recomputes: from nothing to whole layers, or layer inputs kept in host memory."""
+    thinking: bool = False
+    """Ask the chat template for thinking mode, for student and teacher alike."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the questions come from and how much room their texts get."""
+
+    source: str = "tiny"
+    """Name of a source (tiny, gsm8k, jsonl, ...), or several joined by + for a mixture."""
+    path: str = ""
+    """Directory of the source's files; empty for generated sources."""
+    problems_per_step: int = 128
+    """P, the questions of one step, over all processes."""
+    mixture: tuple[int, int] = (4, 1)
+    """Math and code questions in every run of this many consecutive ones, where both kinds are present."""
+    prompt_tokens: int = 1024
+    """Window of the student's prompt; longer questions are skipped, counted and named in the log."""
+    answer_tokens: int = 1024
+    """Room for the true answer (for code: the visible tests) in the teacher's context."""
+    solution_tokens: int = 0
+    """Room for a reference solution, for the methods whose teacher reads one."""
+    context_tokens: int = 4096 + 2048
+    """C, the window of a teacher context. What does not fit is cut from the tail of the peer, never elsewhere."""
+    min_peer_tokens: int = 64
+    """If less than this would remain of a longer peer, the teacher reads the answer alone."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How rollouts are drawn."""
+
+    group_size: int = 8
+    """G, rollouts of each question."""
+    temperature: float = 1.0
+    """0 is greedy."""
+    top_p: float = 0.95
+    """Nucleus: keep the smallest set of likeliest tokens that holds this mass; 1 keeps all."""
+    top_k: int = 0
+    """Keep this many likeliest tokens; 0 keeps all."""
+    response_tokens: int = 4096
+    """T, the cap of a response to a math question."""
+    code_response_tokens: int = 0
+    """The cap of a response to a code question; 0: the same as for math."""
+    slots: int = 0
+    """Rows decoded at a time on this process; 0: all of them. Fewer slots are refilled as rows finish."""
+    chunk: int = 64
+    """Tokens decoded between two looks at who has finished."""
+    tensor: int = 1
+    """Devices that share one decoding copy of the weights (tensor parallel)."""
+    dtype: Dtype = "bfloat16"
+    """Number format of the weights and the cache while decoding."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """Which row of the table of methods runs; `None` means: as the row says (docs/methods.md)."""
+
+    name: str = "hsd"
+    """A row of hsd_jax/methods.py."""
+    peer_rule: Literal["uniform", "first", "shortest", "low_perplexity", "high_perplexity"] | None = None
+    """Which successful rollout of the group the teacher reads."""
+    peer_draws: Literal["coupled", "independent"] | None = None
+    """At most two distinct peers in a group (cheaper), or one draw for every rollout; both are uniform."""
+    fallback: bool | None = None
+    """Whether a rollout without peer is distilled from the answer alone."""
+    distill: Literal["all", "failed", "with_peer"] | None = None
+    """Which rollouts are distilled."""
+    teacher: Literal["live", "frozen", "ema", "synced"] | None = None
+    """Whose weights teach: the student's own, the initial ones, their moving average, or a copy renewed at times."""
+    teacher_rate: float | None = None
+    """How far an ema teacher moves to the student in each step."""
+    teacher_every: int | None = None
+    """Steps between two renewals of a synced teacher."""
+    divergence: Literal["forward", "reverse", "jsd", "sampled_reverse"] | None = None
+    """What is minimised at a token; forward is KL(teacher || student), the paper's formula."""
+    beta: float | None = None
+    """Weight of the KL to the reference policy."""
+    reference_kl: Literal["full", "k1", "k2", "k3"] | None = None
+    """How that KL is measured: exactly over the vocabulary, or by one of the usual one-sample estimates."""
+    coefficient: float | None = None
+    """Share of distillation in a hybrid of distillation and policy gradient."""
+    mask_truncated: bool | None = None
+    """Leave rollouts that hit the cap out of the loss."""
+    skip_tokens: int | None = None
+    """First tokens of every response that are left out of the loss."""
+    horizon: int | None = None
+    """Only this many tokens of every response are in the loss; 0: all."""
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """AdamW at a constant learning rate."""
+
+    learning_rate: float = 1e-6
+    """Constant after the warm-up."""
+    warmup_steps: int = 0
+    """Steps of linear warm-up."""
+    b1: float = 0.9
+    """Decay of the first moment."""
+    b2: float = 0.95
+    """Decay of the second moment."""
+    eps: float = 1e-8
+    """Added to the root of the second moment."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay."""
+    clip_norm: float = 1.0
+    """Global gradient norm above which gradients are scaled down; 0 never clips."""
+    micro_batches: int = 1
+    """Parts of whole problems into which a step is split; the result does not depend on it."""
+    loss_chunk: int = 1024
+    """Tokens whose logits exist at the same time."""
+    reference_every: int = 0
+    """Steps between two moves of the reference towards the policy (moving average .99); 0: never."""
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """How devices are arranged; -1 takes what the other axes leave."""
+
+    data: int = 1
+    """Copies of the parameters."""
+    fsdp: int = -1
+    """Devices that share the parameters, each with other problems."""
+    tensor: int = 1
+    """Devices that share heads and mlp of every layer."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Held-out pass@1 while training."""
+
+    every: int = 50
+    """Steps between evaluations; 0: only before and after."""
+    problems: int = 128
+    """Held-out questions."""
+    samples: int = 4
+    """Sampled answers to each; their mean is pass@1. One greedy answer is drawn besides."""
+    temperature: float = 1.0
+    """Temperature of the sampled answers."""
+    top_p: float = 1.0
+    """Nucleus of the sampled answers."""
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """What is kept of a run."""
+
+    every: int = 50
+    """Steps between checkpoints; one is always written at the end."""
+    keep: int = 2
+    """Newest checkpoints that are kept, besides the best by held-out pass@1."""
+    keep_every: int = 0
+    """Also keep every checkpoint whose step is a multiple of this; 0: none."""
+
+
+@dataclass(frozen=True)
+class Logging:
+    """What is written down."""
+
+    rollouts_every: int = 10
+    """Steps between two entries of the rollout log (texts, peers, credit); 0: none."""
+    rollout_problems: int = 8
+    """Questions in an entry."""
+    tensorboard: bool = True
+    """Write TensorBoard event files under the workdir."""
+    wandb: str = ""
+    """Weights & Biases project to log to; empty: nothing is sent anywhere."""
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """How responses are graded."""
+
+    workers: int = 2
+    """Grading processes on each host."""
+    seconds: float = 5.0
+    """Hard limit of one math check."""
+    test_seconds: float = 10.0
+    """Hard limit of one test of a program."""
+    allow_unsandboxed: bool = False
+    """Run model-written programs without any sandbox. Never do this on a machine you care about."""
+
+
+@dataclass(frozen=True)
+class Guards:
+    """When a run warns or stops by itself."""
+
+    nonfinite_updates: int = 3
+    """Skipped updates (loss or gradient not finite) in a row after which the run stops."""
+    stop_on_collapse: bool = False
+    """Stop, not only warn, when repetition, length or the KL to the reference says that the policy collapses."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of a run."""
+
+    steps: int = 1500
+    """Updates."""
+    seed: int = 0
+    """Addresses all randomness together with step and question id."""
+    model: Model = field(default_factory=Model)
+    data: Data = field(default_factory=Data)
+    sampling: Sampling = field(default_factory=Sampling)
+    method: Method = field(default_factory=Method)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    mesh: Mesh = field(default_factory=Mesh)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    logging: Logging = field(default_factory=Logging)
+    verifier: Verifier = field(default_factory=Verifier)
+    guards: Guards = field(default_factory=Guards)
+
+
+SECTIONS = (
+    *(Model, Data, Sampling, Method, Optimizer, Mesh, Evaluation),
+    *(Checkpoints, Logging, Verifier, Guards, Config),
+)
+
+
+def load(path: str | Path) -> Config:
+    """Runs a config file and returns its `config`.
+
+    Raises: InputError if the file is missing, fails, has no `config`, or sets an unknown field.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"--config: no file {str(path)!r}; the shipped ones are in configs/")
+    try:
+        config = runpy.run_path(str(path)).get("config")
+    except TypeError as error:
+        raise InputError(f"--config {path}: {_explain(str(error))}") from error
+    except Exception as error:  # the file is the user's program and may fail in any way
+        raise InputError(f"--config {path}: {type(error).__name__}: {error}") from error
+    if not isinstance(config, Config):
+        raise InputError(f"--config {path}: must end in `config = Config(...)`; got {type(config).__name__}")
+    return config
+
+
+def _explain(message: str) -> str:
+    for section in SECTIONS:
+        if message.startswith(f"{section.__name__}.__init__() got an unexpected keyword argument"):
+            name, valid = message.split("'")[1], [f.name for f in fields(section)]
+            nearest = difflib.get_close_matches(name, valid, 1, 0.0)[0]
+            return f"{section.__name__} has no field {name!r}; the nearest is {nearest!r} (of {valid})"
+    return message
