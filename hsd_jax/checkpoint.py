@@ -1,0 +1,172 @@
+"""Checkpoints by Orbax: asynchronous, atomic, verified by checksums; the newest good one is found by itself.
+
+A checkpoint `checkpoints/<step>/` holds the state's arrays, `meta` (step, data position, best score, resolved config,
+versions) and, soon after it is committed, `manifest.json` with the size and CRC-32 of every file.
+"""
+
+import json
+import logging
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from etils import epath
+from orbax.checkpoint import checkpoint_managers as policies
+
+from hsd_jax.errors import InputError
+from hsd_jax.types import PyTree
+from models.qwen3 import Params, Qwen3Config
+
+log = logging.getLogger(__name__)
+MANIFEST = "manifest.json"
+BEST = "pass@1"
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open checkpoint directory; `close` waits until everything is on disk."""
+
+    root: epath.Path
+    manager: ocp.CheckpointManager
+    sealer: ThreadPoolExecutor
+
+
+def open_store(root: str | epath.Path, *, keep: int = 2, keep_every: int = 0) -> Store:
+    """Opens (creates) a checkpoint directory: the newest `keep`, the best and every `keep_every`-th are preserved."""
+    root = epath.Path(root)
+    root.mkdir(parents=True, exist_ok=True)
+    kept: list[Any] = [policies.LatestN(keep), policies.BestN(get_metric_fn=lambda m: m[BEST], n=1)]
+    if keep_every:
+        kept.append(policies.EveryNSteps(keep_every))
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=policies.AnyPreservationPolicy(kept),
+        cleanup_tmp_directories=True,
+    )
+    return Store(root, ocp.CheckpointManager(root, options=options), ThreadPoolExecutor(1, "seal"))
+
+
+def save(store: Store, step: int, state: PyTree, meta: dict[str, Any], *, score: float | None = None) -> None:
+    """Starts writing a checkpoint and returns as soon as the arrays have left the device."""
+    args = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
+    store.manager.save(step, args=args, metrics=None if score is None else {BEST: score}, force=True)
+
+
+def seal(store: Store) -> None:
+    """Starts sealing the checkpoints that have been committed since the last call; call it once in a while."""
+    if jax.process_index() == 0:
+        store.sealer.submit(_seal_all, store.root)
+
+
+def close(store: Store) -> None:
+    """Waits for writes in flight, seals what they wrote and closes the directory."""
+    store.manager.wait_until_finished()
+    seal(store)
+    store.sealer.shutdown(wait=True)
+    store.manager.close()
+
+
+def steps(root: str | epath.Path) -> list[int]:
+    """The committed checkpoints of a directory, oldest first."""
+    root = epath.Path(root)
+    if not root.exists():
+        return []
+    return sorted(int(path.name) for path in root.iterdir() if path.name.isdigit())
+
+
+def newest_good(root: str | epath.Path) -> int | None:
+    """The newest checkpoint whose files are all there and unchanged; damaged ones are named in the log."""
+    for step in reversed(steps(root)):
+        fault = damage(epath.Path(root) / str(step))
+        if not fault:
+            return step
+        log.warning("checkpoint %d is damaged (%s); trying the one before it", step, fault)
+    return None
+
+
+def restore_meta(root: str | epath.Path, step: int) -> dict[str, Any]:
+    """What a checkpoint says about itself: step, data position, best score, config, versions."""
+    with ocp.CheckpointManager(root) as manager:
+        return manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+
+
+def restore(root: str | epath.Path, step: int, like: PyTree) -> PyTree:
+    """Reads a state into the shapes, dtypes and shardings of `like` (arrays or ShapeDtypeStructs)."""
+    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    with ocp.CheckpointManager(root) as manager:
+        return manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))["state"]
+
+
+def restore_params(checkpoint: str | epath.Path) -> tuple[Qwen3Config, Params, str]:
+    """The weights of a checkpoint, with the model's configuration and the directory its tokenizer came from.
+
+    `checkpoint` is one step's directory, or a workdir or checkpoint directory, of which the newest good step is taken.
+    Raises: InputError if there is no good checkpoint.
+    """
+    path = epath.Path(checkpoint)
+    path = path / "checkpoints" if (path / "checkpoints").exists() else path
+    root, step = (path.parent, int(path.name)) if path.name.isdigit() else (path, newest_good(path))
+    if step is None or not (root / str(step)).exists():
+        raise InputError(
+            f"--checkpoint {checkpoint}: no finished checkpoint here; expected <workdir>/checkpoints/<step>"
+        )
+    meta = restore_meta(root, step)
+    with ocp.CheckpointManager(root) as manager:
+        state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore()))["state"]
+    return Qwen3Config(**meta["model"]), state["params"], meta["config"]["model"]["path"]
+
+
+def damage(step_dir: epath.Path) -> str:
+    """What is wrong with a checkpoint's files ('' if nothing is); remote files are checked by size alone."""
+    manifest = step_dir / MANIFEST
+    if not manifest.exists():  # committed, but the run ended before it was sealed: Orbax renames only whole checkpoints
+        return "" if all((step_dir / part).exists() for part in ("state", "meta")) else "it is incomplete"
+    try:
+        expected: dict[str, list[int]] = json.loads(manifest.read_text())
+    except ValueError:
+        return f"{MANIFEST} is not readable"
+    for name, (size, checksum) in expected.items():
+        file = step_dir / name
+        if not file.exists():
+            return f"{name} is missing"
+        if file.stat().length != size:
+            return f"{name} has {file.stat().length} bytes instead of {size}"
+        if not _remote(step_dir) and _crc(file) != checksum:
+            return f"{name} has changed since it was written"
+    return ""
+
+
+def _seal_all(root: epath.Path) -> None:
+    for step in steps(root):
+        if not (root / str(step) / MANIFEST).exists():
+            _seal(root / str(step))
+
+
+def _seal(step_dir: epath.Path) -> None:
+    entries = {
+        str(path.relative_to(step_dir)): [path.stat().length, 0 if _remote(step_dir) else _crc(path)]
+        for path in _files(step_dir)
+    }
+    part = step_dir / f"{MANIFEST}.part"
+    part.write_text(json.dumps(entries))
+    part.replace(step_dir / MANIFEST)
+
+
+def _files(folder: epath.Path) -> Iterator[epath.Path]:
+    for path in folder.iterdir():
+        yield from _files(path) if path.is_dir() else [path]
+
+
+def _crc(path: epath.Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
+def _remote(path: epath.Path) -> bool:
+    return "://" in str(path)

@@ -1,0 +1,84 @@
+"""Writing metrics down: one JSON object per step, TensorBoard events, and Weights & Biases where it is asked for."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from etils import epath
+
+Sink = Callable[[int, Mapping[str, Any]], None]
+
+# Words with which a reasoning text weighs alternatives; losing them is how self-distillation grows over-confident.
+HEDGES = re.compile(r"\b(wait|hmm|perhaps|maybe|actually|alternatively|seems|might|likely|check)\b", re.IGNORECASE)
+
+
+def jsonl_sink(path: epath.Path) -> Sink:
+    """Appends one line per step; a number that is not finite is written as null."""
+
+    def write(step: int, metrics: Mapping[str, Any]) -> None:
+        with path.open("a") as file:
+            file.write(json.dumps({"step": step} | {k: _plain(v) for k, v in metrics.items()}) + "\n")
+
+    return write
+
+
+def tensorboard_sink(folder: str) -> Sink:
+    """TensorBoard event files with every scalar."""
+    from tensorboardX import SummaryWriter
+
+    writer = SummaryWriter(folder)
+
+    def write(step: int, metrics: Mapping[str, Any]) -> None:
+        for name, value in metrics.items():
+            if isinstance(value, (int, float)):
+                writer.add_scalar(name, value, step)
+        writer.flush()
+
+    return write
+
+
+def wandb_sink(project: str, workdir: str, config: Mapping[str, Any]) -> Sink:
+    """A Weights & Biases run; only called when a project is named."""
+    import wandb
+
+    run = wandb.init(project=project, dir=workdir, config=dict(config), resume="allow")
+    return lambda step, metrics: run.log(dict(metrics), step=step)
+
+
+def sinks(workdir: epath.Path, *, tensorboard: bool, wandb: str, config: Mapping[str, Any]) -> list[Sink]:
+    """Everything a run writes its metrics to."""
+    chosen = [jsonl_sink(workdir / "metrics.jsonl")]
+    if tensorboard:
+        chosen.append(tensorboard_sink(str(workdir / "tensorboard")))
+    if wandb:
+        chosen.append(wandb_sink(wandb, str(Path(workdir)), config))
+    return chosen
+
+
+def repeated_ngrams(ids: Sequence[int], n: int = 4) -> float:
+    """Share of a response's n-grams that already occurred in it; 0 for responses shorter than n + 1."""
+    grams = [tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)]
+    return 1 - len(set(grams)) / len(grams) if len(grams) > 1 else 0.0
+
+
+def hedging(texts: Sequence[str]) -> float:
+    """Hedging words per 1,000 words."""
+    words = sum(len(text.split()) for text in texts)
+    return 1000 * sum(len(HEDGES.findall(text)) for text in texts) / max(words, 1)
+
+
+def text_metrics(texts: Sequence[str], ids: Sequence[Sequence[int]]) -> dict[str, float]:
+    """What only the host can measure on a step's responses."""
+    return {
+        "hedging": hedging(texts),
+        "repeated_ngrams": sum(repeated_ngrams(row) for row in ids) / max(len(ids), 1),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
