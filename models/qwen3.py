@@ -4,56 +4,22 @@ A decoder layer does not know what it attends to: the caller passes `attend`. Pl
 that share a context, and decoding with a cache are three `attend` functions around the same `layer`.
 """
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
+
+from models.attention import Attention, reference_attention
+from models.config import Qwen3Config as Qwen3Config
+from models.scan import LOCAL, Placement, scan_layers
 
 Array = jax.Array
 Params = dict[str, Any]
 # (q_BSNH, k_BSKH, v_BSKH), queries and keys rotated -> (out_BSNH, whatever the caller wants handed out)
 Attend = Callable[[Array, Array, Array], tuple[Array, Any]]
-
-
-@dataclass(frozen=True)
-class Qwen3Config:
-    """The shape of a dense Qwen3. `head_dim` and `rope_theta` differ between releases and are never derived."""
-
-    vocab_size: int
-    width: int
-    mlp_width: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    rope_theta: float
-    norm_eps: float
-    tied: bool
-    max_positions: int
-
-    @classmethod
-    def from_hf(cls, source: str | Path | dict[str, Any]) -> "Qwen3Config":
-        """Reads a Hugging Face `config.json` (a directory that holds it, or its content)."""
-        raw = source if isinstance(source, dict) else json.loads((Path(source) / "config.json").read_text())
-        rope = raw.get("rope_parameters") or raw
-        return cls(
-            vocab_size=raw["vocab_size"],
-            width=raw["hidden_size"],
-            mlp_width=raw["intermediate_size"],
-            layers=raw["num_hidden_layers"],
-            heads=raw["num_attention_heads"],
-            kv_heads=raw["num_key_value_heads"],
-            head_dim=raw["head_dim"],
-            rope_theta=float(rope["rope_theta"]),
-            norm_eps=raw["rms_norm_eps"],
-            tied=raw["tie_word_embeddings"],
-            max_positions=raw["max_position_embeddings"],
-        )
 
 
 def param_shapes(config: Qwen3Config) -> Params:
@@ -111,23 +77,26 @@ def rotate(x_BSNH: Array, positions_BS: Array, theta: float) -> Array:
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x_BSNH.dtype)
 
 
-def layer(
-    config: Qwen3Config, weights: Params, x_BSD: Array, positions_BS: Array, attend: Attend
-) -> tuple[Array, Any]:
+def cast(weights: Params, dtype: Any) -> Params:
+    """Matrices in the compute dtype; norm scales stay as they are, because norms are computed in float32."""
+    return {name: w if "norm" in name else w.astype(dtype) for name, w in weights.items()}
+
+
+def layer(config: Qwen3Config, weights: Params, x_BSD: Array, positions_BS: Array, attend: Attend) -> tuple[Array, Any]:
     """One decoder layer; `weights` are one layer's slice (leading L axis gone). Returns (x_BSD, aux of attend)."""
-    w = jax.tree.map(lambda p: p.astype(x_BSD.dtype), weights)
+    w = cast(weights, x_BSD.dtype)
     h = rms_norm(x_BSD, w["attn_norm_LD"], config.norm_eps)
     q = rms_norm(jnp.einsum("bsd,dnh->bsnh", h, w["q_LDNH"]), w["q_norm_LH"], config.norm_eps)
     k = rms_norm(jnp.einsum("bsd,dkh->bskh", h, w["k_LDKH"]), w["k_norm_LH"], config.norm_eps)
     v = jnp.einsum("bsd,dkh->bskh", h, w["v_LDKH"])
     q, k = rotate(q, positions_BS, config.rope_theta), rotate(k, positions_BS, config.rope_theta)
+    q, k, v = checkpoint_name((q, k, v), "qkv")
     out_BSNH, aux = attend(q, k, v)
+    out_BSNH = checkpoint_name(out_BSNH, "attention")
     x_BSD = x_BSD + jnp.einsum("bsnh,nhd->bsd", out_BSNH, w["o_LNHD"])
     h = rms_norm(x_BSD, w["mlp_norm_LD"], config.norm_eps)
-    gated = jax.nn.silu(jnp.einsum("bsd,df->bsf", h, w["gate_LDF"])) * jnp.einsum(
-        "bsd,df->bsf", h, w["up_LDF"]
-    )
-    return x_BSD + jnp.einsum("bsf,fd->bsd", gated, w["down_LFD"]), aux
+    gate, up = jnp.einsum("bsd,df->bsf", h, w["gate_LDF"]), jnp.einsum("bsd,df->bsf", h, w["up_LDF"])
+    return x_BSD + jnp.einsum("bsf,fd->bsd", jax.nn.silu(gate) * up, w["down_LFD"]), aux
 
 
 def embed(params: Params, tokens: Array, dtype: Any = jnp.float32) -> Array:
@@ -145,27 +114,45 @@ def head(params: Params) -> Array:
     return params["head_DV"] if "head_DV" in params else params["embed_VD"].T
 
 
-def causal_attend(valid_BS: Array, positions_BS: Array) -> Attend:
-    """Attention of every token to itself and the valid tokens before it in its own row."""
-    allowed_BSS = (positions_BS[:, :, None] >= positions_BS[:, None, :]) & valid_BS[:, None, :]
+def positions_of(valid_BS: Array, segments_BS: Array) -> Array:
+    """The number of valid tokens before each token in its segment; pads take no position."""
+    before = jnp.cumsum(valid_BS, axis=1) - valid_BS
+    starts = jnp.concatenate([jnp.ones_like(valid_BS[:, :1]), segments_BS[:, 1:] != segments_BS[:, :-1]], axis=1)
+    return before - jax.lax.cummax(jnp.where(starts, before, 0), axis=1)
 
-    def attend(q: Array, k: Array, v: Array) -> tuple[Array, Any]:
-        return jax.nn.dot_product_attention(q, k, v, mask=allowed_BSS[:, None]), ()
 
-    return attend
+def attend_to_self(attention: Attention, valid_BS: Array, segments_BS: Array) -> Attend:
+    """Every token attends to the valid tokens of its segment up to itself; pads form a segment of their own."""
+    segments_BS = jnp.where(valid_BS, segments_BS, -1)
+    return lambda q, k, v: (attention(q, k, v, segments_BS, segments_BS), ())
 
 
 def forward(
-    config: Qwen3Config, params: Params, tokens_BS: Array, valid_BS: Array, *, dtype: Any = jnp.float32
+    config: Qwen3Config,
+    params: Params,
+    tokens_BS: Array,
+    valid_BS: Array,
+    *,
+    segments_BS: Array | None = None,
+    dtype: Any = jnp.float32,
+    attention: Attention = reference_attention,
+    remat: str = "none",
+    placement: Placement = LOCAL,
 ) -> Array:
-    """Final hidden states [B, S, D] (after the last norm) of plain sequences; pads may stand on either side."""
-    positions_BS = jnp.maximum(jnp.cumsum(valid_BS, axis=1) - 1, 0)
-    attend = causal_attend(valid_BS, positions_BS)
+    """Final hidden states [B, S, D] (after the last norm); pads may stand on either side.
 
-    def body(x: Array, weights: Params) -> tuple[Array, None]:
-        return layer(config, weights, x, positions_BS, attend)[0], None
+    `segments_BS` (int32, >= 0, one contiguous run per sequence) packs several sequences into a row: each attends only
+    to itself and its positions restart at 0. Without it a row is one sequence.
+    """
+    segments_BS = jnp.zeros(tokens_BS.shape, jnp.int32) if segments_BS is None else segments_BS
+    positions_BS = positions_of(valid_BS, segments_BS)
+    attend = attend_to_self(attention, valid_BS, segments_BS)
 
-    x, _ = jax.lax.scan(body, embed(params, tokens_BS, dtype), params["layers"])
+    def body(x: Array, weights: Params) -> tuple[Array, Any]:
+        return layer(config, weights, x, positions_BS, attend)
+
+    x = placement.batch(embed(params, tokens_BS, dtype))
+    x, _ = scan_layers(body, x, params["layers"], remat=remat, placement=placement)
     return final_norm(config, params, x)
 
 
@@ -175,17 +162,25 @@ def logits(params: Params, hidden: Array) -> Array:
 
 
 class Qwen3(nnx.Module):
-    """The model as a flax.nnx module; `nnx.split` (or `params_of`) gives the pytree that everything else uses."""
+    """The model as a flax.nnx module; `nnx.split` (or `params_of`) gives the pytree that everything else uses.
 
-    def __init__(self, config: Qwen3Config, params: Params):
+    `source` is the directory the weights came from; its tokenizer goes along when the model is saved.
+    """
+
+    def __init__(self, config: Qwen3Config, params: Params, *, source: str = ""):
         self.config = config
+        self.source = source
         self.params = nnx.data(jax.tree.map(nnx.Param, params))
 
-    def __call__(self, tokens_BS: Array, *, valid_BS: Array | None = None) -> Array:
-        """Logits [B, S, V] in float32."""
+    def __call__(self, tokens_BS: Array, *, valid_BS: Array | None = None, segments_BS: Array | None = None) -> Array:
+        """Logits [B, S, V] in float32; computed in the dtype of the weights, float32 products unabridged."""
         valid_BS = jnp.ones(tokens_BS.shape, bool) if valid_BS is None else valid_BS
         params = params_of(self)
-        return logits(params, forward(self.config, params, tokens_BS, valid_BS))
+        dtype = params["embed_VD"].dtype
+        # accelerators would multiply float32 in bfloat16 passes
+        with jax.default_matmul_precision("highest"):
+            hidden = forward(self.config, params, tokens_BS, valid_BS, segments_BS=segments_BS, dtype=dtype)
+            return logits(params, hidden)
 
 
 def params_of(model: Qwen3) -> Params:
