@@ -6,6 +6,7 @@ corpus.splits["train"][0]                 # -> Problem
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from hsd_jax.data.problems import Problem
 from hsd_jax.data.readers import gsm8k, own
 from hsd_jax.errors import InputError
 
+TEST_WORDS = {"test", "heldout", "valid", "validation", "eval"}
 TINY_TRAIN, TINY_TEST, TINY_SEED = 8192, 512, 0
 Splits = Mapping[str, Callable[[], Rows]]
 
@@ -46,9 +48,11 @@ class Corpus:
 
 
 def split_of(file: Path) -> str:
-    """ "test" for a file whose path says test, heldout, valid or eval; "train" for any other."""
-    name = "/".join(file.parts[-2:]).lower()
-    return "test" if any(word in name for word in ("test", "heldout", "valid", "eval")) else "train"
+    """The split a file belongs to, by the words of its name, else by its directory, else train."""
+    words = re.split(r"[^a-z]+", file.name.lower())
+    if "train" in words:
+        return "train"
+    return "test" if set(words) & TEST_WORDS or file.parent.name.lower() in TEST_WORDS else "train"
 
 
 def by_file_name(read: Callable[[list[Path], str], Rows], found: list[Path]) -> Splits:
