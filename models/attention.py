@@ -7,6 +7,7 @@ a plain causal pass (X = S, pads in segment -1), packed rows (one segment per se
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -132,7 +133,7 @@ def _pad(x: Array, amount: int, value: int) -> Array:
 
 def _splash_kernel(
     group: int, queries: int, keys: int, offset: int, tile_q: int, tile_k: int, *, interpret: bool
-) -> splash.SplashAttentionKernel:
+) -> Callable[..., Any]:
     """Query heads of one key/value head: (q [group, S, H], k [X, H], v [X, H], segments) -> [group, S, H]."""
     causal = splash_mask.CausalMask((queries, keys), offset=offset)
     tiles = splash.BlockSizes(

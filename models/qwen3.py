@@ -99,9 +99,9 @@ def layer(config: Qwen3Config, weights: Params, x_BSD: Array, positions_BS: Arra
     return x_BSD + jnp.einsum("bsf,fd->bsd", jax.nn.silu(gate) * up, w["down_LFD"]), aux
 
 
-def embed(params: Params, tokens: Array, dtype: Any = jnp.float32) -> Array:
+def embed(params: Params, tokens: Array, dtype: Any = jnp.float32, *, placement: Placement = LOCAL) -> Array:
     """Token embeddings in the compute dtype."""
-    return params["embed_VD"][tokens].astype(dtype)
+    return placement.lookup(params["embed_VD"], tokens, dtype)
 
 
 def final_norm(config: Qwen3Config, params: Params, x: Array) -> Array:
@@ -151,7 +151,7 @@ def forward(
     def body(x: Array, weights: Params) -> tuple[Array, Any]:
         return layer(config, weights, x, positions_BS, attend)
 
-    x = placement.batch(embed(params, tokens_BS, dtype))
+    x = placement.batch(embed(params, tokens_BS, dtype, placement=placement))
     x, _ = scan_layers(body, x, params["layers"], remat=remat, placement=placement)
     return final_norm(config, params, x)
 

@@ -9,6 +9,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from hsd_jax.errors import InputError
 
+Array = jax.Array
 PyTree = Any
 # (x, one layer's slice) -> (x, whatever the layer hands out)
 Body = Callable[[PyTree, PyTree], tuple[PyTree, Any]]
@@ -38,12 +39,14 @@ POLICIES: dict[str, Callable[..., Any]] = {
 
 @dataclass(frozen=True)
 class Placement:
-    """Where activations and weights lie on a mesh, as two functions; on one device both are the identity.
+    """Where activations and weights lie on a mesh, as three functions; the defaults are one device's.
 
     `batch` states that leading axes are rows, split over the batch axes; `weights` gathers one layer's weights
-    before use (FSDP). Stated inside the scan body, so that gathering is per layer and is recomputed, never stored.
+    before use (FSDP), inside the scan body, so that gathering is per layer and is recomputed, never stored;
+    `lookup(table_VD, tokens, dtype)` reads embeddings.
     """
 
+    lookup: Callable[[Array, Array, Any], Array] = lambda table_VD, tokens, dtype: table_VD[tokens].astype(dtype)
     batch: Callable[[PyTree], PyTree] = lambda x: x
     weights: Callable[[PyTree], PyTree] = lambda w: w
 

@@ -1,0 +1,163 @@
+"""One table from array axes to mesh axes, and everything that follows from it: meshes, parameters, activations.
+
+A parameter's name ends in its axes (`q_LDNH`), so its sharding is read off its name. The mesh has three axes:
+`data` (whole copies), `fsdp` (parameters split, gathered layer by layer), `tensor` (heads, mlp, vocabulary split).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import mesh_utils
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from hsd_jax.errors import InputError
+from models.qwen3 import Qwen3Config, cast, param_shapes
+from models.scan import Placement
+
+Array = jax.Array
+PyTree = Any
+AXES = ("data", "fsdp", "tensor")
+ROWS = ("data", "fsdp")
+Rules = Mapping[str, str | None]
+
+# Axis letter (hsd_jax/types.py) -> mesh axis. V is on `tensor`, not on `fsdp`: D is there in the same table, and
+# 151936 = 64 * 2374 does not divide by 256, whereas every D does. The loss re-splits the head over V by itself.
+RULES: Rules = {"V": "tensor", "D": "fsdp", "N": "tensor", "K": "tensor", "F": "tensor", "H": None, "L": None}
+
+
+def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None = None) -> Mesh:
+    """A mesh over all devices (or the given ones), neighbours on the interconnect adjacent; one size may be -1.
+
+    Raises: InputError when the sizes do not multiply to the number of devices.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    sizes = dict(zip(AXES, (data, fsdp, tensor), strict=True))
+    known = math.prod(n for n in sizes.values() if n != -1)
+    if list(sizes.values()).count(-1) == 1 and known > 0 and len(devices) % known == 0:
+        sizes = {axis: len(devices) // known if n == -1 else n for axis, n in sizes.items()}
+    if min(sizes.values()) < 1 or math.prod(sizes.values()) != len(devices):
+        shown = " x ".join(f"{axis}={n}" for axis, n in sizes.items())
+        raise InputError(
+            f"mesh {shown} does not cover the {len(devices)} devices; the sizes must be positive and multiply to "
+            f"{len(devices)} (one may be -1: the rest)"
+        )
+    grid = mesh_utils.create_device_mesh(tuple(sizes.values()), devices, allow_split_physical_axes=True)
+    return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def spec_of(name: str, rules: Rules = RULES) -> P:
+    """The partition of an array by the axis letters at the end of its name: `q_LDNH` -> (None, fsdp, tensor, None)."""
+    return P(*(rules[letter] for letter in name.rsplit("_", 1)[1]))
+
+
+def param_shardings(config: Qwen3Config, mesh: Mesh, rules: Rules = RULES) -> PyTree:
+    """A NamedSharding for every parameter.
+
+    Raises: InputError naming each parameter, its shape and the axis that does not divide or is used twice.
+    """
+    problems: list[str] = []
+
+    def leaf(path: Any, shape: tuple[int, ...]) -> NamedSharding:
+        name = path[-1].key
+        problems.extend(_conflicts(name, shape, mesh, rules))
+        return NamedSharding(mesh, spec_of(name, rules))
+
+    shapes = param_shapes(config)
+    shardings = jax.tree.map_with_path(leaf, shapes, is_leaf=lambda x: isinstance(x, tuple))
+    if problems:
+        raise InputError("sharding: " + "; ".join(problems))
+    return shardings
+
+
+def _conflicts(name: str, shape: tuple[int, ...], mesh: Mesh, rules: Rules) -> list[str]:
+    """Why a parameter cannot be laid out on the mesh, in words."""
+    problems, taken = [], {}
+    letters = name.rsplit("_", 1)[1]
+    what = f"{name} {list(shape)}"
+    for letter, size in zip(letters, shape, strict=True):
+        axis = rules[letter]
+        if axis is None:
+            continue
+        if axis not in mesh.shape:
+            problems.append(f"{what}: axis {letter} is mapped to {axis!r}, the mesh has {mesh.axis_names}")
+        elif axis in taken:
+            problems.append(f"{what}: axes {taken[axis]} and {letter} are both mapped to mesh axis {axis!r}")
+        elif size % mesh.shape[axis]:
+            problems.append(f"{what}: axis {letter} = {size} is not divisible by mesh axis {axis} = {mesh.shape[axis]}")
+        taken[axis] = letter
+    return problems
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Rows (the leading axis) over data and fsdp."""
+    return NamedSharding(mesh, P(ROWS))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The whole array on every device."""
+    return NamedSharding(mesh, P())
+
+
+def placement(config: Qwen3Config, mesh: Mesh, dtype: Any, rules: Rules = RULES) -> Placement:
+    """Sharded training and scoring: rows stay split, each layer's weights are gathered over fsdp in `dtype`.
+
+    The cast comes before the gather (half the bytes in bfloat16); gradients leave split again, so that their sum over
+    chips can be a reduce-scatter. Leaves that are not parameters of a layer (caches) pass through.
+    """
+    rows = batch_sharding(mesh)
+    names = set(param_shapes(config)["layers"])
+
+    def weight(path: Any, leaf: Array) -> Array:
+        name = str(getattr(path[-1], "key", ""))
+        if name not in names:
+            return leaf
+        split = P(*spec_of(name, rules)[1:])  # the scan has taken the L axis
+        whole = P(*(None if axis == "fsdp" else axis for axis in split))
+        return _gather(cast({name: leaf}, dtype)[name], NamedSharding(mesh, split), NamedSharding(mesh, whole))
+
+    return Placement(
+        lookup=partial(_lookup, mesh),
+        batch=lambda x: jax.lax.with_sharding_constraint(x, rows),
+        weights=lambda tree: jax.tree.map_with_path(weight, tree),
+    )
+
+
+def _lookup(mesh: Mesh, table_VD: Array, tokens: Array, dtype: Any) -> Array:
+    """Embeddings of row-split tokens from a table split over V and D, without gathering the table.
+
+    Each device looks up its columns for all rows of its fsdp group; an all-to-all turns columns into rows. Left to
+    itself the partitioner would hold every row of the batch on every device.
+    """
+
+    def local(table_vd: Array, tokens: Array) -> Array:
+        tokens = jax.lax.all_gather(tokens, "fsdp", axis=0, tiled=True)
+        mine = tokens - jax.lax.axis_index("tensor") * table_vd.shape[0]
+        held = (mine >= 0) & (mine < table_vd.shape[0])
+        columns = jnp.where(held[..., None], table_vd[jnp.where(held, mine, 0)].astype(dtype), 0)
+        columns = jax.lax.psum(columns, "tensor")
+        return jax.lax.all_to_all(columns, "fsdp", split_axis=0, concat_axis=columns.ndim - 1, tiled=True)
+
+    specs = (P("tensor", "fsdp"), P(ROWS))
+    return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=P(ROWS), check_vma=False)(table_VD, tokens)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _gather(x: Array, split: NamedSharding, whole: NamedSharding) -> Array:
+    """x, made whole; its gradient is split."""
+    return jax.lax.with_sharding_constraint(jax.lax.with_sharding_constraint(x, split), whole)
+
+
+def _gather_forward(x: Array, split: NamedSharding, whole: NamedSharding) -> tuple[Array, None]:
+    return _gather(x, split, whole), None
+
+
+def _gather_backward(split: NamedSharding, whole: NamedSharding, _: None, gradient: Array) -> tuple[Array]:
+    return (jax.lax.with_sharding_constraint(gradient, split),)
+
+
+_gather.defvjp(_gather_forward, _gather_backward)
