@@ -1,0 +1,122 @@
+"""Weights and arrays as decoding wants them: one dict per layer, compute dtype, split over "tensor" inside a host.
+
+Decoding uses a mesh of its own over the devices of one process: rows over "data", heads, mlp and vocabulary over
+"tensor". Nothing is exchanged between processes while sampling, so hosts need not agree on anything.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from hsd_jax.errors import InputError
+from hsd_jax.types import PyTree
+from models.qwen3 import Params, Qwen3Config, param_shapes
+
+# as `Params`, but "layers" is a tuple with one dict per layer (names keep their letters, without the L axis)
+DecodeParams = dict[str, Any]
+AXES = {"B": "data", "K": "tensor", "N": "tensor", "F": "tensor", "V": "tensor"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """States where arrays lie, by axis letters; without a mesh every statement is empty."""
+
+    mesh: Mesh | None
+
+    def sharding(self, *letters: str | None) -> NamedSharding | None:
+        """The sharding of an array with these axes."""
+        return None if self.mesh is None else NamedSharding(self.mesh, P(*(AXES.get(a or "") for a in letters)))
+
+    def constrain(self, tree: PyTree, *letters: str | None) -> PyTree:
+        """Every array of the tree has these axes."""
+        return tree if self.mesh is None else jax.lax.with_sharding_constraint(tree, self.sharding(*letters))
+
+    def rows(self, tree: PyTree) -> PyTree:
+        """Vectors over rows are split, scalars are everywhere."""
+        return jax.tree.map(lambda x: self.constrain(x, *"B"[: x.ndim]), tree)
+
+    def replicated(self, tree: PyTree) -> PyTree:
+        """Every array is whole everywhere."""
+        return self.constrain(tree)
+
+    def split_rows(self, x_BX: jax.Array) -> jax.Array:
+        """Rows over all devices, so that work on whole rows needs no exchange; over "data" where they are too few."""
+        if self.mesh is None:
+            return x_BX
+        even = x_BX.shape[0] % self.mesh.size == 0
+        spec = P(("data", "tensor") if even else "data", None)
+        return jax.lax.with_sharding_constraint(x_BX, NamedSharding(self.mesh, spec))
+
+    def put(self, tree: PyTree, *letters: str | None) -> PyTree:
+        """Host arrays on the devices; one explicit transfer."""
+        return jax.device_put(tree, self.sharding(*letters))
+
+
+def decode_mesh(*, tensor: int = 1, devices: list[Any] | None = None) -> Mesh:
+    """A ("data", "tensor") mesh over this process's devices.
+
+    Raises:
+        InputError: the number of devices is not a multiple of `tensor`.
+    """
+    devices = jax.local_devices() if devices is None else devices
+    if tensor < 1 or len(devices) % tensor:
+        raise InputError(f"tensor must divide the {len(devices)} devices of a process; got {tensor}")
+    return Mesh(np.array(devices).reshape(-1, tensor), ("data", "tensor"), axis_types=(AxisType.Auto,) * 2)
+
+
+@partial(jax.jit, static_argnames=("config", "dtype"))
+def per_layer(params: Params, *, config: Qwen3Config, dtype: str) -> DecodeParams:
+    """The tree of `DecodeParams`: matrices in `dtype`, norm scales untouched."""
+
+    def cast(name: str, x: jax.Array) -> jax.Array:
+        return x if "norm" in name else x.astype(dtype)
+
+    layers = tuple({n: cast(n, w[i]) for n, w in params["layers"].items()} for i in range(config.layers))
+    return {n: layers if n == "layers" else cast(n, w) for n, w in params.items()}
+
+
+def shardings(config: Qwen3Config, layout: Layout) -> Any:
+    """The sharding of every array of `DecodeParams`, from the letters of its name."""
+
+    def of(name: str, *, drop: str = "") -> NamedSharding | None:
+        return layout.sharding(*(a for a in name.rsplit("_", 1)[1] if a not in drop))
+
+    shapes = param_shapes(config)
+    layer = {name: of(name, drop="L") for name in shapes["layers"]}
+    return {n: (layer,) * config.layers if n == "layers" else of(n) for n in shapes}
+
+
+def decode_params(params: Params, *, config: Qwen3Config, dtype: str, mesh: Mesh | None = None) -> DecodeParams:
+    """Weights for decoding, cast where they lie and then moved; call once per update of the weights.
+
+    `params` may lie on a training mesh over all processes. Each process gets a whole copy on its own `mesh`.
+    """
+    made = per_layer(params, config=config, dtype=dtype)
+    if mesh is None:
+        return made
+    everywhere = spread(mesh)
+    made = jax.device_put(made, shardings(config, Layout(everywhere)))
+    return made if everywhere is mesh else jax.tree.map(lambda x: local(x, mesh), made)
+
+
+def spread(mesh: Mesh) -> Mesh:
+    """The mesh of this process continued over all processes: the same tensor groups, more of them."""
+    if jax.process_count() == 1:
+        return mesh
+    tensor = mesh.shape["tensor"]
+    by_process = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
+    return Mesh(np.array(by_process).reshape(-1, tensor), ("data", "tensor"), axis_types=(AxisType.Auto,) * 2)
+
+
+def local(x: jax.Array, mesh: Mesh) -> jax.Array:
+    """This process's copy of an array that is whole in every process; moves nothing."""
+    assert isinstance(x.sharding, NamedSharding)
+    sharding = NamedSharding(mesh, x.sharding.spec)
+    shards = {s.device: s.data for s in x.addressable_shards}
+    devices = sharding.addressable_devices_indices_map(x.shape)
+    return jax.make_array_from_single_device_arrays(x.shape, sharding, [shards[d] for d in devices])
