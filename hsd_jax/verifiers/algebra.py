@@ -1,0 +1,157 @@
+"""Equality of two formulas by computer algebra. Runs in worker processes only: it can hang, and is then killed.
+
+Formulas are read by a grammar (Math-Verify's LaTeX parser) into a tree; no text is ever evaluated as code. Gates
+in front of the comparison refuse what would be equal but is no answer: sums, integrals or factorials left standing,
+free symbols where the answer is a number, decimals that only resemble an exact value.
+"""
+
+import re
+import warnings
+from fractions import Fraction
+from functools import lru_cache
+
+import sympy
+from math_verify import LatexExtractionConfig, parse, verify
+from sympy.concrete.expr_with_limits import ExprWithLimits
+from sympy.core.function import AppliedUndef
+
+from hsd_jax.verifiers import rational
+from hsd_jax.verifiers.normalization import compact, normalize
+from hsd_jax.verifiers.structure import equal
+
+_READER = (LatexExtractionConfig(boxed_match_priority=0),)
+_OPERATORS = re.compile(
+    r"\\(?:sum|prod|int|iint|oint|lim|binom|dbinom|tbinom|choose|bmod|pmod|mod|gcd|max|min|det|Gamma)(?![A-Za-z])|!"
+    r"|\\[lr](?:floor|ceil)|\\d?frac\{d|\\partial|\\nabla|\\sup|\\inf(?![A-Za-z])|\\dots|\\cdots|\\ldots|\.\.\."
+)
+_UNIT = re.compile(
+    r"(.*?[\d})\]a-z%])\s*(?<![A-Za-z\\])((?:square |cubic |sq\.? )?[A-Za-z]{1,}(?:\s[A-Za-z]+)*(?:\^\{?\d\}?)?"
+    r"(?:\s?/\s?[A-Za-z]+(?:\^\{?\d\}?)?)?\.?)"
+)
+_BASE = re.compile(r"(-?[0-9A-F]+)_\{?(\d+)\}?")
+_WORDS = re.compile(r"[A-Za-z][A-Za-z' -]*")
+
+
+class Unreadable(Exception):
+    """A formula that no grammar accepts."""
+
+
+def same_answer(gold: str, given: str) -> bool:
+    """Whether two answer texts mean the same.
+
+    Raises:
+        Unreadable: one of the two cannot be read as mathematics.
+    """
+    return equal(normalize(gold), normalize(given), same_formula)
+
+
+def same_formula(gold: str, given: str) -> bool:
+    """Whether two formulas without outer structure are equal, after the gates."""
+    decided = _by_notation(gold, given)
+    if decided is not None:
+        return decided
+    if not set(_OPERATORS.findall(given)) <= set(_OPERATORS.findall(gold)):
+        return False
+    left, right = _tree(gold), _tree(given)
+    if not _admitted(left, right):
+        return False
+    exact = _exactly(left, right)
+    return exact if exact is not None else _equal(left, right)
+
+
+def _by_notation(gold: str, given: str) -> bool | None:
+    if compact(gold) == compact(given):
+        return True
+    bases = _BASE.fullmatch(compact(gold)), _BASE.fullmatch(compact(given))
+    if bases[0] or bases[1]:
+        return False
+    numbers = rational.read(gold), rational.read(given)
+    if numbers[0] is not None and numbers[1] is not None:
+        return rational.same(numbers[0], numbers[1])
+    gold_value, gold_unit = split_unit(gold)
+    value, unit = split_unit(given)
+    if (gold_unit or unit) and (gold_unit == unit or not gold_unit or not unit):
+        return equal(gold_value, value, same_formula)
+    if gold_unit and unit:
+        return False
+    if _WORDS.fullmatch(gold) and _WORDS.fullmatch(given) and len(gold) > 1 and len(given) > 1:
+        return gold.casefold().split() == given.casefold().split()
+    return None
+
+
+def split_unit(text: str) -> tuple[str, str]:
+    """Value and unit of `15 cm^{2}`; the unit is empty where a text is no number followed by words."""
+    match = re.fullmatch(
+        r"(.*?)\s*((?:[A-Za-z][A-Za-z'.]*\s*)+(?:\^\s?\{?\s?\d\s?\}?)?(?:/\s?[A-Za-z]+(?:\^\{?\d\}?)?)?)", text
+    )
+    if not match or len(match.group(2).strip()) < 1:
+        return text, ""
+    value, unit = match.group(1).strip(), match.group(2).strip()
+    number = rational.read(value) is not None or value.endswith("\\pi")
+    if (
+        not value
+        or not number
+        or (len(unit) == 1 and unit not in "mglsLJNVWCKFh")
+        or re.search(r"\\[a-z]*$", value)
+        and not number
+    ):
+        return text, ""
+    return value, re.sub(r"s\b|[\s{}.]", "", unit).casefold() or unit
+
+
+@lru_cache(maxsize=256)
+def _tree(text: str) -> sympy.Basic:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = parse(
+            f"\\boxed{{{text}}}", _READER, fallback_mode="no_fallback", parsing_timeout=None, raise_on_error=False
+        )
+    trees = [item for item in found if not isinstance(item, str)]
+    if not trees:
+        raise Unreadable(text)
+    return trees[0]
+
+
+def _admitted(gold: sympy.Basic, given: sympy.Basic) -> bool:
+    """The gates: nothing in the given tree that stands for work not done, unless the gold answer has it too."""
+    unfinished = (ExprWithLimits, sympy.Limit, sympy.factorial, sympy.binomial, sympy.Mod, sympy.Derivative)
+    if any(given.has(kind) and not gold.has(kind) for kind in unfinished):
+        return False
+    if given.has(sympy.nan, sympy.zoo) and not gold.has(sympy.nan, sympy.zoo):
+        return False
+    free = given.free_symbols - gold.free_symbols
+    names = {symbol.name for symbol in gold.free_symbols}
+    if not gold.free_symbols and (given.free_symbols or given.has(AppliedUndef)):
+        return False
+    return not any(symbol.name not in names for symbol in free)
+
+
+def _exactly(gold: sympy.Basic, given: sympy.Basic) -> bool | None:
+    """Verdict on two numbers: rationals exactly, decimals by the digits they state; None: not two numbers."""
+    if not (isinstance(gold, sympy.Expr) and isinstance(given, sympy.Expr)) or not (gold.is_number and given.is_number):
+        return None
+    gold_decimal, given_decimal = gold.has(sympy.Float), given.has(sympy.Float)
+    if not gold_decimal and not given_decimal:
+        if gold.is_Rational and given.is_Rational:
+            return gold == given
+        return _same_exact(gold, given)
+    difference, size = abs(sympy.N(gold - given, 30)), abs(sympy.N(gold, 30))
+    tolerance = 1e-6 if gold_decimal else 1e-9
+    return bool(difference <= size * sympy.Float(tolerance)) if difference.is_number else None
+
+
+def _same_exact(gold: sympy.Expr, given: sympy.Expr) -> bool:
+    """Two exact numbers: equal when they agree to 40 digits relative to their size, and far from each other if not."""
+    difference, size = sympy.N(gold - given, 60), sympy.N(gold, 60)
+    if difference.is_number and size.is_number and size.is_finite and difference.is_finite:
+        return bool(abs(difference) <= abs(size) * sympy.Float("1e-40", 60)) or bool(sympy.simplify(gold - given) == 0)
+    return gold == given
+
+
+def _equal(gold: sympy.Basic, given: sympy.Basic) -> bool:
+    return bool(verify([gold], [given], float_rounding=9, timeout_seconds=None, strict=True))
+
+
+def as_fraction(value: sympy.Rational) -> Fraction:
+    """A sympy rational as a standard fraction."""
+    return Fraction(int(value.p), int(value.q))

@@ -1,0 +1,78 @@
+"""Reads the one answer a response commits to: its last box, else the last number it states.
+
+Exactly one candidate leaves this module; nothing searches a response for any text that happens to match.
+"""
+
+import re
+
+LONGEST_ANSWER = 600
+LONGEST_RESPONSE = 400_000
+
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
+_BETWEEN_BOXES = re.compile(r"(?:[\s$,.;:&~]|\\[()\[\],;:! ]|\\q?quad|\\text\{\s*(?:and|or)?\s*\}|\band\b|\bor\b)*")
+_MATH = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_NUMBER = re.compile(
+    r"(?<![\w.\\^_{])[-+−]?(?:\\[dtc]?frac\{-?\d+\}\{\d+\}|\d+ \d+/\d+"
+    r"|(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:\s?/\s?\d+)?|\.\d+)(?:\s?\\?%)?"
+)
+
+
+def extract(response: str) -> str | None:
+    """The answer text of a response, or None where it commits to none.
+
+    What precedes the last `</think>` is not read. Boxes that follow one another with nothing but punctuation or
+    "and" between them are one answer, a list. A box that is never closed, is empty or holds more than
+    LONGEST_ANSWER characters is no answer.
+    """
+    text = response[-LONGEST_RESPONSE:].rpartition("</think>")[2]
+    boxes = [(match.start(), *_content(text, match.end())) for match in _BOX.finditer(text)]
+    if boxes:
+        return _tail_of_boxes(text, boxes)
+    return _last_span(text)
+
+
+def _content(text: str, start: int) -> tuple[int, str | None]:
+    """End and content of the group that opens at `start`; content None where it never closes."""
+    if start >= len(text):
+        return start, None
+    if text[start] != "{":
+        token = re.match(r"[^\s$\\{}]+", text[start:])
+        return (start + token.end(), token.group().rstrip(".,;:")) if token else (start, None)
+    depth = 0
+    for brace in re.finditer(r"(?<!\\)(?:\\\\)*[{}]", text[start : start + 4 * LONGEST_ANSWER]):
+        depth += 1 if brace.group().endswith("{") else -1
+        if depth == 0:
+            return start + brace.end(), text[start + 1 : start + brace.end() - 1]
+    return start, None
+
+
+def _tail_of_boxes(text: str, boxes: list[tuple[int, int, str | None]]) -> str | None:
+    contents: list[str] = []
+    follows = -1
+    for start, end, content in reversed(boxes):
+        nested = follows >= 0 and end > follows
+        if follows >= 0 and not nested and not _BETWEEN_BOXES.fullmatch(text[end:follows]):
+            break
+        if content is None:
+            return None if not contents else _checked(contents)
+        if not nested:
+            contents.insert(0, content)
+        follows = start
+    return _checked(contents)
+
+
+def _checked(contents: list[str]) -> str | None:
+    answer = " \\text{ and } ".join(dict.fromkeys(content.strip() for content in contents))
+    control = any(ord(character) < 32 and character not in "\n\r\t" for character in answer)
+    return None if not answer or control or len(answer) > LONGEST_ANSWER else answer
+
+
+def _last_span(text: str) -> str | None:
+    """The last number of a text without a box, or the formula that holds it."""
+    tail = text[-20_000:]
+    numbers = list(_NUMBER.finditer(tail))
+    formulas = [match for match in _MATH.finditer(tail) if len(match.group()) <= LONGEST_ANSWER]
+    if formulas and (not numbers or formulas[-1].end() >= numbers[-1].end()):
+        inside = next(group for group in formulas[-1].groups() if group is not None)
+        return inside.strip() or None
+    return numbers[-1].group().strip() if numbers else None

@@ -1,0 +1,128 @@
+"""One spelling for answers: the LaTeX and text variants that mean the same become the same string."""
+
+import re
+
+_UNICODE = {
+    "−": "-", "–": "-", "—": "-", "×": "\\times ", "÷": "/", "·": "\\cdot ", "⋅": "\\cdot ", "∗": "*",
+    "π": "\\pi ", "∞": "\\infty ", "√": "\\sqrt ", "≤": "\\leq ", "≥": "\\geq ", "≠": "\\neq ", "∪": "\\cup ",
+    "∩": "\\cap ", "∈": "\\in ", "±": "\\pm ", "°": "", "²": "^{2}", "³": "^{3}", "½": "\\frac{1}{2}",
+    "∅": "\\emptyset ", "θ": "\\theta ", "α": "\\alpha ", "β": "\\beta ", "≈": "\\approx ", "，": ",", "（": "(",
+    "）": ")", "：": ":", "；": ";", "％": "%", "\u00a0": " ", "\u2009": " ", "\u202f": " ",
+}  # fmt: skip
+
+_REMOVED = re.compile(
+    r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|Bigg|middle)(?![A-Za-z])\.?"
+    r"|\\(?:displaystyle|textstyle|limits|nolimits|hfill|noindent|rm|bf)(?![A-Za-z])"
+    r"|\\[!]|\^\{?\s*(?:\\circ|\\degree)\s*\}?|\\(?:circ|degree)(?![A-Za-z])|\\label\{[^{}]*\}"
+)
+_SPACES = re.compile(r"\\[,;:> ]|~|\\(?:qquad|quad|enspace|thinspace|hspace\{[^{}]*\}|phantom\{[^{}]*\})|\s+")
+_SPELLINGS = [
+    (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
+    (re.compile(r"\\(?:leqslant|le|leqq)(?![A-Za-z])|<=|=<"), r"\\leq "),
+    (re.compile(r"\\(?:geqslant|ge|geqq)(?![A-Za-z])|>="), r"\\geq "),
+    (re.compile(r"\\lt(?![A-Za-z])"), "<"),
+    (re.compile(r"\\gt(?![A-Za-z])"), ">"),
+    (re.compile(r"\\ne(?![A-Za-z])|!="), r"\\neq "),
+    (re.compile(r"\\varnothing(?![A-Za-z])"), r"\\emptyset "),
+    (re.compile(r"\\(?:[lr]brack)(?![A-Za-z])\s*"), lambda match: "[" if "l" in match.group()[:2] else "]"),
+    (re.compile(r"\\lbrace(?![A-Za-z])\s*"), r"\\{"),
+    (re.compile(r"\\rbrace(?![A-Za-z])\s*"), r"\\}"),
+    (re.compile(r"\\(?:infin|infinity)(?![A-Za-z])|(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])"), r"\\infty "),
+    (re.compile(r"\+\s*\\infty"), r"\\infty"),
+    (re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])"), r"\\pi "),
+    (re.compile(r"(?<![A-Za-z\\])sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
+    (re.compile(r"(?<![A-Za-z\\])sqrt\s*(\d+)"), r"\\sqrt{\1}"),
+    (re.compile(r"\\frac\s*([0-9a-zA-Z])\s*([0-9a-zA-Z])(?![0-9a-zA-Z}])"), r"\\frac{\1}{\2}"),
+    (re.compile(r"\\frac\s*([0-9a-zA-Z])\s*([0-9a-zA-Z])"), r"\\frac{\1}{\2}"),
+    (re.compile(r"\\frac\s*([0-9a-zA-Z])\s*\{"), r"\\frac{\1}{"),
+    (re.compile(r"(\\frac\s*\{[^{}]*\})\s*([0-9a-zA-Z])"), r"\1{\2}"),
+    (re.compile(r"\\sqrt\s*([0-9a-zA-Z])"), r"\\sqrt{\1}"),
+    (re.compile(r"\\frac\s+\{"), r"\\frac{"),
+    (re.compile(r"\\frac(\{[^{}]*\})\s+\{"), r"\\frac\1{"),
+    (re.compile(r"\\begin\{[bvB]matrix\}"), r"\\begin{pmatrix}"),
+    (re.compile(r"\\end\{[bvB]matrix\}"), r"\\end{pmatrix}"),
+    (re.compile(r"[(\[]?\\begin\{array\}\{[^{}]*\}"), r"\\begin{pmatrix}"),
+    (re.compile(r"\\end\{array\}[)\]]?"), r"\\end{pmatrix}"),
+    (re.compile(r"\\\\\s*\\end\{pmatrix\}"), r"\\end{pmatrix}"),
+    (re.compile(r"\\(?:mathbb|mathbf)\{R\}|\\R(?![A-Za-z])"), r"\\mathbb{R}"),
+    (re.compile(r"\{,\}"), ","),
+    (re.compile(r"(?<=\d), ?\\! ?(?=\d{3})"), ","),
+]
+_TEXT = re.compile(
+    r"\\(?:text|textbf|textit|textrm|textnormal|textsf|mbox|hbox|mathrm|mathbf|mathit|mathsf|operatorname|emph"
+    r"|bold|boldsymbol|underline|overline|hat|vec|tilde|bar|mathcal)\*?\s*\{([^{}]*)\}"
+)
+_WRAPPERS = [
+    re.compile(r"\$\$(.*)\$\$", re.DOTALL),
+    re.compile(r"\$([^$]*)\$", re.DOTALL),
+    re.compile(r"\\\((.*)\\\)", re.DOTALL),
+    re.compile(r"\\\[(.*)\\\]", re.DOTALL),
+    re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}", re.DOTALL),
+]
+_CURRENCY = re.compile(r"\\?\$|€|£|¥|\\(?:pounds|euro|yen)(?![A-Za-z])")
+_PERCENT = re.compile(r"\\?%|(?<![A-Za-z])(?:percentage points|percentage|percent|pct)(?![A-Za-z])")
+
+
+def normalize(text: str) -> str:
+    """The canonical spelling of one answer.
+
+    Delimiters, sizes, thin spaces, currency signs and final punctuation go; fractions and roots get braces; words
+    lose their text command; percent signs become `%` and the words between list items become commas.
+    """
+    text = _unwrapped(text.strip())
+    for character, spelling in _UNICODE.items():
+        if character in text:
+            text = text.replace(character, spelling)
+    text = re.sub(r"(?<=\d),\s?\\!\s?(?=\d{3})", ",", text)
+    text = _SPACES.sub(" ", _REMOVED.sub("", text))
+    for pattern, spelling in _SPELLINGS:
+        text = pattern.sub(spelling, text)
+    text = _words(text)
+    text = _PERCENT.sub("%", _CURRENCY.sub("", text))
+    return _trimmed(text)
+
+
+def compact(text: str) -> str:
+    """A normalised answer without white space, for literal comparison; a space between two digits stays."""
+    text = re.sub(r"(?<=\d) +(?=\d)", "\0", text)
+    text = re.sub(r"(\\[A-Za-z]+) +(?=[A-Za-z])", "\\1\1", text).replace(" ", "")
+    return text.replace("\0", " ").replace("\1", " ")
+
+
+def _unwrapped(text: str) -> str:
+    for _ in range(4):
+        before = text
+        for wrapper in _WRAPPERS:
+            match = wrapper.fullmatch(text.strip().rstrip(".,"))
+            if match and _balanced(match.group(1)):
+                text = match.group(1).strip()
+        if text == before:
+            return text
+    return text
+
+
+def _balanced(text: str) -> bool:
+    depth = 0
+    for brace in re.findall(r"(?<!\\)[{}]", text):
+        depth += 1 if brace == "{" else -1
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def _words(text: str) -> str:
+    for _ in range(4):
+        unwrapped = _TEXT.sub(r" \1 ", text)
+        if unwrapped == text:
+            break
+        text = unwrapped
+    text = re.sub(r"\$?\s*,?\s*(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])\s*\$?", " \\\\also ", text)
+    text = re.sub(r"(?<=[\d)}])or(?=[\d(A-Za-z\\-])", " \\\\also ", text)
+    return re.sub(r"\\(?:land|lor|vee|wedge)(?![A-Za-z])", " \\\\also ", text)
+
+
+def _trimmed(text: str) -> str:
+    text = text.replace("$", "").strip()
+    if not text.endswith("..."):
+        text = re.sub(r"(?:\s*[.,;:]|\\)+$", "", text) if not text.endswith("\\}") else text
+    return re.sub(r" +", " ", text).strip()

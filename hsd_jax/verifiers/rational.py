@@ -1,0 +1,98 @@
+"""Exact numbers read from normalised answers: integers, decimals, fractions, mixed numbers, percentages."""
+
+import re
+from fractions import Fraction
+from typing import NamedTuple
+
+_DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?![\d/])|\d+)"
+_DECIMAL = re.compile(rf"({_DIGITS}?)(?:\.(\d*))?")
+_FRACTION = re.compile(r"\\frac\{ ?([-+]? ?[\d,.]+) ?\}\{ ?([-+]? ?[\d,.]+) ?\}")
+_SLASH = re.compile(r"([-+]?[\d,.]+) ?/ ?([-+]?[\d,.]+)")
+_MIXED = re.compile(rf"({_DIGITS}) ?(?:\\frac\{{ ?(\d+) ?\}}\{{ ?(\d+) ?\}}|(?<= )(\d+) ?/ ?(\d+))")
+_SIGNS = re.compile(r"(?:[-+] ?)*")
+
+
+class Number(NamedTuple):
+    """An exact value; `decimals` digits stood behind its point (-1: not written as a decimal)."""
+
+    value: Fraction
+    decimals: int
+    percent: bool
+
+
+def read(text: str) -> Number | None:
+    """The exact number a normalised answer states, or None where it is anything but one number."""
+    text, percent = (text[:-1].rstrip(), True) if text.endswith("%") else (text, False)
+    while len(text) > 2 and text[0] == "(" and text[-1] == ")" and "(" not in text[1:]:
+        text = text[1:-1].strip()
+    if len(text) > 400 or not text or text[-1] not in "0123456789.}":
+        return None
+    signs = _SIGNS.match(text)
+    start = signs.end() if signs else 0
+    sign = -1 if text[:start].count("-") % 2 else 1
+    number = _unsigned(text[start:].strip())
+    return None if number is None else Number(sign * number.value, number.decimals, percent)
+
+
+def _unsigned(text: str) -> Number | None:
+    decimal = _decimal(text)
+    if decimal is not None:
+        return decimal
+    match = _FRACTION.fullmatch(text) or _SLASH.fullmatch(text)
+    if match:
+        return _quotient(match.group(1), match.group(2))
+    match = _MIXED.fullmatch(text)
+    if match:
+        whole, *parts = (int(_joined(group)) for group in match.groups() if group is not None)
+        proper = parts[1] > parts[0]
+        return Number(whole + Fraction(parts[0], parts[1]), -1, False) if proper else None
+    return None
+
+
+def _joined(digits: str) -> str:
+    return digits.replace(",", "").replace(" ", "")
+
+
+def _decimal(text: str) -> Number | None:
+    match = _DECIMAL.fullmatch(text)
+    if not match or not (match.group(1) or match.group(2)):
+        return None
+    digits = _joined(match.group(1) or "0")
+    decimals = match.group(2)
+    if not decimals:
+        return Number(Fraction(int(digits)), -1, False)
+    return Number(Fraction(int(digits + decimals), 10 ** len(decimals)), len(decimals), False)
+
+
+def _quotient(above: str, below: str) -> Number | None:
+    top, bottom = read(above), read(below)
+    if top is None or bottom is None or bottom.value == 0:
+        return None
+    return Number(top.value / bottom.value, -1, False)
+
+
+def same(gold: Number, given: Number) -> bool:
+    """Whether two numbers state the same value.
+
+    Values are compared exactly. A decimal of at least ten significant digits also stands for the fraction it
+    rounds (relative error 1e-9); a sign of percent on one side may be left out, or written out as hundredths.
+    """
+    if gold.percent == given.percent:
+        return _close(gold, given)
+    if _close(gold._replace(percent=False), given._replace(percent=False)):
+        return True
+    scale = Fraction(1, 100)
+    return gold.value * (scale if gold.percent else 1) == given.value * (scale if given.percent else 1)
+
+
+def _close(gold: Number, given: Number) -> bool:
+    if gold.value == given.value:
+        return True
+    long = any(_significant(number) >= 10 for number in (gold, given))
+    return long and gold.decimals != given.decimals and abs(gold.value - given.value) <= abs(gold.value) / 10**9
+
+
+def _significant(number: Number) -> int:
+    if number.decimals < 1:
+        return 0
+    return len(str(abs(number.value.numerator) * 10**number.decimals // number.value.denominator))
