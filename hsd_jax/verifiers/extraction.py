@@ -9,7 +9,11 @@ LONGEST_ANSWER = 600
 LONGEST_RESPONSE = 400_000
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
-_BETWEEN_BOXES = re.compile(r"(?:[\s$,.;:&~]|\\[()\[\],;:! ]|\\q?quad|\\text\{\s*(?:and|or)?\s*\}|\band\b|\bor\b)*")
+_BETWEEN_BOXES = re.compile(
+    r"(?:[\s$,.;:&~]|[A-Za-z](?:_\{?\w+\}?)?\s*=|\\[()\[\],;:! ]|\\q?quad|\\text\{\s*(?:and|or)?\s*\}|\band\b|\bor\b)*"
+)
+_BRACE = re.compile(r"(?<!\\)(?:\\\\)*[{}]")
+_BARE = re.compile(r"(?:[^A-Za-z\n]|\\[A-Za-z]+|(?<![A-Za-z])[A-Za-z](?![A-Za-z])|(?<=\{)[a-z]+(?=\}))+")
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _NUMBER = re.compile(
     r"(?<![\w.\\^_{])[-+−]?(?:\\[dtc]?frac\{-?\d+\}\{\d+\}|\d+ \d+/\d+"
@@ -38,11 +42,14 @@ def _content(text: str, start: int) -> tuple[int, str | None]:
     if text[start] != "{":
         token = re.match(r"[^\s$\\{}]+", text[start:])
         return (start + token.end(), token.group().rstrip(".,;:")) if token else (start, None)
-    depth = 0
-    for brace in re.finditer(r"(?<!\\)(?:\\\\)*[{}]", text[start : start + 4 * LONGEST_ANSWER]):
-        depth += 1 if brace.group().endswith("{") else -1
-        if depth == 0:
-            return start + brace.end(), text[start + 1 : start + brace.end() - 1]
+    window = text[start : start + 4 * LONGEST_ANSWER]
+    # a box may end in a stray backslash, \boxed{185\}: then its escaped brace closes it
+    for braces in (_BRACE, re.compile(r"[{}]")):
+        depth = 0
+        for brace in braces.finditer(window):
+            depth += 1 if brace.group().endswith("{") else -1
+            if depth == 0:
+                return start + brace.end(), window[1 : brace.end() - 1]
     return start, None
 
 
@@ -68,7 +75,10 @@ def _checked(contents: list[str]) -> str | None:
 
 
 def _last_span(text: str) -> str | None:
-    """The last number of a text without a box, or the formula that holds it."""
+    """The last number of a text without a box, or the formula that holds it; a text that is one formula as such."""
+    whole = text.strip()
+    if whole and len(whole) <= LONGEST_ANSWER // 4 and _BARE.fullmatch(whole):
+        return whole
     tail = text[-20_000:]
     numbers = list(_NUMBER.finditer(tail))
     formulas = [match for match in _MATH.finditer(tail) if len(match.group()) <= LONGEST_ANSWER]

@@ -15,7 +15,7 @@ _REMOVED = re.compile(
     r"|\\(?:displaystyle|textstyle|limits|nolimits|hfill|noindent|rm|bf)(?![A-Za-z])"
     r"|\\[!]|\^\{?\s*(?:\\circ|\\degree)\s*\}?|\\(?:circ|degree)(?![A-Za-z])|\\label\{[^{}]*\}"
 )
-_SPACES = re.compile(r"\\[,;:> ]|~|\\(?:qquad|quad|enspace|thinspace|hspace\{[^{}]*\}|phantom\{[^{}]*\})|\s+")
+_SPACES = re.compile(r"(?<!\\)\\[,;:> ]|~|\\(?:qquad|quad|enspace|thinspace|hspace\{[^{}]*\}|phantom\{[^{}]*\})|\s+")
 _SPELLINGS = [
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(?:leqslant|le|leqq)(?![A-Za-z])|<=|=<"), r"\\leq "),
@@ -74,6 +74,8 @@ def normalize(text: str) -> str:
         if character in text:
             text = text.replace(character, spelling)
     text = re.sub(r"(?<=\d),\s?\\!\s?(?=\d{3})", ",", text)
+    if "\\begin" not in text:
+        text = re.sub(r"\\\\(?=[A-Za-z{}])", r"\\", text)
     text = _SPACES.sub(" ", _REMOVED.sub("", text))
     for pattern, spelling in _SPELLINGS:
         text = pattern.sub(spelling, text)

@@ -51,7 +51,7 @@ def equal(gold: str, given: str, same_part: PartRule) -> bool:
     numbers = rational.read(gold), rational.read(given)
     if numbers[0] is not None and numbers[1] is not None:
         return rational.same(numbers[0], numbers[1])
-    gold, given = _without_name(gold, trusted=True), _without_name(given, trusted=False)
+    gold, given = _aligned(gold, given)
     gold_shape, given_shape = shape(gold), shape(given)
     if max(len(gold_shape.parts), len(given_shape.parts)) > MOST_PARTS:
         return False
@@ -60,7 +60,21 @@ def equal(gold: str, given: str, same_part: PartRule) -> bool:
     return _same_parts(gold_shape, given_shape, same_part)
 
 
+def _aligned(gold: str, given: str) -> tuple[str, str]:
+    """Both sides without the name of what they state, inequalities as intervals where the other side is one."""
+    bare_gold, bare_given = _without_name(gold, trusted=True), _without_name(given, trusted=False)
+    equations = ["=" in relations(text)[1] for text in (bare_gold, bare_given)]
+    if equations[0] and not equations[1] or equations[1] and not equations[0] and bare_gold != gold:
+        return gold, given
+    chains = [relations(text) for text in (bare_gold, bare_given)]
+    if bool(chains[0][1]) == bool(chains[1][1]):
+        return bare_gold, bare_given
+    return as_interval(*chains[0]) or bare_gold, as_interval(*chains[1]) or bare_given
+
+
 def _same_parts(gold: Shape, given: Shape, same_part: PartRule) -> bool:
+    if not gold.ordered:
+        gold, given = _distinct(gold), _distinct(given) if not given.ordered else given
     if not _comparable(gold, given) or len(gold.parts) != len(given.parts):
         return False
     if "tuple" in (gold.kind, given.kind) or (gold.ordered and given.ordered):
@@ -89,10 +103,14 @@ def _same_multiset(gold: tuple[str, ...], given: tuple[str, ...], same_part: Par
     return True
 
 
+def _distinct(shape: Shape) -> Shape:
+    return shape._replace(parts=tuple({compact(part): part for part in shape.parts}.values()))
+
+
 def shape(text: str) -> Shape:
     """The outermost form of a normalised answer."""
     text = text.strip()
-    alternatives = [part for part in _split(text, "\\also") if part]
+    alternatives = [part for also in _split(text, "\\also") for part in _split(also, "\\cup") if part]
     parts = [piece for part in alternatives for piece in _split_list(part)]
     parts = [piece for part in parts for piece in _plus_minus(part)]
     if len(parts) > 1:
@@ -182,10 +200,12 @@ def relations(text: str) -> tuple[list[str], list[str]]:
 def _without_name(text: str, *, trusted: bool) -> str:
     """`x = 5` and `x \\in A` without their name. A trusted chain ends in its value, any other chain stays."""
     members, signs = relations(text)
-    if not signs or "," in members[0] and not members[0].startswith("("):
+    if not signs or "\\also" in text or "," in members[0] and not members[0].startswith("("):
         return text
     if len(signs) == 1 and signs[0] in ("=", "\\in", "\\approx") and _NAME.fullmatch(compact(members[0])):
-        return members[1]
+        return " \\also ".join(_split_list(members[1]))
+    if trusted and signs[-1] == "\\approx" and set(signs[:-1]) <= {"="}:
+        return members[-2]
     if trusted and len(signs) > 1 and set(signs) <= {"="} and "," not in text:
         return members[-1]
     return text
@@ -199,9 +219,7 @@ def _same_leaf(gold: str, given: str, same_part: PartRule) -> bool:
     if gold_signs and signs:
         return _same_relation((gold_members, gold_signs), (members, signs), same_part)
     if gold_signs:
-        return _inequality_is_interval(gold_members, gold_signs, given, same_part)
-    if "<" in "".join(signs) or any(sign in ("\\leq", "\\geq", ">", "\\neq") for sign in signs):
-        return _inequality_is_interval(members, signs, gold, same_part)
+        return False
     return _chain_gives(members, signs, gold, same_part)
 
 
@@ -233,11 +251,6 @@ def _same_relation(gold: Chain, given: Chain, same_part: PartRule) -> bool:
             for members, signs in (given, flipped)
         )
     return False
-
-
-def _inequality_is_interval(members: list[str], signs: list[str], other: str, same_part: PartRule) -> bool:
-    interval = as_interval(members, signs)
-    return interval is not None and equal(interval, other, same_part)
 
 
 def as_interval(members: list[str], signs: list[str]) -> str | None:
