@@ -1,0 +1,212 @@
+"""Qwen3 from and to Hugging Face directories.
+
+Loading streams: every process reads only the slices its devices own, piece by piece, straight into sharded arrays.
+What is wrong with a directory is found from the file headers, before any weight is read, and told at once.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from hsd_jax.errors import InputError
+from hsd_jax.sharding import RULES, Rules, make_mesh, param_shardings
+from models import hf_layout, tensor_files
+from models.config import Qwen3Config, read_json
+from models.hf_layout import EMBEDDING, HEAD, TABLE, Entry, Index
+from models.hf_write import INDEX, SINGLE, save_params
+from models.qwen3 import Params, Qwen3, param_shapes, params_of
+from models.tensor_files import Tensor
+
+Array = jax.Array
+Read = Callable[[Index], np.ndarray]
+PIECE_BYTES = 64 << 20  # read at a time; also the host memory that loading needs beyond the arrays
+NAMED = 8  # problems told in full before the rest is counted
+
+
+def load(directory: str | Path, *, mesh: Mesh | None = None, dtype: str = "float32") -> Qwen3:
+    """The model of a Hugging Face directory, its weights in `dtype`, on one device or sharded over a mesh.
+
+    Raises: InputError naming every missing, unexpected, wrongly shaped, wrongly typed or cut off tensor at once.
+    """
+    config = Qwen3Config.from_hf(directory)
+    return Qwen3(config, load_params(directory, config, mesh, dtype=dtype), source=str(directory))
+
+
+def save(model: Qwen3, directory: str | Path, *, dtype: str = "") -> None:
+    """Writes a directory that transformers (and engines that read its format) load: config, weights, tokenizer.
+
+    Without `dtype` every weight keeps its own, to the bit. Every process must call this; process 0 writes.
+    """
+    save_params(model.config, params_of(model), directory, source=model.source, dtype=dtype)
+
+
+def load_params(
+    directory: str | Path, config: Qwen3Config, mesh: Mesh | None = None, rules: Rules = RULES, dtype: str = "float32"
+) -> Params:
+    """The parameters alone; see `load`."""
+    if dtype not in tensor_files.CODES:
+        raise InputError(f"dtype = {dtype!r}, allowed: {', '.join(tensor_files.CODES)}")
+    mesh = make_mesh(1, 1, 1, jax.local_devices()[:1]) if mesh is None else mesh
+    shardings, shapes = param_shardings(config, mesh, rules), param_shapes(config)
+    tensors = checked_tensors(Path(directory), config)
+    params: Params = {"layers": {}}
+    for entry in TABLE:
+        group, shape_of, sharding_of = (t["layers"] if entry.stacked else t for t in (params, shapes, shardings))
+        if entry.ours in shape_of:
+            shape = shape_of[entry.ours]
+            read = _reader(entry, shape, tensors, jnp.dtype(dtype))
+            if config.tied and entry.theirs == EMBEDDING and HEAD in tensors:
+                read = _equal_to(read, _reader(replace(entry, theirs=HEAD), shape, tensors, jnp.dtype(dtype)))
+            group[entry.ours] = _assemble(entry, shape, sharding_of[entry.ours], dtype, read)
+    return params
+
+
+def checked_tensors(directory: Path, config: Qwen3Config) -> dict[str, Tensor]:
+    """Every tensor of a directory, by name, after comparing them with what the configuration asks for.
+
+    Raises: InputError with everything that is missing, unexpected, wrongly shaped or typed, or cut off, in one line.
+    """
+    tensors, problems, whole = _all_tensors(directory)
+    stored = read_json(directory).get("dtype") or read_json(directory).get("torch_dtype")
+    expected = _expected(config)
+    if whole:
+        problems += [f"missing {name}{_tied_note(name, config)}" for name in expected if name not in tensors]
+    for name, tensor in tensors.items():
+        wanted = expected.get(EMBEDDING if name == HEAD and config.tied else name)
+        if wanted is None:
+            problems.append(f"unexpected {name} {list(tensor.shape)}")
+        elif tensor.shape != wanted:
+            problems.append(f"{name} has shape {list(tensor.shape)}, config.json asks for {list(wanted)}")
+        elif tensor.code == "F16" and stored != "float16":
+            problems.append(f"{name} has dtype F16, config.json says {stored}")
+    if problems:
+        rest = f"; and {len(problems) - NAMED} more problems" if len(problems) > NAMED else ""
+        raise InputError(f"{directory}: " + "; ".join(problems[:NAMED]) + rest)
+    return tensors
+
+
+def _expected(config: Qwen3Config) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor a directory of this configuration must hold."""
+    shapes = param_shapes(config)
+    expected: dict[str, tuple[int, ...]] = {}
+    for entry, layer in hf_layout.entries(config.layers, config.tied):
+        shape = (shapes["layers"] if entry.stacked else shapes)[entry.ours]
+        expected[entry.theirs.format(layer)] = hf_layout.file_shape(entry, hf_layout.sizes(entry, shape))
+    return expected
+
+
+def _tied_note(name: str, config: Qwen3Config) -> str:
+    return " (config.json says tie_word_embeddings = false)" if name == HEAD and not config.tied else ""
+
+
+def _all_tensors(directory: Path) -> tuple[dict[str, Tensor], list[str], bool]:
+    """The tensors of the single file or of every file of the index; what is wrong; whether every header was read."""
+    if not (directory / SINGLE).exists() and not (directory / INDEX).exists():
+        raise InputError(f"{directory}: neither {SINGLE} nor {INDEX} is here; other weight formats are not read")
+    # a single file holds everything it names, as in transformers
+    weight_map = None if (directory / SINGLE).exists() else read_json(directory, INDEX).get("weight_map", {})
+    tensors: dict[str, Tensor] = {}
+    problems: list[str] = []
+    whole = True
+    for file in [SINGLE] if weight_map is None else sorted(set(weight_map.values())):
+        try:
+            found, faults = tensor_files.read_header(directory / file)
+        except InputError as error:
+            found, faults, whole = {}, [str(error)], False
+        problems += faults
+        if weight_map is not None:
+            astray = [name for name in found if weight_map.get(name) != file]
+            problems += [f"{name} stands in {file}, the index says {weight_map.get(name)}" for name in astray]
+        tensors |= found
+    return tensors, problems, whole
+
+
+def _reader(entry: Entry, shape: tuple[int, ...], tensors: dict[str, Tensor], dtype: Any) -> Read:
+    """Reads slices (in our axes) of one parameter from its tensor, or from the tensors of its layers."""
+    size = hf_layout.sizes(entry, shape)
+
+    def one(name: str, index: Index) -> np.ndarray:
+        return hf_layout.from_file(entry, size, index, tensors[name].read)
+
+    def stack(index: Index) -> np.ndarray:
+        layers = range(*index[0].indices(shape[0]))
+        lengths = [len(range(*s.indices(n))) for s, n in zip(index[1:], shape[1:], strict=True)]
+        out = np.empty((len(layers), *lengths), dtype)
+        for row, layer in zip(out, layers, strict=True):
+            row[...] = one(entry.theirs.format(layer), index[1:])
+        return out
+
+    return stack if entry.stacked else lambda index: np.ascontiguousarray(one(entry.theirs, index), dtype)
+
+
+def _equal_to(read: Read, copy: Read) -> Read:
+    """The same slices, compared with the copy of the tied head that some releases store."""
+
+    def both(index: Index) -> np.ndarray:
+        values = read(index)
+        if not np.array_equal(values, copy(index)):
+            raise InputError(f"{HEAD} differs from {EMBEDDING} although config.json says tie_word_embeddings = true")
+        return values
+
+    return both
+
+
+def _assemble(entry: Entry, shape: tuple[int, ...], sharding: NamedSharding, dtype: str, read: Read) -> Array:
+    """A sharded array, read in pieces along the layers or the vocabulary so that little of it is ever on the host."""
+    axis = 0 if len(shape) == 1 or entry.stacked else entry.letters.index("V")
+    name = sharding.spec[axis]
+    shards = 1 if name is None else sharding.mesh.shape[name]
+    local = shape[axis] // shards
+    row_bytes = math.prod(shape) // local * jnp.dtype(dtype).itemsize
+    step = max(1, min(local, PIECE_BYTES // row_bytes))
+
+    def piece(start: int, count: int) -> Array:
+        """Rows `start` to `start + count` of every shard."""
+        held: dict[tuple[int, ...], np.ndarray] = {}
+
+        def callback(index: Index | None) -> np.ndarray:
+            assert index is not None
+            begin = (index[axis].start or 0) // count * local + start
+            absolute = tuple(slice(begin, begin + count) if i == axis else s for i, s in enumerate(index))
+            key = tuple(n for s, size in zip(absolute, shape, strict=True) for n in s.indices(size)[:2])
+            if key not in held:  # copies of a shard on other devices are read once
+                held[key] = read(absolute)
+            return held[key]
+
+        piece_shape = tuple(count * shards if i == axis else n for i, n in enumerate(shape))
+        return jax.make_array_from_callback(piece_shape, sharding, callback, dtype=jnp.dtype(dtype))
+
+    if step == local:
+        return piece(0, local)
+    whole = _zeros(shape, dtype, sharding)()
+    for start in range(0, local, step):
+        count = min(step, local - start)
+        # waiting keeps one piece on the host instead of as many as the disk can outrun the device
+        whole = jax.block_until_ready(_place(sharding, axis)(whole, piece(start, count), start))
+    return whole
+
+
+@lru_cache
+def _zeros(shape: tuple[int, ...], dtype: str, sharding: NamedSharding) -> Callable[[], Array]:
+    return jax.jit(lambda: jnp.zeros(shape, dtype), out_shardings=sharding)
+
+
+@lru_cache
+def _place(sharding: NamedSharding, axis: int) -> Callable[[Array, Array, int], Array]:
+    """Writes a piece into every shard of an array, in place."""
+    spec = sharding.spec
+
+    def local(whole: Array, part: Array, start: Array) -> Array:
+        return jax.lax.dynamic_update_slice_in_dim(whole, part, start, axis)
+
+    mapped = jax.shard_map(local, mesh=sharding.mesh, in_specs=(spec, spec, P()), out_specs=spec)
+    return jax.jit(mapped, donate_argnums=0)
