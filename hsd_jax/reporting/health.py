@@ -1,0 +1,281 @@
+"""Reads a run's metrics for the known ways this family of methods fails, and says in plain words what to do.
+
+Every check is a pure function of the metrics; every number that decides stands in `THRESHOLDS`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from hsd_jax.reporting.diagnostics import series
+from hsd_jax.reporting.logs import Record
+
+Level = Literal["ok", "watch", "act", "unknown"]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """From `watch` on a finding deserves a look, from `act` on a run should not go on as it is."""
+
+    watch: float
+    act: float
+
+
+# Shares are of rollouts in [0, 1]; "ratio" compares the newest steps with the first ones; KL and entropies in nats.
+THRESHOLDS = {
+    "coverage": Threshold(0.40, 0.15),
+    "teacher_coherence": Threshold(0.60, 0.35),
+    "first_token_kl": Threshold(0.20, 1.00),
+    "localisation": Threshold(2.0, 1.2),
+    "length_ratio": Threshold(0.70, 0.45),
+    "repeated_ngrams": Threshold(0.15, 0.35),
+    "teacher_drift": Threshold(0.15, 0.40),
+    "reward_drop": Threshold(0.08, 0.20),
+    "kl_reference": Threshold(0.50, 2.00),
+    "masked": Threshold(0.05, 0.25),
+    "truncated": Threshold(0.15, 0.40),
+    "peer_truncated": Threshold(0.10, 0.40),
+    "unread_answers": Threshold(0.20, 0.50),
+    "verifier_failures": Threshold(0.01, 0.05),
+    "hedging_ratio": Threshold(0.60, 0.35),
+    "grad_norm_ratio": Threshold(5.0, 50.0),
+    "recompilations": Threshold(1.0, 5.0),
+}
+# The newest and the first steps are judged by the mean of this many steps, so that one odd batch decides nothing.
+STEPS = 10
+# Comparisons with the first steps need this many steps before they say anything.
+STEPS_FOR_TREND = 6
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the health panel: the value found, the threshold it was held against, the meaning, the advice."""
+
+    name: str
+    title: str
+    level: Level
+    value: float
+    limit: str
+    meaning: str
+    advice: str
+
+
+def examine(metrics: Sequence[Record]) -> list[Finding]:
+    """All findings, the most urgent first; checks whose metric was not recorded come last as "unknown"."""
+    order = {"act": 0, "watch": 1, "ok": 2, "unknown": 3}
+    return sorted((check(metrics) for check in CHECKS), key=lambda finding: order[finding.level])
+
+
+def recent(metrics: Sequence[Record], key: str) -> float:
+    """Mean of the newest `STEPS` finite values of a metric, nan when there are none."""
+    return _mean(_finite(metrics, key)[-STEPS:])
+
+
+def ratio_to_start(metrics: Sequence[Record], key: str) -> float:
+    """Newest steps over first steps, nan before there are enough steps or when the start is zero."""
+    values = _finite(metrics, key)
+    if len(values) < STEPS_FOR_TREND:
+        return float("nan")
+    window = min(STEPS, len(values) // 2)
+    start = _mean(values[:window])
+    return _mean(values[-window:]) / start if start > 0 else float("nan")
+
+
+def drop_from_best(metrics: Sequence[Record], key: str) -> float:
+    """How far the newest steps lie below the best stretch of the run (running mean), in units of the metric."""
+    values = _finite(metrics, key)
+    if len(values) < STEPS_FOR_TREND:
+        return float("nan")
+    window = min(STEPS, len(values) // 2)
+    running = np.convolve(values, np.full(window, 1.0 / window), "valid")
+    return float(running.max() - running[-1])
+
+
+def localisation(metrics: Sequence[Record]) -> float:
+    """Credit within 8 tokens of the divergence over what an even spread over the response would put there."""
+    mass, length = recent(metrics, "credit_mass_8"), recent(metrics, "response_length")
+    return mass / min(1.0, 17.0 / length) if length > 0 else float("nan")
+
+
+def teacher_drift(metrics: Sequence[Record]) -> float:
+    """Relative change of the teacher's entropy since the first steps: a live teacher moves with its student."""
+    return abs(ratio_to_start(metrics, "teacher_entropy") - 1.0)
+
+
+def share_of_verdicts(metrics: Sequence[Record], reasons: Sequence[str]) -> float:
+    """Share of the newest verdicts that carry one of `reasons`, nan when verdicts were not recorded."""
+    newest = metrics[-STEPS:]
+    counts = {
+        key: sum(_number(record.get(key)) for record in newest)
+        for key in {key for record in newest for key in record if key.startswith("verdict/")}
+    }
+    total = sum(counts.values())
+    return sum(counts.get(f"verdict/{reason}", 0.0) for reason in reasons) / total if total else float("nan")
+
+
+def non_finite_steps(metrics: Sequence[Record]) -> float:
+    """How many steps recorded a loss or a gradient norm that is not a number."""
+    return float(sum((~np.isfinite(series(metrics, key)[1])).sum() for key in ("loss", "grad_norm")))
+
+
+def _finite(metrics: Sequence[Record], key: str) -> list[float]:
+    values = series(metrics, key)[1]
+    return values[np.isfinite(values)].tolist()
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def judge(value: float, threshold: Threshold) -> Level:
+    """The level of a value; whether low or high is bad follows from the order of the two thresholds."""
+    if not np.isfinite(value):
+        return "unknown"
+    low_is_bad = threshold.act < threshold.watch
+    beyond = (lambda limit: value < limit) if low_is_bad else (lambda limit: value >= limit)
+    return "act" if beyond(threshold.act) else "watch" if beyond(threshold.watch) else "ok"
+
+
+Check = Callable[[Sequence[Record]], Finding]
+
+
+def _check(name: str, title: str, measure: Callable[[Sequence[Record]], float], meaning: str, advice: str) -> Check:
+    """A check of one number against its row of `THRESHOLDS`."""
+    threshold = THRESHOLDS[name]
+    side = "below" if threshold.act < threshold.watch else "from"
+    limit = f"look {side} {threshold.watch:g}, act {side} {threshold.act:g}"
+
+    def check(metrics: Sequence[Record]) -> Finding:
+        value = measure(metrics)
+        return Finding(name, title, judge(value, threshold), value, limit, meaning, advice)
+
+    return check
+
+
+def _newest(key: str) -> Callable[[Sequence[Record]], float]:
+    return lambda metrics: recent(metrics, key)
+
+
+def _ratio(key: str) -> Callable[[Sequence[Record]], float]:
+    return lambda metrics: ratio_to_start(metrics, key)
+
+
+def _check_finite(metrics: Sequence[Record]) -> Finding:
+    count = non_finite_steps(metrics)
+    return Finding(
+        "non_finite",
+        "Loss and gradient are numbers",
+        "unknown" if not metrics else "act" if count else "ok",
+        count if metrics else float("nan"),
+        "act from 1",
+        "Steps whose loss or gradient norm was not a finite number; such updates are skipped.",
+        "Lower the learning rate, and look at the rollouts of the first such step.",
+    )
+
+
+# fmt: off
+CHECKS: tuple[Check, ...] = (
+    _check_finite,
+    _check(
+        "coverage", "Enough peers", _newest("coverage"),
+        "Share of rollouts with a successful peer. Without one the teacher reads only the answer.",
+        "The data is too hard for this model at this group size: take easier problems, a larger group, or a "
+        "stronger base model. If nearly every rollout already succeeds, take harder ones.",
+    ),
+    _check(
+        "teacher_coherence", "Teacher follows the student after the divergence", _newest("teacher_coherence"),
+        "How often the teacher, having read the peer, still agrees with the student's own continuation.",
+        "The teacher recites its peer instead of reading the student's state; training on it makes the student "
+        "unlearn its own reasoning. Use a stronger base model, or train on failed rollouts only, or stop.",
+    ),
+    _check(
+        "first_token_kl", "Prompts end alike", _newest("first_token_kl"),
+        "KL at the first response token (nats), before anything can have diverged.",
+        "Student and teacher prompts probably end differently: compare the generation prompts and the thinking "
+        "setting of both in the teacher text of a rollout.",
+    ),
+    _check(
+        "localisation", "Credit is localised", localisation,
+        "Credit within 8 tokens of the divergence, relative to an even spread (1 = no localisation).",
+        "The peer changes little about what the teacher expects. Check in the rollout view that the peer is read "
+        "in full, and whether style words carry the credit.",
+    ),
+    _check(
+        "length_ratio", "Responses keep their length", _ratio("response_length"),
+        "Response length of the newest steps over that of the first ones.",
+        "Shrinking responses are an early sign of collapse. Read some; raise beta, freeze the teacher, or return "
+        "to an earlier checkpoint.",
+    ),
+    _check(
+        "repeated_ngrams", "No repetition", _newest("repeated_ngrams"),
+        "Share of repeated n-grams within responses.",
+        "The policy loops. Return to an earlier checkpoint with a lower learning rate, a larger beta or a frozen "
+        "teacher.",
+    ),
+    _check(
+        "teacher_drift", "The teacher stands still", teacher_drift,
+        "Relative change of the teacher's entropy since the first steps.",
+        "A live teacher moves with its student and may take it along. Compare with a frozen teacher, or re-sync it "
+        "only now and then; a growing fallback share or falling reward confirms the trouble.",
+    ),
+    _check(
+        "reward_drop", "Reward holds its best level", lambda metrics: drop_from_best(metrics, "reward"),
+        "How far the pass rate of the newest steps lies below the best stretch of this run.",
+        "Go back to the checkpoint of the best stretch. Freeze the teacher, lower the learning rate or raise beta "
+        "before going on.",
+    ),
+    _check(
+        "kl_reference", "Close to the initial model", _newest("kl_reference"),
+        "KL from the policy to the frozen initial weights, nats per token.",
+        "The policy has moved far. If quality falls, raise beta; if it rises, this may be what you want.",
+    ),
+    _check(
+        "masked", "Every rollout teaches", _newest("masked"),
+        "Share of rollouts with neither a peer nor a known answer; they have weight 0.",
+        "Add reference answers to the data, or raise the group size.",
+    ),
+    _check(
+        "truncated", "Responses finish", _newest("truncated"),
+        "Share of rollouts that ran into the response limit.",
+        "Raise the response limit, or find out in the rollout view whether they loop.",
+    ),
+    _check(
+        "peer_truncated", "Peers are read in full", _newest("peer_truncated"),
+        "Share of peers whose tail was cut because the teacher context was too long.",
+        "Enlarge the context window: a cut peer hides how the problem was solved.",
+    ),
+    _check(
+        "unread_answers", "Answers are readable",
+        lambda metrics: share_of_verdicts(metrics, ("no_answer", "unparsed")),
+        "Share of responses in which the verifier found no answer it could read.",
+        "The reward measures format more than correctness. Check the task instruction and the chat template.",
+    ),
+    _check(
+        "verifier_failures", "The verifier works",
+        lambda metrics: share_of_verdicts(metrics, ("timeout", "crash")),
+        "Share of verdicts that were a timeout or a crash of the checking process.",
+        "Look at the extracted answers of such rollouts; raise the time limit if they are honest.",
+    ),
+    _check(
+        "hedging_ratio", "Doubt is still expressed", _ratio("hedging"),
+        "Density of words such as wait, hmm or perhaps, newest steps over first ones.",
+        "Answer-conditioned teachers make students sound sure. Check evaluation on harder, unseen problems.",
+    ),
+    _check(
+        "grad_norm_ratio", "Gradients stay in size", _ratio("grad_norm"),
+        "Gradient norm before clipping, newest steps over first ones.",
+        "A growing gradient comes before divergence: lower the learning rate or raise beta.",
+    ),
+    _check(
+        "recompilations", "Nothing recompiles", _newest("recompilations"),
+        "Programs compiled per step after the first steps.",
+        "Shapes change between steps: use fewer length buckets, or pad to fixed sizes.",
+    ),
+)
+# fmt: on
