@@ -62,9 +62,7 @@ def _cut(tokenizer: Any, text: str, thinking: bool) -> ChatFrame:
     )
     parts = rendered.split(text)
     if len(parts) != 2:
-        raise InputError(
-            f"model.path: the chat template shows the user's text {len(parts) - 1} times, not once"
-        )
+        raise InputError(f"model.path: the chat template shows the user's text {len(parts) - 1} times, not once")
     return ChatFrame(opening=parts[0], closing=parts[1])
 
 

@@ -87,9 +87,7 @@ def solution(chain: Chain, errors: tuple[int, ...] = ()) -> str:
     return "".join(lines) + f"The answer is \\boxed{{{values[-1]}}}."
 
 
-def generate(
-    count: int, *, split: str, seed: int, operations: tuple[int, int] = OPERATIONS
-) -> Iterator[TinyProblem]:
+def generate(count: int, *, split: str, seed: int, operations: tuple[int, int] = OPERATIONS) -> Iterator[TinyProblem]:
     """`count` different problems of a split, the same ones for the same seed.
 
     Raises: ValueError for an unknown split or an empty range of operations.

@@ -1,6 +1,10 @@
 """From the true files of each corpus to problems: one function per schema, `(files, split) -> rows`."""
 
+from hsd_jax.data.readers.apps import apps
 from hsd_jax.data.readers.gsm8k import gsm8k
+from hsd_jax.data.readers.livecodebench import livecodebench
+from hsd_jax.data.readers.math import aime, math, math500
+from hsd_jax.data.readers.numina import numina
 from hsd_jax.data.readers.own import own
 
-__all__ = ["gsm8k", "own"]
+__all__ = ["aime", "apps", "gsm8k", "livecodebench", "math", "math500", "numina", "own"]

@@ -1,0 +1,50 @@
+"""What several corpora share: final answers of written solutions, tests held as JSON text."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from hsd_jax.data.files import Row
+from hsd_jax.errors import InputError
+from hsd_jax.verifiers.extraction import extract
+
+LONGEST_ANSWER = 200
+
+
+def boxed(solution: str) -> str:
+    """The content of the last box of a written solution, "" if it has none."""
+    if "\\boxed" not in solution and "\\fbox" not in solution:
+        return ""
+    return (extract(solution) or "").strip()
+
+
+def first_text(row: Row, *names: str) -> str:
+    """The first of several fields that is present and holds something; numbers become text.
+
+    Raises: InputError if none of them does.
+    """
+    for name in names:
+        value = row.fields.get(name)
+        if value is not None and not isinstance(value, bool) and str(value).strip():
+            return str(value)
+    have = ", ".join(sorted(row.fields)) or "none"
+    raise InputError(f"{row.place}: one of the fields {', '.join(names)} must hold text (fields of the row: {have})")
+
+
+@contextlib.contextmanager
+def long_integers() -> Iterator[None]:
+    """Lets trusted JSON hold integers of more than 4,300 digits, which contest tests do."""
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        yield
+    finally:
+        sys.set_int_max_str_digits(limit)
+
+
+def json_text(text: str) -> Any:
+    """The value of a JSON text with integers of any length."""
+    with long_integers():
+        return json.loads(text)
