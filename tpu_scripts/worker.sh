@@ -78,7 +78,7 @@ label_lines() {
 
 # Runs the training as a child, hands a request to end on to it, and records its exit code.
 supervise() {
-  export TZ=UTC JAX_COMPILATION_CACHE_DIR=$HSD_CACHE PYTHONUNBUFFERED=1
+  export HSD_DISTRIBUTED=auto TZ=UTC JAX_COMPILATION_CACHE_DIR=$HSD_CACHE PYTHONUNBUFFERED=1
   if [[ -z $HSD_CACHE ]]; then unset JAX_COMPILATION_CACHE_DIR; fi
   local code=0 asked=1 pid
   printf '%s' "$$" >"$run/supervisor"
