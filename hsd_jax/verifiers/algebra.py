@@ -121,11 +121,9 @@ def _admitted(gold: sympy.Basic, given: sympy.Basic) -> bool:
         return False
     if given.has(sympy.nan, sympy.zoo) or gold.has(sympy.nan, sympy.zoo):
         return False
-    free = given.free_symbols - gold.free_symbols
-    names = {symbol.name for symbol in gold.free_symbols}
-    if not gold.free_symbols and (given.free_symbols or given.has(AppliedUndef)):
+    if not gold.free_symbols and given.has(AppliedUndef):
         return False
-    return not any(symbol.name not in names for symbol in free)
+    return {str(symbol) for symbol in given.free_symbols} <= {str(symbol) for symbol in gold.free_symbols}
 
 
 def _exactly(gold: sympy.Basic, given: sympy.Basic) -> bool | None:

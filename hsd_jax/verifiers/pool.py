@@ -1,9 +1,9 @@
 """Grades finished rollouts in the background: threads that wait on killable worker and sandbox processes.
 
-    with pool.start(workers=8) as graders:
-        future = graders.submit_math(response, answer)
+    with pool.start(workers=8, programs=True) as graders:
+        futures = [graders.submit_math(response, answer), graders.submit_code(response, tests)]
         ...
-        verdict = future.result()
+        verdicts = [future.result() for future in futures]
 
 A check may be submitted as soon as its rollout finishes, from any thread. Nothing here forks the calling process.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from hsd_jax.types import Verdict
+from hsd_jax.verifiers import cases, code, sandbox
 from hsd_jax.verifiers import math as math_verifier
 from hsd_jax.verifiers import workers as processes
 
@@ -24,6 +25,9 @@ class Pool:
 
     threads: ThreadPoolExecutor
     math_workers: processes.WorkerSet
+    limits: sandbox.Limits
+    allow_unsandboxed: bool
+    tier: str
 
     def submit_math(self, response: str, answer: str) -> "Future[Verdict]":
         """The verdict on a response to a mathematics question; easy answers are decided before this returns."""
@@ -33,6 +37,23 @@ class Pool:
             decided.set_result(verdict)
             return decided
         return self.threads.submit(math_verifier.grade_with, self.math_workers, response, answer)
+
+    def submit_code(self, response: str, tests: cases.VisibleTests) -> "Future[Verdict]":
+        """The verdict on the program in a response: its last fenced block, run against the visible tests.
+
+        Raises:
+            TypeError: the tests are not VisibleTests; training must not see hidden ones.
+        """
+        return self._submit_program(response, cases.require_visible(tests))
+
+    def submit_hidden(self, response: str, tests: cases.HiddenTests) -> "Future[Verdict]":
+        """The verdict on the program in a response by hidden tests, for evaluation only. Raises: TypeError."""
+        return self._submit_program(response, cases.require_hidden(tests))
+
+    def _submit_program(self, response: str, tests: cases.Tests) -> "Future[Verdict]":
+        return self.threads.submit(
+            code.grade_response, response, tests, limits=self.limits, allow_unsandboxed=self.allow_unsandboxed
+        )
 
     def close(self) -> None:
         """Cancels what has not begun, waits for running checks (each has its limit) and ends the workers."""
@@ -48,17 +69,32 @@ class Pool:
         self.close()
 
 
-def start(*, workers: int | None = None, math_limit_seconds: float = math_verifier.LIMIT_SECONDS) -> Pool:
+def start(
+    *,
+    workers: int | None = None,
+    programs: bool = False,
+    math_limit_seconds: float = math_verifier.LIMIT_SECONDS,
+    limits: sandbox.Limits = sandbox.DEFAULT_LIMITS,
+    allow_unsandboxed: bool = False,
+) -> Pool:
     """A pool that runs `workers` checks at once (None: one per usable core) with its math workers warm.
+
+    `programs` says that programs will be graded: then the sandbox is probed now, its tier is printed and kept as
+    `Pool.tier`, and a machine without isolation is refused before anything else starts.
 
     Raises:
         ValueError: fewer than one worker, or a limit that is not positive.
+        NoSandbox: `programs` without isolation on this machine and without `allow_unsandboxed`.
     """
     count = len(os.sched_getaffinity(0)) if workers is None else workers
     if count < 1:
         raise ValueError(f"workers must be at least 1, got {count}")
-    if math_limit_seconds <= 0:
-        raise ValueError(f"math_limit_seconds must be positive, got {math_limit_seconds}")
+    if min(math_limit_seconds, limits.seconds) <= 0:
+        raise ValueError(f"limits must be positive seconds, got {math_limit_seconds} and {limits.seconds}")
+    tier = str(sandbox.tier_for(allow_unsandboxed=allow_unsandboxed)) if programs else "not probed"
+    if programs:
+        print(tier, flush=True)
     lender = processes.open_set(limit_seconds=math_limit_seconds, most=count)
     processes.warm(lender, count)
-    return Pool(ThreadPoolExecutor(count, thread_name_prefix="grader"), lender)
+    threads = ThreadPoolExecutor(count, thread_name_prefix="grader")
+    return Pool(threads, lender, limits, allow_unsandboxed, tier)
