@@ -11,7 +11,7 @@ from typing import Literal
 
 from hsd_jax.errors import InputError
 
-Remat = Literal["none", "full", "save-attention", "offload"]
+Remat = Literal["none", "save-matmuls", "save-attention", "full", "offload", "offload-attention"]
 Dtype = Literal["float32", "bfloat16"]
 
 

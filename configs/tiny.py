@@ -1,0 +1,26 @@
+"""HSD on the embedded tiny model: chains of operations modulo 10, on any machine.
+
+    make train        # python -m hsd_jax.train --config configs/tiny.py --workdir runs/tiny
+
+Paper row: none (a toy). Expected: sampled pass@1 on held-out problems from about .4 to above .85; see RESULTS.md.
+"""
+
+from hsd_jax.config import Checkpoints, Config, Data, Evaluation, Logging, Model, Optimizer, Sampling
+
+config = Config(
+    steps=50,
+    model=Model(path="assets/tiny_qwen3", compute_dtype="float32", remat="none"),
+    data=Data(
+        source="tiny",
+        problems_per_step=16,
+        prompt_tokens=96,
+        answer_tokens=32,
+        context_tokens=320,
+        min_peer_tokens=8,
+    ),
+    sampling=Sampling(group_size=8, top_p=1.0, response_tokens=96, chunk=32, dtype="float32"),
+    optimizer=Optimizer(learning_rate=5e-5, loss_chunk=2048),
+    evaluation=Evaluation(every=10, problems=128, samples=4),
+    checkpoints=Checkpoints(every=25),
+    logging=Logging(rollouts_every=10, rollout_problems=8),
+)

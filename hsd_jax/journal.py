@@ -1,0 +1,151 @@
+"""Everything a run writes down: metrics, rollouts, evaluations, checkpoints, warnings, and the closing words."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from rich.console import Console
+
+from hsd_jax import checkpoint, console, guards, metrics, report, rollout_log
+from hsd_jax.clock import Clock, Compilations
+from hsd_jax.grading import Graded
+from hsd_jax.rollout import Batch
+from hsd_jax.setup import Parts
+from hsd_jax.types import Rollouts
+from hsd_jax.update import Trace, TrainState
+from models.qwen3 import Params
+
+log = logging.getLogger(__name__)
+Tops = Callable[[TrainState, Trace, int], Mapping[str, np.ndarray]]
+
+
+@dataclass
+class Journal:
+    """One run's log while it is being written; only process 0 of a pod has sinks and shows anything."""
+
+    parts: Parts
+    path: epath.Path
+    store: checkpoint.Store
+    sinks: list[metrics.Sink]
+    show: console.Show
+    console: Console
+    scores: Callable[[Params, int], dict[str, float]]
+    resume_command: str
+    clock: Clock
+    compilations: Compilations
+    lines: list[dict[str, Any]]
+    page: dict[str, Any] = field(default_factory=dict)
+
+    def record(
+        self, batch: Batch, rollouts: Rollouts, graded: Graded, measured: Mapping[str, Any], trace: Trace
+    ) -> None:
+        """Takes down a step: its metrics, and some of its rollouts where they are due."""
+        ids = [row[:n].tolist() for row, n in zip(*_flat(rollouts), strict=True)]
+        texts = [text for row in graded.texts for text in row]
+        self.page |= {**measured, **graded.counts(), **metrics.text_metrics(texts, ids)}
+        every = self.parts.config.logging.rollouts_every
+        if every and (batch.step == 1 or batch.step % every == 0) and self.sinks:
+            with self.clock.phase("log"):
+                self._log_rollouts(batch, rollouts, graded, trace)
+
+    def _log_rollouts(self, batch: Batch, rollouts: Rollouts, graded: Graded, trace: Trace) -> None:
+        count = min(self.parts.config.logging.rollout_problems, len(batch.problems))
+        rows = rollout_log.entries(
+            batch.step,
+            batch.problems[:count],
+            rollouts,
+            graded,
+            jax.tree.map(local_rows, trace),
+            self.parts.texts.tokenizer,
+        )
+        rollout_log.write(self.path / "rollouts", batch.step, rows)
+
+    def evaluation_is_due(self, step: int) -> bool:
+        """Every so many steps, and at the end."""
+        every = self.parts.config.evaluation.every
+        return step == self.parts.config.steps or bool(every) and step % every == 0
+
+    def evaluate(self, params: Params, step: int) -> None:
+        """Adds the held-out scores to the step's line."""
+        with self.clock.phase("evaluate"):
+            self.page |= self.scores(params, step)
+
+    def close_step(self, step: int) -> None:
+        """Writes the finished step's line everywhere, shows it, and warns where the guards say so."""
+        compiled = self.compilations.take()
+        line = {"step": step, **self.page, **self.clock.lap(), "recompilations": compiled if self.lines else 0}
+        self.page = {}
+        self.lines.append(line)
+        for sink in self.sinks:
+            sink(step, {name: value for name, value in line.items() if name != "step"})
+        if step:
+            self.show(step, line)
+        guards.watch([seen for seen in self.lines if seen["step"]], self.parts.config.guards, str(self.path))
+
+    def checkpoint_is_due(self, step: int) -> bool:
+        """Every so many steps, and at the end."""
+        return step == self.parts.config.steps or step % self.parts.config.checkpoints.every == 0
+
+    def save(self, state: TrainState, step: int) -> None:
+        """Starts writing a checkpoint with all that a continuation needs."""
+        score = next((line["eval/pass@1"] for line in reversed(self.lines) if "eval/pass@1" in line), None)
+        with self.clock.phase("save"):
+            checkpoint.save(self.store, step, state, self._meta(step), score=score)
+
+    def _meta(self, step: int) -> dict[str, Any]:
+        return {
+            "step": step,
+            "model": dataclasses.asdict(self.parts.model),
+            "questions": dict(self.parts.questions.identity),
+            **json.loads((self.path / "config.json").read_text()),
+        }
+
+    def close(self, asked: str) -> None:
+        """Waits for the last checkpoint and prints how the run went."""
+        with self.clock.phase("save"):
+            checkpoint.close(self.store)
+        if not self.sinks:
+            return
+        self.clock.lap()
+        if asked:
+            self.console.print(f"stopped by {asked} after step {self.lines[-1]['step']}; continue with:")
+            self.console.print(self.resume_command, soft_wrap=True, highlight=False)
+        if "://" not in str(self.path):
+            report.write_report(report.Arguments(Path(self.path)))
+        self.console.print(console.closing_table(self._summary()))
+        self.console.print(console.words_on_coverage(self.parts, self.lines), end="", highlight=False)
+        if self.parts.method.reads.peer and "://" not in str(self.path):
+            self.console.print(report.credit_profile(Path(self.path)), highlight=False)
+
+    def _summary(self) -> console.Summary:
+        scored = [line for line in self.lines if "eval/pass@1" in line]
+        names = ("eval/pass@1", "eval/greedy")
+        first, last = ({name: line[name] for name in names} for line in (scored[0], scored[-1])) if scored else ({}, {})
+        places = {"checkpoints": str(self.path / "checkpoints"), "report": str(self.path / "report" / "index.html")}
+        return console.Summary(first, last, self.clock.total, places)
+
+
+def _flat(rollouts: Rollouts) -> tuple[np.ndarray, np.ndarray]:
+    response_PGT = np.asarray(rollouts.response_PGT)
+    return response_PGT.reshape(-1, response_PGT.shape[-1]), np.asarray(rollouts.length_PG).reshape(-1)
+
+
+def local_rows(x: Any) -> np.ndarray:
+    """The rows of an array that lie on this process, in order."""
+    if x.is_fully_addressable:
+        return np.asarray(x)
+    parts = {shard.index[0].start or 0: shard.data for shard in x.addressable_shards}
+    return np.concatenate([np.asarray(parts[start]) for start in sorted(parts)])
+
+
+def past_lines(path: epath.Path) -> list[dict[str, Any]]:
+    """The lines that a resumed run has already written."""
+    file = path / "metrics.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []

@@ -1,0 +1,59 @@
+"""Hindsight Self-Distillation, and the methods it is compared with.
+
+python -m hsd_jax.train --config configs/tiny.py --workdir runs/tiny [--sampling.temperature 0.7 ...]
+
+For every step:
+  1. sample  G rollouts o_1..o_G ~ pi(.|q) of each question
+  2. grade   R_i in {0, 1} by the verifier, while the sampler still works
+  3. update  in one program on the device: peers j ~ U{j != i : R_j = 1}, contexts c_i = (a*, o_j) or a*,
+             mean_i mean_t KL(sg pi(.|q, c_i, o_i,<t) || pi(.|q, o_i,<t)) + beta KL(pi || pi_0), AdamW
+
+Source: arXiv:2606.15576.
+"""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from hsd_jax import arguments, cli, setup
+from hsd_jax.data import stream
+from hsd_jax.errors import EXIT_DONE, EXIT_PREEMPTED
+from hsd_jax.interrupts import Stop, watch
+from hsd_jax.journal import Journal
+from hsd_jax.opening import open_run
+from hsd_jax.programs import Programs, run_update
+from hsd_jax.rollout import batch_of, sample_and_grade
+from hsd_jax.setup import Parts
+from hsd_jax.update import TrainState
+
+
+def train(parts: Parts, programs: Programs, book: Journal, state: TrainState, stop: Stop) -> TrainState:
+    """The steps after `state.step`; once `stop` is asked, the step in progress is finished and saved."""
+    for index, problems in stream.iterate(parts.questions.steps, start_step=int(state.step)):
+        step = index + 1
+        batch = batch_of(parts, step, problems)
+        rollouts, graded = sample_and_grade(parts, programs.sampler, programs.submit, state.params, batch, book.clock)
+        state, metrics, trace = run_update(parts, programs, state, batch, rollouts, graded, book.clock)
+        book.record(batch, rollouts, graded, metrics, trace)
+        if book.evaluation_is_due(step) and not stop.asked:
+            book.evaluate(state.params, step)
+        book.close_step(step)
+        if book.checkpoint_is_due(step) or stop.asked:
+            book.save(state, step)
+        if step == parts.config.steps or stop.asked:
+            break
+    return state
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command: refuse what is wrong before anything compiles, train, say how it went."""
+    given = arguments.parse(argv, about=__doc__ or "")
+    parts = setup.assemble(given.settings)
+    with watch() as stop, open_run(given, parts, Console(), argv) as (programs, book, state):
+        train(parts, programs, book, state, stop)
+        book.close(stop.asked)
+    return EXIT_PREEMPTED if stop.asked == "preemption" else EXIT_DONE
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,75 @@
+"""Scoring of padded group tensors in two streams: contexts [P, M, C] and responses [P, G, T] side by side.
+
+A layer reads every context once; the responses of the group attend to the keys and values of their own context and
+causally to themselves. It suits short windows, where padding is cheap; `packing` suits long ones.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from hsd_jax.types import Array, Contexts
+from models.qwen3 import Params, Qwen3Config, embed, final_norm, layer
+from models.scan import LOCAL, Placement, scan_layers
+
+
+def score_groups(
+    config: Qwen3Config,
+    params: Params,
+    contexts: Contexts,
+    response_PGT: Array,
+    length_PG: Array,
+    *,
+    dtype: Any = jnp.float32,
+    remat: str = "none",
+    placement: Placement = LOCAL,
+) -> Array:
+    """hidden_PGTD: the state after the last norm that predicts each response token, whatever stands past a length.
+
+    For the first token that is the state of the last context token, else that of the response token before it.
+    Positions of a response continue from the true length of its context, so no pad is ever between two tokens.
+    """
+    (problems, distinct, window), (_, group, steps) = contexts.tokens_PMC.shape, response_PGT.shape
+    rows, of_PG = problems * group, contexts.of_PG
+    read_PG = jnp.take_along_axis(contexts.length_PM, of_PG, axis=1)
+    place_C = jnp.broadcast_to(jnp.arange(window), (problems * distinct, window))
+    place_T = (read_PG[..., None] + jnp.arange(steps)[None, None, :]).reshape(rows, steps)
+    causal_CC = (jnp.arange(window)[:, None] >= jnp.arange(window)[None, :])[None, None]
+    own_TT = jnp.arange(steps)[:, None] >= jnp.arange(steps)[None, :]
+    read_RC = jnp.arange(window)[None, :] < read_PG.reshape(rows, 1)
+    seen_RTX = jnp.concatenate(
+        [
+            jnp.broadcast_to(read_RC[:, None, :], (rows, steps, window)),
+            jnp.broadcast_to(own_TT[None], (rows, steps, steps)),
+        ],
+        axis=2,
+    )
+
+    def of_context(x: Array) -> Array:
+        """[P * M, ..] -> [P * G, ..]: every rollout's own context."""
+        x = x.reshape(problems, distinct, *x.shape[1:])
+        index = of_PG.reshape(problems, group, *(1,) * (x.ndim - 2))
+        return jnp.take_along_axis(x, index, axis=1).reshape(rows, *x.shape[2:])
+
+    def read(q: Array, k: Array, v: Array) -> tuple[Array, Any]:
+        return jax.nn.dot_product_attention(q, k, v, mask=causal_CC), (k, v)
+
+    def body(streams: tuple[Array, Array], weights: Params) -> tuple[tuple[Array, Array], Any]:
+        context, (k_context, v_context) = layer(config, weights, streams[0], place_C, read)
+
+        def attend(q: Array, k: Array, v: Array) -> tuple[Array, Any]:
+            keys = jnp.concatenate([of_context(k_context), k], axis=1)
+            values = jnp.concatenate([of_context(v_context), v], axis=1)
+            return jax.nn.dot_product_attention(q, keys, values, mask=seen_RTX[:, None]), ()
+
+        response, _ = layer(config, weights, streams[1], place_T, attend)
+        return (context, response), ()
+
+    tokens = contexts.tokens_PMC.reshape(-1, window), response_PGT.reshape(rows, steps)
+    start = tuple(placement.batch(embed(params, t, dtype, placement=placement)) for t in tokens)
+    (context, response), _ = scan_layers(body, start, params["layers"], remat=remat, placement=placement)
+    last = jnp.maximum(contexts.length_PM.reshape(-1) - 1, 0)
+    first = of_context(jnp.take_along_axis(context, last[:, None, None], axis=1))
+    hidden = final_norm(config, params, jnp.concatenate([first, response[:, :-1]], axis=1))
+    return hidden.reshape(problems, group, steps, -1)
