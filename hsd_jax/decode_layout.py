@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -17,7 +18,8 @@ from hsd_jax.errors import InputError
 from hsd_jax.types import PyTree
 from models.qwen3 import Params, Qwen3Config, param_shapes
 
-# as `Params`, but "layers" is a tuple with one dict per layer (names keep their letters, without the L axis)
+# As `Params`, but "layers" is a tuple with one dict per layer (names keep their letters, without the L axis), and the
+# head is "head_VD" (untied only) as TPUs read it for few rows: the other way round they copy it before every chunk.
 DecodeParams = dict[str, Any]
 AXES = {"B": "data", "K": "tensor", "N": "tensor", "F": "tensor", "V": "tensor"}
 
@@ -77,7 +79,9 @@ def per_layer(params: Params, *, config: Qwen3Config, dtype: str) -> DecodeParam
         return x if "norm" in name else x.astype(dtype)
 
     layers = tuple({n: cast(n, w[i]) for n, w in params["layers"].items()} for i in range(config.layers))
-    return {n: layers if n == "layers" else cast(n, w) for n, w in params.items()}
+    ends = {name: cast(name, params[name]) for name in ("embed_VD", "final_norm_D")}
+    head = {} if config.tied else {"head_VD": params["head_DV"].T.astype(dtype)}
+    return {"layers": layers, **ends, **head}
 
 
 def shardings(config: Qwen3Config, layout: Layout) -> Any:
@@ -88,7 +92,14 @@ def shardings(config: Qwen3Config, layout: Layout) -> Any:
 
     shapes = param_shapes(config)
     layer = {name: of(name, drop="L") for name in shapes["layers"]}
-    return {n: (layer,) * config.layers if n == "layers" else of(n) for n in shapes}
+    names = ("embed_VD", "final_norm_D", *(() if config.tied else ("head_VD",)))
+    return {"layers": (layer,) * config.layers, **{name: of(name) for name in names}}
+
+
+def logits(params: DecodeParams, hidden_BD: jax.Array) -> jax.Array:
+    """Vocabulary logits, float32 with float32 accumulation; the embedding is the head where they are tied."""
+    head_VD = params["head_VD"] if "head_VD" in params else params["embed_VD"]
+    return jnp.einsum("bd,vd->bv", hidden_BD, head_VD, preferred_element_type=jnp.float32)
 
 
 def decode_params(params: Params, *, config: Qwen3Config, dtype: str, mesh: Mesh | None = None) -> DecodeParams:

@@ -14,11 +14,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from hsd_jax import decoding
+from hsd_jax import decoding, ring_cache
 from hsd_jax.decode_layout import DecodeParams
 from hsd_jax.decode_layout import decode_mesh as decode_mesh
 from hsd_jax.decode_layout import decode_params as decode_params
-from hsd_jax.decoding import Cache, Program, Slots
 from hsd_jax.errors import InputError
 from hsd_jax.sampling_board import (
     Batch,
@@ -34,6 +33,7 @@ from hsd_jax.sampling_board import (
 )
 from hsd_jax.sampling_shapes import compile_all, move
 from hsd_jax.sampling_shapes import make_program as make_program
+from hsd_jax.slots import Cache, Program, Slots
 from hsd_jax.token_choice import Settings
 from hsd_jax.token_choice import settings as settings
 from hsd_jax.types import Ragged, Rollouts
@@ -92,7 +92,7 @@ def sample_on_board(
     compile_all(program, params, settings, key)
     board = new_board(program, len(batch.id_P), group_size)
     shape = next_shape(program, board, batch)
-    cache, slots = decoding.empty_cache(program=program, rows=shape[0], length=shape[1])
+    cache, slots = ring_cache.empty_cache(program=program, rows=shape[0], length=shape[1])
     board.problem_B, board.rollout_B, board.age_B = (np.full(shape[0], -1, np.int32) for _ in range(3))
     read: tuple[list[int], Cache] = ([], cache)
     while board.waiting or (board.problem_B >= 0).any():
@@ -121,10 +121,10 @@ def start(
     """Fills the free slots with waiting rollouts; reads prompts when their turn comes, each once."""
     while board.waiting and (board.problem_B < 0).any():
         if board.waiting[-1][0] not in read[0]:
-            problems, prompts = to_read(program, board, batch)
-            read = problems, decoding.read_prompts(program, params, program.layout.put(prompts))
+            problems, *prompts = to_read(program, board, batch)
+            read = problems, decoding.read_prompts(program, params, Ragged(*program.layout.put(prompts)))
         entry = program.layout.put(seat(board, batch, read[0]))
-        cache, slots = decoding.enter(program, cache, slots, read[1], entry)
+        cache, slots = ring_cache.enter(program, cache, slots, read[1], entry)
     return cache, slots, read
 
 
@@ -160,7 +160,7 @@ def check(program: Program, given: tuple[Any, ...], group_size: int) -> Batch:
         draw_PG[p] = np.arange(group_size) + group_size * seen[name]
         seen[name] += 1
     stop_ids = frozenset(int(i) for i in chosen.stop_ids_E if i >= 0)
-    return Batch(Ragged(fitted, length), np.asarray(id_P).astype(np.uint32), draw_PG, limit_P, stop_ids)
+    return Batch(fitted, length, np.asarray(id_P).astype(np.uint32), draw_PG, limit_P, stop_ids)
 
 
 def refuse(name: str, given_P: np.ndarray, low: int, high: int, fix: str) -> None:

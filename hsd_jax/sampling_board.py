@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hsd_jax.decoding import Entry, Program, Written
 from hsd_jax.sampling_shapes import empty_entry, pick_shape
-from hsd_jax.types import Ragged, Rollouts
+from hsd_jax.slots import Entry, Program, Written
+from hsd_jax.types import Rollouts
 
 # (index of the problem in the batch, index of the rollout in its group, its token ids)
 OnFinished = Callable[[int, int, np.ndarray], None]
@@ -17,7 +17,8 @@ OnFinished = Callable[[int, int, np.ndarray], None]
 class Batch:
     """What is to be sampled, on the host. `draw_PG` addresses a rollout's noise together with `id_P`."""
 
-    prompts: Ragged
+    tokens_PC: np.ndarray
+    length_P: np.ndarray
     id_P: np.ndarray
     draw_PG: np.ndarray
     limit_P: np.ndarray
@@ -42,18 +43,17 @@ def new_board(program: Program, problems: int, group_size: int) -> Board:
     """All rollouts wait, group by group; no slots yet."""
     shape = (problems, group_size)
     window = (*shape, program.response_window)
+    response: Any = np.full(window, program.pad_id, np.int32)
+    length: Any = np.zeros(shape, np.int32)
+    finished: Any = np.zeros(shape, bool)
+    logprob: Any = np.zeros(window, np.float32)
     none_B = np.zeros(0, np.int32)
     return Board(
         waiting=[(p, g) for p in reversed(range(problems)) for g in reversed(range(group_size))],
         problem_B=none_B,
         rollout_B=none_B,
         age_B=none_B,
-        rollouts=Rollouts(
-            response_PGT=np.full(window, program.pad_id, np.int32),
-            length_PG=np.zeros(shape, np.int32),
-            finished_PG=np.zeros(shape, bool),
-            logprob_PGT=np.zeros(window, np.float32),
-        ),
+        rollouts=Rollouts(response, length, finished, logprob),
     )
 
 
@@ -63,14 +63,14 @@ def next_shape(program: Program, board: Board, batch: Batch) -> tuple[int, int]:
     slots = program.shapes[-1][0]
     starting = board.waiting[::-1][: slots - len(active)]
     reach = [min(board.age_B[b] + program.chunk, most(batch, board.problem_B[b])) for b in active]
-    reach += [min(batch.prompts.length[p] - 1 + program.chunk, most(batch, p)) for p, _ in starting]
+    reach += [min(batch.length_P[p] - 1 + program.chunk, most(batch, p)) for p, _ in starting]
     length = max(reach + [program.prompt_window if starting else 1])
     return pick_shape(program, len(active) + len(starting), int(length))
 
 
 def most(batch: Batch, problem: int) -> int:
     """The most tokens a rollout of the problem can have in the cache: its last token is never fed."""
-    return batch.prompts.length[problem] - 1 + batch.limit_P[problem]
+    return batch.length_P[problem] - 1 + batch.limit_P[problem]
 
 
 def reseat(board: Board, rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -91,10 +91,10 @@ def seat(board: Board, batch: Batch, read: list[int]) -> Entry:
         if not board.waiting or board.waiting[-1][0] not in read:
             break
         problem, rollout = board.waiting.pop()
-        length = batch.prompts.length[problem]
+        length = batch.length_P[problem]
         board.problem_B[slot], board.rollout_B[slot], board.age_B[slot] = problem, rollout, length - 1
         entry.source_B[slot] = read.index(problem)
-        entry.token_B[slot] = batch.prompts.tokens[problem, length - 1]
+        entry.token_B[slot] = batch.tokens_PC[problem, length - 1]
         entry.length_B[slot] = length
         entry.limit_B[slot] = batch.limit_P[problem]
         entry.id_B[slot] = batch.id_P[problem]
@@ -102,14 +102,14 @@ def seat(board: Board, batch: Batch, read: list[int]) -> Entry:
     return entry
 
 
-def to_read(program: Program, board: Board, batch: Batch) -> tuple[list[int], Ragged]:
-    """The next problems to read, and their prompts; the last rows may be empty."""
+def to_read(program: Program, board: Board, batch: Batch) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """The next problems to read, their prompts and the lengths; the last rows may be empty."""
     problems = list(dict.fromkeys(p for p, _ in reversed(board.waiting)))[: program.reads]
     tokens = np.zeros((program.reads, program.prompt_window), np.int32)
     length = np.ones(program.reads, np.int32)
-    tokens[: len(problems)] = batch.prompts.tokens[problems]
-    length[: len(problems)] = batch.prompts.length[problems]
-    return problems, Ragged(tokens, length)
+    tokens[: len(problems)] = batch.tokens_PC[problems]
+    length[: len(problems)] = batch.length_P[problems]
+    return problems, tokens, length
 
 
 def collect(board: Board, batch: Batch, written: Written) -> None:
@@ -143,5 +143,5 @@ def hand_over(board: Board, on_finished: OnFinished) -> None:
     """Tells the caller of rollouts that ended since the last time."""
     for problem, rollout in board.finished:
         length = board.rollouts.length_PG[problem, rollout]
-        on_finished(problem, rollout, board.rollouts.response_PGT[problem, rollout, :length].copy())
+        on_finished(problem, rollout, np.array(board.rollouts.response_PGT[problem, rollout, :length]))
     board.finished.clear()

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from hsd_jax import decoding
+from hsd_jax import decoding, ring_cache
 from hsd_jax.decode_layout import DecodeParams
-from hsd_jax.decoding import Cache, Entry, Program, Slots
 from hsd_jax.errors import InputError
+from hsd_jax.slots import Cache, Entry, Program, Slots
 from hsd_jax.token_choice import Settings
 from hsd_jax.types import Ragged
 from models.qwen3 import Qwen3Config
@@ -88,14 +88,14 @@ def move(
     rings, treedef = jax.tree.flatten(cache)
     del cache
     for i in range(len(rings)):
-        rings[i] = decoding.move_ring(program, rings[i], rows_B, slots.time, length=shape[1])
-    return jax.tree.unflatten(treedef, rings), decoding.move_slots(program, slots, rows_B, kept_B)
+        rings[i] = ring_cache.move_ring(program, rings[i], rows_B, slots.time, length=shape[1])
+    return jax.tree.unflatten(treedef, rings), ring_cache.move_slots(program, slots, rows_B, kept_B)
 
 
 def empty_entry(rows: int) -> Entry:
     """An entry that starts nothing."""
 
-    def full(value: int, dtype: Any = np.int32) -> np.ndarray:
+    def full(value: int, dtype: Any = np.int32) -> Any:
         return np.full(rows, value, dtype)
 
     return Entry(
@@ -123,17 +123,19 @@ def compile_all(program: Program, params: DecodeParams, settings: Settings, key:
     if signature in signatures(program):
         return
     put = program.layout.put
-    prompts = Ragged(np.zeros((program.reads, program.prompt_window), np.int32), np.ones(program.reads, np.int32))
-    read = decoding.read_prompts(program, params, put(prompts))
+    tokens, length = put((np.zeros((program.reads, program.prompt_window), np.int32), np.ones(program.reads, np.int32)))
+    read = decoding.read_prompts(program, params, Ragged(tokens, length))
     for rows, length in program.shapes:
-        cache_, slots = decoding.empty_cache(program=program, rows=rows, length=length)
-        cache_, slots = decoding.enter(program, cache_, slots, read, put(empty_entry(rows)))
+        cache_, slots = ring_cache.empty_cache(program=program, rows=rows, length=length)
+        cache_, slots = ring_cache.enter(program, cache_, slots, read, put(empty_entry(rows)))
         cache_, slots, _ = decoding.decode(
             program, params, cache_, slots, settings, key, *put((np.int32(0), np.int32(0)))
         )
         for to_rows, to_length in program.shapes:
             if to_rows <= rows and (to_rows, to_length) != (rows, length):
                 chosen_B = put(np.arange(to_rows, dtype=np.int32))
-                decoding.move_ring(program, cache_.keys[0], chosen_B, slots.time, length=to_length)
-                decoding.move_slots(program, slots, *put((np.arange(to_rows, dtype=np.int32), np.zeros(to_rows, bool))))
+                ring_cache.move_ring(program, cache_.keys[0], chosen_B, slots.time, length=to_length)
+                ring_cache.move_slots(
+                    program, slots, *put((np.arange(to_rows, dtype=np.int32), np.zeros(to_rows, bool)))
+                )
     signatures(program).add(signature)
