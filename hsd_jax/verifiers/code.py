@@ -5,7 +5,9 @@ program prints, patches, forges or exits with, the only way to pass a test is to
 """
 
 import re
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from hsd_jax.types import Verdict
 from hsd_jax.verifiers import comparison, sandbox, sandbox_child
@@ -71,13 +73,17 @@ def grade(
         return Verdict(0.0, "unparsed", program[:LONGEST_PROGRAM])
     tier = sandbox.tier_for(allow_unsandboxed=allow_unsandboxed)
     for _ in range(ATTEMPTS):
+        begun = time.monotonic()
         try:
             _run(tier, limits, program, cases, tolerance)
         except _Failed as failure:
             return Verdict(0.0, str(failure), program)
         except sandbox.SandboxTimeout:
             return Verdict(0.0, "timeout", program)
-        except sandbox.SandboxLost:
+        except sandbox.SandboxLost as lost:
+            # the repetition has what the lost test left of its time: a forged loss buys none
+            used = time.monotonic() - (lost.since or begun)
+            limits = replace(limits, seconds=max(0.5, limits.seconds - used))
             continue
         return Verdict(1.0, "correct", program)
     return Verdict(0.0, "crash", program)
@@ -90,10 +96,19 @@ def _run(
     text = program.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     with sandbox.session(tier, limits, program=text, preload=modules_of(program, names), names=names) as running:
         for case in cases:
-            if isinstance(case, ScriptCase):
-                _check_script(running, case)
-            else:
-                _check_call(running, case, tolerance)
+            begun = time.monotonic()
+            try:
+                _check(running, case, tolerance)
+            except sandbox.SandboxLost as lost:
+                lost.since = begun
+                raise
+
+
+def _check(running: sandbox.Session, case: Case, tolerance: comparison.Tolerance) -> None:
+    if isinstance(case, ScriptCase):
+        _check_script(running, case)
+    else:
+        _check_call(running, case, tolerance)
 
 
 def _check_script(running: sandbox.Session, case: ScriptCase) -> None:

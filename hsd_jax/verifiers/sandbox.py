@@ -73,7 +73,12 @@ class SandboxTimeout(Exception):
 
 
 class SandboxLost(Exception):
-    """The sandbox ended without saying why: killed from outside, or it never started."""
+    """The sandbox ended without saying why: killed from outside, or it never started.
+
+    `since` is when the test began that was lost with it (monotonic seconds; 0: before the first).
+    """
+
+    since: float = 0.0
 
 
 class NoSandbox(RuntimeError):

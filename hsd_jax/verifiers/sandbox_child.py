@@ -82,7 +82,8 @@ def native(name: str) -> "Any":
     class Pointer(_ctypes._SimpleCData):
         _type_ = "P"
 
-    function = Function(_ctypes.dlsym(_ctypes.dlopen(None, 0), name))
+    this_process: Any = None
+    function = Function(_ctypes.dlsym(_ctypes.dlopen(this_process, 0), name))
     return lambda *arguments: function(*(Pointer(argument) for argument in arguments))
 
 

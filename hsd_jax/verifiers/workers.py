@@ -152,6 +152,8 @@ def borrowed(workers: WorkerSet) -> Iterator[Worker]:
         raise
     finally:
         _give_back(workers, worker)
+        if worker.process.poll() is not None:
+            _replace(workers)
 
 
 def _take(workers: WorkerSet) -> Worker:
@@ -186,6 +188,26 @@ def _give_back(workers: WorkerSet, worker: Worker) -> None:
         workers.changed.notify()
     if not keep:
         stop(worker)
+
+
+def _replace(workers: WorkerSet) -> None:
+    """Starts a successor of a killed worker in the background, so that no check waits for it."""
+    with workers.changed:
+        if workers.closed or workers.existing >= workers.most:
+            return
+        workers.existing += 1
+
+    def start() -> None:
+        try:
+            worker = start_math_worker(workers.limit_seconds)
+        except (RuntimeError, OSError):
+            with workers.changed:
+                workers.existing -= 1
+                workers.changed.notify()
+            return
+        _give_back(workers, worker)
+
+    threading.Thread(target=start, daemon=True).start()
 
 
 def warm(workers: WorkerSet, count: int) -> None:
