@@ -11,11 +11,9 @@ Axes beyond `types`: S tokens of a row, Z sequences of a row (contexts, then res
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jax.tree_util import register_dataclass
@@ -42,17 +40,20 @@ class Visible:
 PackedAttention = Callable[[Array, Array, Array, Visible], Array]
 
 
-def visible_blocks(start_Z: Any, length_Z: Any, reads_Z: Any, blocks: int, block: int) -> Any:
-    """Which query block sees anything of which key block, bool [blocks, blocks]; NumPy in, NumPy out.
+def visible_blocks(start_Z: Array, length_Z: Array, reads_Z: Array, blocks: int, block: int) -> Array:
+    """Which query block sees anything of which key block, bool [blocks, blocks].
 
     `reads_Z` is the index of the context that a sequence reads, −1 for contexts themselves.
     """
-    index = np.arange(blocks)[:, None]
+    index = jnp.arange(blocks)[:, None]
     first_Z, last_Z = start_Z // block, (start_Z + length_Z - 1) // block
     touches = (index >= first_Z[None]) & (index <= last_Z[None]) & (length_Z > 0)[None]
-    touches_context = touches[:, reads_Z * (reads_Z > 0)] & (reads_Z >= 0)[None]
-    own = ((touches * 1.0) @ (touches.T * 1.0) > 0) & (index >= index.T)
-    return own | ((touches * 1.0) @ (touches_context.T * 1.0) > 0)
+    touches_context = touches[:, jnp.maximum(reads_Z, 0)] & (reads_Z >= 0)[None]
+
+    def any_of_both(a: Array, b: Array) -> Array:
+        return a.astype(jnp.float32) @ b.T.astype(jnp.float32) > 0
+
+    return any_of_both(touches, touches) & (index >= index.T) | any_of_both(touches, touches_context)
 
 
 def block_attention(block: int) -> PackedAttention:
