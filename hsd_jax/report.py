@@ -50,7 +50,7 @@ def write_report(arguments: Arguments) -> list[Path]:
     target = folder / "index.html"
     # Written aside and renamed: a browser that reloads during a run never sees half a page.
     draft = folder / "index.html.part"
-    draft.write_text(page.render(main, others, int(arguments.max_megabytes * MEGABYTE)), encoding="utf-8")
+    draft.write_text(page.render(main, others, int(arguments.max_megabytes * MEGABYTE)), "utf-8", "replace")
     draft.replace(target)
     if not arguments.figures:
         return [target]

@@ -177,5 +177,5 @@ def _bars(figure: Figure, index: int, x: Scale, y: Scale) -> Markup:
             parts.append(f'<rect class="bar h{series.hue % HUES}" rx="2" {size}/>')
             if count <= 2:
                 text = f'x="{left + width / 2 - 1:.1f}" y="{y(value) - 4:.1f}" text-anchor="middle"'
-                parts.append(f'<text class="value" {text}>{number(float(value))}</text>')
+                parts.append(f'<text class="value" {text}>{value:.{4 - count}g}</text>')
     return Markup("".join(parts))

@@ -1,6 +1,6 @@
 """The paper's diagnostics as numbers, computed from the rollout log and the metrics. No drawing here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +8,11 @@ import numpy.typing as npt
 
 from hsd_jax.reporting.coverage import DIFFICULTIES, difficulty_of
 from hsd_jax.reporting.logs import Group, Record, Rollout
-from hsd_jax.reporting.profile import Means, column_means, has_divergence, offset_profile
+from hsd_jax.reporting.profile import Means, has_divergence, offset_profile, ratio_of_sums
 
+Numbers = npt.NDArray[np.float64]
 WINDOWS = (0, 1, 2, 4, 8, 16, 32)
-RELATIVE_BINS = 20
+RELATIVE_BINS = 16
 PHASES = ("sample", "grade", "update")
 
 
@@ -20,48 +21,48 @@ def rollouts_of(groups: Iterable[Group]) -> list[Rollout]:
     return [rollout for group in groups for rollout in group.rollouts]
 
 
-def mass_within(rollout: Rollout, windows: Sequence[int] = WINDOWS) -> npt.NDArray[np.float64]:
-    """Share of a rollout's Σ|A| at tokens with |t - τ| ≤ w, for each w; nan when it received no credit at all."""
-    size = np.abs(np.nan_to_num(rollout.credit.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0))
-    distance = np.abs(np.arange(len(size)) - rollout.divergence)
-    total = size.sum()
-    return np.array([size[distance <= window].sum() / total if total > 0 else np.nan for window in windows])
-
-
 def cumulative_mass(rollouts: Iterable[Rollout], windows: Sequence[int] = WINDOWS) -> Means:
-    """Mean over rollouts of the share of |credit| within w tokens of the divergence, by window w.
+    """Share of all |credit| that lies within w tokens of the divergence, by window w, over rollouts that diverge.
 
-    Source: arXiv:2606.15576, Fig. 5 (right), Table 5.
+    mass(w) = Σ_i Σ_{|t - τ_i| ≤ w} |A_{i,t}| / Σ_i Σ_t |A_{i,t}|. Source: arXiv:2606.15576, Fig. 5 (right), Table 5.
     """
-    rows = [mass_within(rollout, windows) for rollout in rollouts if has_divergence(rollout)]
-    return column_means(np.array(windows, np.float64), np.array(rows, np.float64).reshape(-1, len(windows)))
+    return _share_within(rollouts, windows, lambda credit: np.abs(_known(credit)))
 
 
-def uniform_mass(rollouts: Iterable[Rollout], windows: Sequence[int] = WINDOWS) -> npt.NDArray[np.float64]:
-    """What `cumulative_mass` would be if every token of a rollout received the same credit: the line to beat."""
-    rows = []
-    for rollout in rollouts:
-        if has_divergence(rollout):
-            distance = np.abs(np.arange(len(rollout.credit)) - rollout.divergence)
-            rows.append([np.mean(distance <= window) for window in windows])
-    return np.array(rows).mean(axis=0) if rows else np.full(len(windows), np.nan)
+def uniform_mass(rollouts: Iterable[Rollout], windows: Sequence[int] = WINDOWS) -> Numbers:
+    """What `cumulative_mass` would be if every token received the same credit: the line to beat."""
+    return _share_within(rollouts, windows, np.ones_like).mean
 
 
 def shift_by_position(rollouts: Iterable[Rollout], bins: int = RELATIVE_BINS) -> Means:
-    """Mean KL(teacher || student) in nats by relative position t / |o|, each rollout first averaged within a bin.
+    """Mean KL(teacher || student) in nats over the tokens of a relative position t / |o|.
 
     Token t of n falls into bin ⌊t · bins / n⌋; `at` are the centres. Source: arXiv:2606.15576, Fig. 1.
     """
-    rows = []
+    sums, counts = [], []
     for rollout in rollouts:
-        count = len(rollout.kl)
-        row = np.full(bins, np.nan)
-        place = np.arange(count) * bins // max(count, 1)
-        finite = np.isfinite(rollout.kl)
-        for index in np.unique(place[finite]):
-            row[index] = rollout.kl[finite & (place == index)].astype(np.float64).mean()
-        rows.append(row)
-    return column_means((np.arange(bins) + 0.5) / bins, np.array(rows, np.float64).reshape(-1, bins))
+        size = len(rollout.kl)
+        place = np.arange(size) * bins // max(size, 1)
+        present = np.isfinite(rollout.kl)
+        sums.append(np.bincount(place[present], rollout.kl[present].astype(np.float64), bins))
+        counts.append(np.bincount(place[present], minlength=bins))
+    centres = (np.arange(bins) + 0.5) / bins
+    return ratio_of_sums(centres, np.reshape(sums, (-1, bins)), np.reshape(counts, (-1, bins)))
+
+
+def _share_within(rollouts: Iterable[Rollout], windows: Sequence[int], size_of: Callable[[Numbers], Numbers]) -> Means:
+    near, all_of_it = [], []
+    for rollout in rollouts:
+        if has_divergence(rollout):
+            size = size_of(rollout.credit.astype(np.float64))
+            distance = np.abs(np.arange(len(size)) - rollout.divergence)
+            near.append([size[distance <= window].sum() for window in windows])
+            all_of_it.append([size.sum()] * len(windows))
+    return ratio_of_sums(windows, np.reshape(near, (-1, len(windows))), np.reshape(all_of_it, (-1, len(windows))))
+
+
+def _known(values: Numbers) -> Numbers:
+    return np.where(np.isfinite(values), values, 0.0)
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def phase_seconds(metrics: Sequence[Record], skip_steps: int = 1) -> dict[str, f
     return seconds
 
 
-def series(metrics: Sequence[Record], key: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def series(metrics: Sequence[Record], key: str) -> tuple[Numbers, Numbers]:
     """(steps, values) of one metric; steps that do not hold it as a number are left out, non-finite ones kept."""
     pairs = [
         (record["step"], record[key])

@@ -20,9 +20,10 @@ from hsd_jax.reporting.logs import Alternatives, Floats, Group, Rollout
 Bytes = npt.NDArray[np.uint8]
 # "No such alternative" in a plane of references; a table never has so many entries.
 NO_TOKEN = 0xFFFFFF
-# Quantities read at a glance keep 8 bits of mantissa (0.2 %): a quarter of the page is otherwise noise.
-COARSE_BITS = 2
-EXACT, COARSE = ("credit", "kl", "student_logprob", "teacher_logprob"), ("student_entropy", "teacher_entropy")
+# Bits of float16's mantissa that are dropped: quantities read at a glance need no more than 0.4 % (3 bits), and the
+# page would otherwise consist mostly of noise.
+FLOATS = {"credit": 0, "kl": 2, "student_logprob": 0, "teacher_logprob": 0, "student_entropy": 3, "teacher_entropy": 3}
+CHANCE_BITS = 3
 
 
 @dataclass
@@ -106,10 +107,8 @@ def _alternatives_count(rollouts: list[Rollout]) -> int:
 
 def _planes(rollouts: list[Rollout], table: TokenTable) -> bytes:
     parts = [_split(table.refer([token for rollout in rollouts for token in rollout.tokens]), 3)]
-    for name in EXACT:
-        parts.append(_split(half([getattr(rollout, name) for rollout in rollouts]), 2))
-    for name in COARSE:
-        parts.append(_split(half([getattr(rollout, name) for rollout in rollouts], COARSE_BITS), 2))
+    for name, dropped in FLOATS.items():
+        parts.append(_split(half([getattr(rollout, name) for rollout in rollouts], dropped), 2))
     count = _alternatives_count(rollouts)
     for name in ("top_student", "top_teacher"):
         rows = [row for rollout in rollouts for row in getattr(rollout, name)]
@@ -124,16 +123,16 @@ def _rank_planes(rows: Alternatives, rank: int, table: TokenTable) -> list[Bytes
     references[present] = table.refer([row[rank][0] for row in rows if len(row) > rank])
     chances = np.full(len(rows), np.nan, np.float32)
     chances[present] = [row[rank][1] for row in rows if len(row) > rank]
-    return [_split(references, 3), _split(half([chances], COARSE_BITS), 2)]
+    return [_split(references, 3), _split(half([chances], CHANCE_BITS), 2)]
 
 
-def half(arrays: list[Floats], coarse_bits: int = 0) -> npt.NDArray[np.uint16]:
-    """The bits of the numbers as float16, rounded to leave the lowest `coarse_bits` of the mantissa zero."""
+def half(arrays: list[Floats], dropped_bits: int) -> npt.NDArray[np.uint16]:
+    """The bits of the numbers as float16, rounded to leave the lowest `dropped_bits` of the mantissa zero."""
     values = np.concatenate([np.zeros(0, np.float32), *arrays])
     bits = np.clip(values, -60000.0, 60000.0).astype(np.float16).view(np.uint16)
-    if coarse_bits == 0:
+    if dropped_bits == 0:
         return bits
-    rounded = (bits.astype(np.uint32) + (1 << (coarse_bits - 1))) & ~np.uint32((1 << coarse_bits) - 1)
+    rounded = (bits.astype(np.uint32) + (1 << (dropped_bits - 1))) & ~np.uint32((1 << dropped_bits) - 1)
     return np.where(np.isnan(values), bits, rounded).astype(np.uint16)
 
 

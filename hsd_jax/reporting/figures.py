@@ -140,7 +140,7 @@ def _mass_figure(runs: Sequence[RunData]) -> Figure:
     return Figure(
         "credit_mass",
         "Credit mass near the divergence",
-        "Share of a rollout's Σ|A| within w tokens of the divergence, on both sides, averaged over rollouts.",
+        "Share of Σ|A| within w tokens of the divergence, on both sides, over all rollouts with a peer.",
         "window w, tokens",
         "share of |credit|",
         tuple(lines),

@@ -9,8 +9,16 @@ from typing import Literal
 
 import numpy as np
 
-from hsd_jax.reporting.diagnostics import series
 from hsd_jax.reporting.logs import Record
+from hsd_jax.reporting.trends import (
+    drop_from_best,
+    localisation,
+    non_finite_steps,
+    ratio_to_start,
+    recent,
+    share_of_verdicts,
+    teacher_drift,
+)
 
 Level = Literal["ok", "watch", "act", "unknown"]
 
@@ -29,12 +37,13 @@ THRESHOLDS = {
     "teacher_coherence": Threshold(0.60, 0.35),
     "first_token_kl": Threshold(0.20, 1.00),
     "localisation": Threshold(2.0, 1.2),
-    "length_ratio": Threshold(0.70, 0.45),
+    "length_ratio": Threshold(0.70, 0.50),
+    "entropy_ratio": Threshold(0.50, 0.25),
     "repeated_ngrams": Threshold(0.15, 0.35),
     "teacher_drift": Threshold(0.15, 0.40),
     "reward_drop": Threshold(0.08, 0.20),
-    "kl_reference": Threshold(0.50, 2.00),
-    "masked": Threshold(0.05, 0.25),
+    "kl_reference": Threshold(0.50, 1.00),
+    "masked": Threshold(0.10, 0.60),
     "truncated": Threshold(0.15, 0.40),
     "peer_truncated": Threshold(0.10, 0.40),
     "unread_answers": Threshold(0.20, 0.50),
@@ -43,10 +52,6 @@ THRESHOLDS = {
     "grad_norm_ratio": Threshold(5.0, 50.0),
     "recompilations": Threshold(1.0, 5.0),
 }
-# The newest and the first steps are judged by the mean of this many steps, so that one odd batch decides nothing.
-STEPS = 10
-# Comparisons with the first steps need this many steps before they say anything.
-STEPS_FOR_TREND = 6
 
 
 @dataclass(frozen=True)
@@ -66,71 +71,6 @@ def examine(metrics: Sequence[Record]) -> list[Finding]:
     """All findings, the most urgent first; checks whose metric was not recorded come last as "unknown"."""
     order = {"act": 0, "watch": 1, "ok": 2, "unknown": 3}
     return sorted((check(metrics) for check in CHECKS), key=lambda finding: order[finding.level])
-
-
-def recent(metrics: Sequence[Record], key: str) -> float:
-    """Mean of the newest `STEPS` finite values of a metric, nan when there are none."""
-    return _mean(_finite(metrics, key)[-STEPS:])
-
-
-def ratio_to_start(metrics: Sequence[Record], key: str) -> float:
-    """Newest steps over first steps, nan before there are enough steps or when the start is zero."""
-    values = _finite(metrics, key)
-    if len(values) < STEPS_FOR_TREND:
-        return float("nan")
-    window = min(STEPS, len(values) // 2)
-    start = _mean(values[:window])
-    return _mean(values[-window:]) / start if start > 0 else float("nan")
-
-
-def drop_from_best(metrics: Sequence[Record], key: str) -> float:
-    """How far the newest steps lie below the best stretch of the run (running mean), in units of the metric."""
-    values = _finite(metrics, key)
-    if len(values) < STEPS_FOR_TREND:
-        return float("nan")
-    window = min(STEPS, len(values) // 2)
-    running = np.convolve(values, np.full(window, 1.0 / window), "valid")
-    return float(running.max() - running[-1])
-
-
-def localisation(metrics: Sequence[Record]) -> float:
-    """Credit within 8 tokens of the divergence over what an even spread over the response would put there."""
-    mass, length = recent(metrics, "credit_mass_8"), recent(metrics, "response_length")
-    return mass / min(1.0, 17.0 / length) if length > 0 else float("nan")
-
-
-def teacher_drift(metrics: Sequence[Record]) -> float:
-    """Relative change of the teacher's entropy since the first steps: a live teacher moves with its student."""
-    return abs(ratio_to_start(metrics, "teacher_entropy") - 1.0)
-
-
-def share_of_verdicts(metrics: Sequence[Record], reasons: Sequence[str]) -> float:
-    """Share of the newest verdicts that carry one of `reasons`, nan when verdicts were not recorded."""
-    newest = metrics[-STEPS:]
-    counts = {
-        key: sum(_number(record.get(key)) for record in newest)
-        for key in {key for record in newest for key in record if key.startswith("verdict/")}
-    }
-    total = sum(counts.values())
-    return sum(counts.get(f"verdict/{reason}", 0.0) for reason in reasons) / total if total else float("nan")
-
-
-def non_finite_steps(metrics: Sequence[Record]) -> float:
-    """How many steps recorded a loss or a gradient norm that is not a number."""
-    return float(sum((~np.isfinite(series(metrics, key)[1])).sum() for key in ("loss", "grad_norm")))
-
-
-def _finite(metrics: Sequence[Record], key: str) -> list[float]:
-    values = series(metrics, key)[1]
-    return values[np.isfinite(values)].tolist()
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if len(values) else float("nan")
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def judge(value: float, threshold: Threshold) -> Level:
@@ -236,9 +176,16 @@ CHECKS: tuple[Check, ...] = (
         "The policy has moved far. If quality falls, raise beta; if it rises, this may be what you want.",
     ),
     _check(
-        "masked", "Every rollout teaches", _newest("masked"),
-        "Share of rollouts with neither a peer nor a known answer; they have weight 0.",
-        "Add reference answers to the data, or raise the group size.",
+        "entropy_ratio", "The policy keeps its variety", _ratio("entropy"),
+        "Entropy of the policy, newest steps over first ones.",
+        "The policy is becoming certain faster than better. Look at pass@k in the evaluation; raise beta, lower the "
+        "learning rate or freeze the teacher.",
+    ),
+    _check(
+        "masked", "Rollouts teach", _newest("masked"),
+        "Share of rollouts with weight 0: neither a peer nor a known answer, or left out by the method.",
+        "If the method distils only some rollouts, this is meant. Otherwise add reference answers to the data, or "
+        "raise the group size.",
     ),
     _check(
         "truncated", "Responses finish", _newest("truncated"),

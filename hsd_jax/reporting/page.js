@@ -19,7 +19,7 @@
     return element;
   }
   function makeSvg(tag, attributes) {
-    const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    const element = document.createElementNS($("strip").namespaceURI, tag);
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
     return element;
   }
@@ -32,8 +32,9 @@
   const signed = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + digits(Math.abs(value));
   function percent(value) {
     if (!Number.isFinite(value)) return "–";
-    if (value > 0 && value < 0.0005) return "<0.1 %";
-    return (100 * value).toFixed(value > 0.9995 || value < 0.9949 ? 1 : 2) + " %";
+    if (value > 0 && value < 0.0005) return "< 0.1 %";
+    if (value < 1 && value > 0.9995) return "> 99.9 %";
+    return (100 * value).toFixed(1) + " %";
   }
   function clip(text, most) {
     return text.length <= most ? text : text.slice(0, most) + "…";
@@ -44,6 +45,7 @@
     const names = [...new Set(found)].slice(0, 4).map((mark) => "U+" + mark.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0"));
     return names.length ? names.join(" ") : null;
   }
+  const verdictOf = (rollout) => clip(rollout.reason || "no verdict", 80).replace(/_/g, " ");
   const visible = (text) => (text === "" ? "∅" : text.replace(/\n/g, "↵").replace(/\t/g, "⇥").replace(/ /g, "␣"));
 
   // ---------------------------------------------------------------- opening blocks (see encode.py)
@@ -222,7 +224,7 @@
     const inside = new Set(list.filter((entry) => entry.g === state.g).map((entry) => entry.r));
     $("group").replaceChildren(...group.rollouts.map((rollout, r) => make("button", {
       type: "button", "data-reward": rollout.reward > 0 ? 1 : 0, class: inside.has(r) ? "" : "outside",
-      "aria-current": r === state.r ? "true" : null, "aria-label": `Rollout ${r}, ${rollout.reason || "no verdict"}`,
+      "aria-current": r === state.r ? "true" : null, "aria-label": `Rollout ${r}, ${verdictOf(rollout)}`,
       onclick: () => go({ g: state.g, r }), text: `${r} ${rollout.reward > 0 ? "✓" : "✗"}` })));
   }
   function showRollout(group) {
@@ -234,7 +236,7 @@
     showStrip(group, rollout);
     showPair(group, index, rollout);
     const context = group.contexts[rollout.context];
-    $("teacher-title").textContent = context === undefined ? "The teacher read nothing for this rollout"
+    $("teacher-title").textContent = context === undefined ? "No teacher text: this rollout was not distilled"
       : `What the teacher read before this response (${count(context.length)} characters)`;
     $("teacher-text").textContent = context ?? "";
     $("teacher-text").hidden = context === undefined;
@@ -242,7 +244,7 @@
   function showVerdict(index, rollout, extracted) {
     const good = rollout.reward > 0;
     const item = (label, value) => make("span", {}, label + " ", make("b", { text: value }));
-    const parts = [make("b", { class: good ? "good" : "bad", text: `${good ? "✓" : "✗"} Reward ${rollout.reward}, ${(rollout.reason || "no verdict").replace(/_/g, " ")}` })];
+    const parts = [make("b", { class: good ? "good" : "bad", text: `${good ? "✓" : "✗"} Reward ${rollout.reward}, ${verdictOf(rollout)}` })];
     parts.push(extracted === null ? make("span", { text: "No answer read" }) : item("Answer read", clip(extracted, 120)));
     parts.push(item("Length", `${count(rollout.length)} tokens` + (rollout.finished ? "" : ", truncated")));
     if (rollout.peer >= 0) {
@@ -334,7 +336,7 @@
       const box = make("div", { class: `tokens ${place}` }, ...list);
       return box;
     };
-    const title = (r, label, side) => make("h3", { class: side, text: `${label}: rollout ${r}, ${(index.rollouts[r].reason || "no verdict").replace(/_/g, " ")}` });
+    const title = (r, label, side) => make("h3", { class: side, text: `${label}: rollout ${r}, ${verdictOf(index.rollouts[r])}` });
     pair.className = peer >= 0 ? "pair" : "pair alone";
     if (!columns.left.length && group.texts[state.r] !== null) {
       pair.replaceChildren(title(state.r, "Response", "left"), make("div", { class: "text left", text: group.texts[state.r] }));
@@ -375,8 +377,8 @@
       make("dl", { class: "measures" },
         measure("Student", percent(Math.exp(all.student[at]))), measure("Teacher", percent(Math.exp(all.teacher[at]))),
         measure("Credit", signed(all.credit[at])), measure("KL", digits(all.kl[at]))),
-      make("div", { class: "tops" }, tops("Student expected", all.topStudent, at, text, all.studentEntropy[at], group.table),
-        tops("Teacher expected", all.topTeacher, at, text, all.teacherEntropy[at], group.table)));
+      make("div", { class: "tops" }, tops("Student", all.topStudent, at, text, all.studentEntropy[at], group.table),
+        tops("Teacher", all.topTeacher, at, text, all.teacherEntropy[at], group.table)));
     box.hidden = false;
     const token = span.getClientRects()[0] || span.getBoundingClientRect(), width = box.offsetWidth, height = box.offsetHeight;
     const below = token.bottom + 8 + height < innerHeight || token.top < height + 8;
@@ -394,7 +396,7 @@
       share.style.width = `${Math.min(100, 100 * (rank.chance[at] || 0))}%`;
       list.append(make("li", { class: table[reference] === own ? "own" : "" }, share, make("bdi", { text: clip(visible(table[reference]), 40) }), make("span", { text: percent(rank.chance[at]) })));
     }
-    const said = Number.isFinite(entropy) ? `${title} (entropy ${digits(entropy, 2)})` : title;
+    const said = Number.isFinite(entropy) ? `${title} expects, entropy ${digits(entropy, 2)}` : `${title} expects`;
     return make("div", {}, make("h4", { text: said }), list);
   }
   const hideInspector = () => { $("inspector").hidden = true; };

@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from hsd_jax.reporting import charts, diagnostics, encode, figures, health
+from hsd_jax.reporting import charts, encode, figures, health, summary
 from hsd_jax.reporting.logs import Group, Record, Run, read_groups, read_run
 
 HERE = Path(__file__).parent
@@ -57,12 +56,12 @@ def render(main: Loaded, others: Sequence[Loaded], most_bytes: int) -> str:
     script = (HERE / "page.js").read_text(encoding="utf-8")
     return _template().render(
         title=main.run.name,
-        facts=_facts(main),
-        notes=_notes([main, *others], len(shown)),
-        tiles=_tiles(main),
-        health_summary=_health_summary(findings),
-        urgent=[_finding(finding) for finding in findings if finding.level in ("act", "watch")],
-        findings=[_finding(finding) for finding in findings],
+        facts=summary.facts(main.run),
+        notes=summary.notes([item.run for item in (main, *others)], len(main.groups), len(shown)),
+        tiles=summary.tiles(main.run, main.groups),
+        health_summary=summary.health_summary(findings),
+        urgent=[summary.finding(finding) for finding in findings if finding.level in ("act", "watch")],
+        findings=[summary.finding(finding) for finding in findings],
         curves=[_card(figure) for figure in curves],
         figures=[_card(figure) for figure in credit],
         shown_rollouts=sum(len(main.groups[index].rollouts) for index in shown),
@@ -204,88 +203,3 @@ def _legend(figure: figures.Figure) -> list[Record]:
         for line in lines
         if len(lines) > 1
     ]
-
-
-def _facts(main: Loaded) -> list[str]:
-    """What was run, in one line: only what the workdir really says."""
-    config = main.run.config.get("config")
-    config = config if isinstance(config, dict) else {}
-    parts = [
-        ("method", _field(config, "method", "name")),
-        ("model", _field(config, "model", "path")),
-        ("data", _field(config, "data", "source")),
-        ("group size", _field(config, "sampling", "group_size")),
-        ("commit", str(main.run.config.get("commit") or "")[:10]),
-    ]
-    steps = _field(config, "steps")
-    if main.run.metrics:
-        newest = f"{main.run.metrics[-1]['step']:,}"
-        parts.append(("step", f"{newest} of {steps}" if steps else newest))
-    return [f"{name} {value}" for name, value in parts if value]
-
-
-def _field(config: Record, *path: str) -> str:
-    value: Any = config
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return "" if value is None or isinstance(value, dict | list) else str(value)
-
-
-def _notes(loaded: Sequence[Loaded], shown_groups: int) -> list[str]:
-    main, notes = loaded[0], []
-    if not main.run.metrics and not main.groups:
-        notes.append("This run has not recorded a step yet. Open the report again when it has.")
-    for item in loaded:
-        notes += [
-            f"{item.run.name}: {count:,} × {what}; left out."
-            for what, count in sorted(item.run.damage.items())
-            if count
-        ]
-    if shown_groups < len(main.groups):
-        notes.append(
-            f"The rollout view holds {shown_groups:,} of {len(main.groups):,} recorded problems, spread over all "
-            "steps, to keep this file small (--max-megabytes). Figures and numbers use all of them."
-        )
-    return notes
-
-
-def _tiles(main: Loaded) -> list[Record]:
-    """The few numbers a reader wants first."""
-    metrics, tiles = main.run.metrics, []
-    _, evaluated = diagnostics.series(metrics, "eval/pass@1")
-    if len(evaluated):
-        note = f"from {_percent(float(evaluated[0]))}" if len(evaluated) > 1 else ""
-        tiles.append({"label": "pass@1, held out", "value": _percent(float(evaluated[-1])), "note": note})
-    for key, label in (("reward", "Pass rate"), ("coverage", "Coverage")):
-        value = health.recent(metrics, key)
-        if np.isfinite(value):
-            tiles.append({"label": label, "value": _percent(value), "note": "newest steps"})
-    mass = diagnostics.cumulative_mass(diagnostics.rollouts_of(main.groups), (8,)).mean[0]
-    if np.isfinite(mass):
-        tiles.append({"label": "Credit near divergence", "value": _percent(float(mass)), "note": "within 8 tokens"})
-    seconds = diagnostics.series_mean(metrics, "time/step")
-    if np.isfinite(seconds):
-        tiles.append({"label": "Time per step", "value": f"{seconds:.3g} s", "note": ""})
-    return tiles
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %" if np.isfinite(value) else "–"
-
-
-def _health_summary(findings: Sequence[health.Finding]) -> str:
-    levels = Counter(finding.level for finding in findings)
-    judged = len(findings) - levels["unknown"]
-    if judged == 0:
-        return "nothing recorded to judge yet"
-    words = [f"{levels['ok']} of {judged} checks in order"]
-    words += [
-        f"{levels[level]} {text}" for level, text in (("act", "to act on"), ("watch", "to look at")) if levels[level]
-    ]
-    words += [f"{levels['unknown']} without data"] if levels["unknown"] else []
-    return ", ".join(words)
-
-
-def _finding(finding: health.Finding) -> Record:
-    value = charts.number(finding.value) if np.isfinite(finding.value) else "–"
-    return {**finding.__dict__, "value": value}

@@ -41,19 +41,23 @@ def offset_profile(rollouts: Iterable[Rollout], window: tuple[int, int] = WINDOW
     first, last = window
     rows = [_around(rollout, first, last) for rollout in rollouts if has_divergence(rollout)]
     table = np.array(rows, np.float64).reshape(-1, last - first + 1)
-    return column_means(np.arange(first, last + 1, dtype=np.float64), table)
-
-
-def column_means(at: npt.NDArray[np.float64], table: npt.NDArray[np.float64]) -> Means:
-    """Mean and 95 % band of each column, nan left out: band = 1.96 · s / √n with the sample deviation s."""
     present = np.isfinite(table)
-    count = present.sum(axis=0)
-    values = np.where(present, table, 0.0)
+    return ratio_of_sums(np.arange(first, last + 1), np.where(present, table, 0.0), present)
+
+
+def ratio_of_sums(at: npt.ArrayLike, numerators: npt.ArrayLike, denominators: npt.ArrayLike) -> Means:
+    """Σ_i a_i / Σ_i b_i for each column of [rollouts, places], with a 95 % band over rollouts.
+
+    band = 1.96 √(n/(n-1) Σ_i (a_i - r b_i)²) / Σ_i b_i; where b is 0 or 1 this is the band of an ordinary mean.
+    Rollouts with b_i = 0 do not enter, places without any are nan.
+    """
+    a, b = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
+    count, total = (b > 0).sum(axis=0), b.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = values.sum(axis=0) / count
-        variance = (np.where(present, table - mean, 0.0) ** 2).sum(axis=0) / (count - 1)
-        band = np.where(count > 1, BAND * np.sqrt(variance / count), np.nan)
-    return Means(at, np.where(count > 0, mean, np.nan), band, count)
+        ratio = np.where(count > 0, a.sum(axis=0) / total, np.nan)
+        squares = np.where(b > 0, (a - ratio * b) ** 2, 0.0).sum(axis=0)
+        band = np.where(count > 1, BAND * np.sqrt(squares * count / (count - 1)) / total, np.nan)
+    return Means(np.asarray(at, np.float64), ratio, band, count)
 
 
 def credit_profile_text(offsets: Sequence[int], mean_abs_credit: Sequence[float], width: int = 40) -> str:
