@@ -124,13 +124,13 @@ def open_corpus(source: str, fingerprint: str, directory: Path) -> Corpus:
     return Corpus(source, fingerprint, directory, splits, builder.removed_rows(directory))
 
 
-def find(source: str) -> Source:
+def find(source: str, *, field: str = "data.source") -> Source:
     """The row of a source. Raises: InputError naming the nearest known one."""
     if source in SOURCES:
         return SOURCES[source]
     near = difflib.get_close_matches(source, SOURCES, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise InputError(f"data.source must be one of {', '.join(SOURCES)}; got {source!r}{hint}")
+    raise InputError(f"{field} must be one of {', '.join(SOURCES)}; got {source!r}{hint}")
 
 
 def default_cache() -> Path:

@@ -1,0 +1,205 @@
+"""Benchmark numbers of a model: mean@k, pass@k, maj@k with intervals, length, truncation, cost.
+
+python -m hsd_jax.evaluate --checkpoint DIR --benchmark math500 --samples 16 --temperature 1.0
+
+Every problem's answers are saved as they come, so an interrupted evaluation continues where it stopped. The result
+is one JSON file with every setting and every problem. Source of the protocol: arXiv:2606.15576 (16 samples at T = 1).
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hsd_jax import cli, randomness
+from hsd_jax.answers import Answered, Examinee, answer, answer_all, from_json
+from hsd_jax.benchmarks import Benchmark, open_benchmark
+from hsd_jax.data.problems import Problem
+from hsd_jax.errors import EXIT_DONE, InputError
+from hsd_jax.evaluation_report import print_table
+from hsd_jax.examinee import SPEED, Asking, check, choice, open_examinee, short_name
+from hsd_jax.gather import gather_json
+from hsd_jax.grading import Submit, submit_to
+from hsd_jax.results import EvalResult, summary
+from hsd_jax.verifiers import pool
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What is asked, and where the answers go."""
+
+    asking: Annotated[Asking, tyro.conf.arg(name="")] = field(metadata={"flat": True})
+    """How the model is asked."""
+    benchmark: str = tyro.MISSING
+    """math500, aime24, aime25, lcb, humaneval_plus, humaneval, gsm8k, math, tiny, or a JSONL file of problems."""
+    path: str = ""
+    """Directory of the benchmark's files; empty: where `prepare fetch` puts them."""
+    problems: int = 0
+    """Ask only the first so many; 0: all."""
+    out: str = ""
+    """Directory of the results; empty: runs/evaluations/<checkpoint>-<benchmark>-<hash of the settings>."""
+
+
+def ask_and_save(
+    examinee: Examinee, problems: Sequence[Problem], asking: Asking, submit: Submit, log_file: Path, screen: Console
+) -> list[Answered]:
+    """The answers to all problems, in order; those in `log_file` are not asked again, new ones are added to it."""
+    done = saved(log_file)
+    ask = partial(
+        answer,
+        examinee,
+        samples=asking.samples,
+        choice=choice(asking, examinee.texts.stop_ids),
+        key=randomness.key_of(asking.seed, 0, "evaluate"),
+        submit=submit,
+    )
+    waiting = [problem for problem in problems if problem.id not in done]
+    with bar(screen) as progress:
+        task = progress.add_task("problems", total=len(problems), completed=len(problems) - len(waiting), rate="")
+        for found in answer_all(ask, waiting, batch=asking.batch):
+            done |= {one.id: one for one in found}
+            append(log_file, found)
+            rate = np.mean([np.mean(one.rewards) for one in done.values()])
+            progress.update(task, advance=len(found), rate=f"pass@1 {rate:.3f}")
+    return [done[problem.id] for problem in problems]
+
+
+def bar(screen: Console) -> Progress:
+    """The progress bar; only one process shows it."""
+    columns = (
+        TextColumn("{task.description}"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=screen, disable=jax.process_index() > 0 or not screen.is_terminal)
+
+
+def saved(log_file: Path) -> dict[str, Answered]:
+    """The answers that process 0 has on file; a line that was cut off by an interruption is asked again."""
+    lines = log_file.read_text(encoding="utf-8").split("\n") if log_file.is_file() else []
+    found = {}
+    for line in gather_json(lines[:-1])[0]:
+        one = from_json(json.loads(line))
+        found[one.id] = one
+    return found
+
+
+def append(log_file: Path, answered: Sequence[Answered]) -> None:
+    """Adds answers to the log, one JSON object per line."""
+    if jax.process_index():
+        return
+    cut_off = log_file.is_file() and not log_file.read_bytes().endswith(b"\n")
+    if cut_off:
+        whole = log_file.read_bytes().rpartition(b"\n")
+        log_file.write_bytes(whole[0] + whole[1])
+    with log_file.open("a", encoding="utf-8") as out:
+        out.writelines(json.dumps(vars(one), ensure_ascii=False) + "\n" for one in answered)
+
+
+def settings_of(given: Arguments, benchmark: Benchmark) -> dict[str, Any]:
+    """Everything that the answers depend on."""
+    asked = {name: value for name, value in dataclasses.asdict(given.asking).items() if name not in SPEED}
+    checkpoint = given.asking.checkpoint
+    return asked | {
+        "checkpoint": checkpoint if "://" in checkpoint else str(Path(checkpoint).resolve()),
+        "benchmark": benchmark.name,
+        "fingerprint": benchmark.fingerprint,
+        "problems": len(benchmark.problems),
+    }
+
+
+def open_out(given: Arguments, settings: Mapping[str, Any]) -> Path:
+    """The directory of the results, with `settings.json`.
+
+    Raises: InputError if it holds an evaluation with other settings.
+    """
+    name = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=4).hexdigest()
+    stem = f"{short_name(given.asking.checkpoint)}-{settings['benchmark']}-{name}"
+    out = Path(given.out) if given.out else Path("runs") / "evaluations" / stem
+    file = out / "settings.json"
+    if file.is_file():
+        before = json.loads(file.read_text(encoding="utf-8"))
+        for key in {**before, **settings}:
+            if before.get(key) != settings.get(key):
+                raise InputError(
+                    f"--out: {out} holds an evaluation with {key} = {before.get(key)!r}, not {settings.get(key)!r};"
+                    " pass another directory"
+                )
+    elif jax.process_index() == 0:
+        out.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    return out
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command: refuse what is wrong, ask, grade, write, show."""
+    default = Arguments(Asking(checkpoint=tyro.MISSING))
+    given = cli.parse(Arguments, argv, default=default, command="evaluate", about=__doc__ or "")
+    check(given.asking)
+    benchmark = open_benchmark(given.benchmark, given.path, given.problems)
+    examinee = open_examinee(given.asking, kinds=benchmark.kinds)
+    benchmark = benchmark.that_fit(examinee.texts)
+    settings = settings_of(given, benchmark)
+    out = open_out(given, settings)
+    screen, begun = Console(), time.monotonic()
+    with pool.start(workers=given.asking.workers, math_limit_seconds=given.asking.verifier_seconds) as graders:
+        submit = submit_to(graders, lambda problem: (*problem.visible, *problem.hidden))
+        answered = ask_and_save(examinee, benchmark.problems, given.asking, submit, out / "answers.jsonl", screen)
+    seconds = time.monotonic() - begun
+    result = summary(benchmark.problems, answered, seed=given.asking.seed)
+    if jax.process_index() == 0:
+        file = write(out, settings, benchmark, result, seconds, dataclasses.asdict(given.asking))
+        print_table(screen, settings, benchmark, result, seconds, file)
+    return EXIT_DONE
+
+
+def write(
+    out: Path,
+    settings: Mapping[str, Any],
+    benchmark: Benchmark,
+    result: EvalResult,
+    seconds: float,
+    asked: Mapping[str, Any],
+) -> Path:
+    """Writes result.json: settings, versions, metrics, cost, and every problem without its texts."""
+    per_problem = [
+        {name: value for name, value in vars(one).items() if name != "texts"} | {"pass@1": float(np.mean(one.rewards))}
+        for one in result.answered
+    ]
+    versions = {"jax": jax.__version__, "numpy": np.__version__}
+    document = {
+        "settings": {**asked, **settings},
+        "versions": versions,
+        "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "metrics": result.metrics,
+        "counts": result.counts,
+        "lengths": result.lengths,
+        "difficulty": {name: {"problems": n, "pass@1": mean} for name, (n, mean) in result.bins.items()},
+        "left_out": benchmark.left_out,
+        "seconds_of_this_call": round(seconds, 2),
+        "problems": per_problem,
+    }
+    file = out / "result.json"
+    file.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
+    return file
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,131 @@
+"""From graded samples to benchmark numbers: pure functions over plain numbers."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import comb
+
+import numpy as np
+
+from hsd_jax.errors import InputError
+
+RESAMPLES = 2000
+SUBSETS = 200
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % interval over problems."""
+
+    value: float
+    low: float
+    high: float
+
+
+def mean_at(rewards_PG: np.ndarray) -> np.ndarray:
+    """mean@G of each problem [P]: c / G."""
+    return np.mean(rewards_PG, axis=1)
+
+
+def pass_at(correct: int, samples: int, k: int) -> float:
+    """Unbiased pass@k of one problem: 1 - C(n - c, k) / C(n, k). Source: arXiv:2107.03374, Eq. 1.
+
+    Raises: InputError unless 1 <= k <= n and 0 <= c <= n.
+    """
+    if not 1 <= k <= samples or not 0 <= correct <= samples:
+        raise InputError(f"pass@k needs 1 <= k <= samples and 0 <= correct <= samples; got {k}, {correct}, {samples}")
+    return 1.0 - comb(samples - correct, k) / comb(samples, k)
+
+
+def majority_at(answers: Sequence[str], k: int, rng: np.random.Generator) -> float:
+    """maj@k of one problem: the chance that the most frequent answer of k samples is the right one.
+
+    `answers` holds "" for a sample without answer (no vote) and RIGHT for a right one. Ties are shared evenly. Over
+    all subsets where k is the number of samples, over SUBSETS random ones where it is smaller.
+    """
+    if not 1 <= k <= len(answers):
+        raise InputError(f"maj@k needs 1 <= k <= samples; got {k} of {len(answers)}")
+    if k == len(answers):
+        return _vote(answers)
+    draws = (rng.permutation(len(answers))[:k] for _ in range(SUBSETS))
+    return float(np.mean([_vote([answers[int(i)] for i in draw]) for draw in draws]))
+
+
+RIGHT = "\0right"
+
+
+def _vote(answers: Sequence[str]) -> float:
+    votes = Counter(answer for answer in answers if answer)
+    most = max(votes.values(), default=0)
+    winners = [answer for answer, count in votes.items() if count == most]
+    return 1.0 / len(winners) if RIGHT in winners else 0.0
+
+
+def bootstrap(values_P: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """The mean over problems with its percentile interval: problems are drawn again with replacement.
+
+    Raises: InputError without problems.
+    """
+    values_P = np.asarray(values_P, np.float64)
+    if not values_P.size:
+        raise InputError("there is no problem to average over")
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(0, values_P.size, (resamples, values_P.size))
+    means = values_P[draws].mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return Interval(float(values_P.mean()), float(low), float(high))
+
+
+def ks(samples: int) -> list[int]:
+    """The k that are reported: the powers of two up to the number of samples, and that number."""
+    powers = [1 << i for i in range(samples.bit_length()) if 1 << i <= samples]
+    return sorted({*powers, samples})
+
+
+def summarise(
+    rewards_PG: np.ndarray, answers_PG: Sequence[Sequence[str]] | None = None, *, seed: int = 0
+) -> dict[str, Interval]:
+    """mean@G, pass@k and (where `answers_PG` is given) maj@k, each with its interval over problems.
+
+    `answers_PG` holds the normalised answers, "" for none; right ones need not be spelled alike.
+    """
+    samples = rewards_PG.shape[1]
+    right_PG = np.asarray(rewards_PG) >= 1.0
+    values: dict[str, np.ndarray] = {f"mean@{samples}": mean_at(rewards_PG)}
+    for k in ks(samples):
+        values[f"pass@{k}"] = np.array([pass_at(int(row.sum()), samples, k) for row in right_PG])
+    if answers_PG is not None:
+        voted = [
+            [RIGHT if right else answer for answer, right in zip(answers, row, strict=True)]
+            for answers, row in zip(answers_PG, right_PG, strict=True)
+        ]
+        for k in ks(samples):
+            if k > 1:
+                rng = np.random.default_rng([seed, k])
+                values[f"maj@{k}"] = np.array([majority_at(row, k, rng) for row in voted])
+    return {name: bootstrap(column, seed=seed) for name, column in values.items()}
+
+
+BINS: tuple[tuple[str, Callable[[float], bool]], ...] = (
+    ("never", lambda rate: rate == 0),
+    ("hard (up to 1/4)", lambda rate: 0 < rate <= 0.25),
+    ("medium (up to 3/4)", lambda rate: 0.25 < rate <= 0.75),
+    ("easy (below 1)", lambda rate: 0.75 < rate < 1),
+    ("always", lambda rate: rate == 1),
+)
+
+
+def bin_of(rate: float | None) -> str:
+    """The difficulty bin of an initial pass rate; "unknown" where it was never measured."""
+    if rate is None:
+        return "unknown"
+    return next(name for name, holds in BINS if holds(rate))
+
+
+def by_bin(rates: Sequence[float | None], values_P: Sequence[float]) -> Mapping[str, tuple[int, float]]:
+    """(problems, mean value) of every difficulty bin that has a problem."""
+    groups: dict[str, list[float]] = {}
+    for rate, value in zip(rates, values_P, strict=True):
+        groups.setdefault(bin_of(rate), []).append(value)
+    order = [*(name for name, _ in BINS), "unknown"]
+    return {name: (len(groups[name]), float(np.mean(groups[name]))) for name in order if name in groups}
