@@ -74,6 +74,13 @@ def param_shardings(config: Qwen3Config, mesh: Mesh, rules: Rules = RULES) -> Py
     return shardings
 
 
+def abstract_params(config: Qwen3Config, mesh: Mesh, dtype: Any, rules: Rules = RULES) -> PyTree:
+    """Shapes, dtype and shardings of the parameters without the parameters: for compiling ahead of time."""
+    shardings = param_shardings(config, mesh, rules)
+    shapes = param_shapes(config)
+    return jax.tree.map(lambda s, shape: jax.ShapeDtypeStruct(shape, dtype, sharding=s), shardings, shapes)
+
+
 def _conflicts(name: str, shape: tuple[int, ...], mesh: Mesh, rules: Rules) -> list[str]:
     """Why a parameter cannot be laid out on the mesh, in words."""
     problems, taken = [], {}

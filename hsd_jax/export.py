@@ -1,0 +1,50 @@
+"""Exports a checkpoint as a Hugging Face directory: config.json, safetensors, tokenizer.
+
+python -m hsd_jax.export --checkpoint runs/tiny --out exported/tiny
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hsd_jax import checkpoint, cli
+from hsd_jax.errors import EXIT_DONE, InputError
+from models.hf_write import save_params
+
+
+@dataclass(frozen=True)
+class Export:
+    """What to export, and where to."""
+
+    checkpoint: str
+    """A workdir (its newest good checkpoint is taken) or one checkpoint of it, <workdir>/checkpoints/<step>."""
+    out: str
+    """The directory to write; it must not exist, or be empty."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """float32 keeps the master weights to the bit; bfloat16 is half the size, and what serving engines compute in."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command. Raises: InputError when there is nothing to export or the target is taken."""
+    about = "Writes a checkpoint as a Hugging Face directory with its tokenizer."
+    export(cli.parse(Export, argv, command="export", about=about))
+    return EXIT_DONE
+
+
+def export(options: Export) -> None:
+    """Writes the directory; it appears under its name only when it is complete."""
+    out = Path(options.out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out} already holds something; name a directory that does not exist, or is empty")
+    config, params, source = checkpoint.restore_params(options.checkpoint)
+    part = out.with_name(out.name + ".part")
+    save_params(config, params, part, source=source, dtype=options.dtype)
+    if out.exists():
+        out.rmdir()
+    part.rename(out)
+    print(f"{out}: {config.layers} layers, {options.dtype}, tokenizer of {source}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
