@@ -52,12 +52,13 @@ def grade(
     limits: sandbox.Limits = sandbox.DEFAULT_LIMITS,
     tolerance: comparison.Tolerance = comparison.JSON_VALUES,
     allow_unsandboxed: bool = False,
+    tier: sandbox.Tier | None = None,
 ) -> Verdict:
     """Reward 1 where the program passes every test, 0 else, with the reason.
 
     Tests are `{"input", "output"}` (a program reads stdin and prints) or `{"call", "args", "output"}`. Reasons:
     correct, wrong (also: it raised, ran out of memory or said nothing), no_answer (empty), unparsed (not Python),
-    timeout (10 s per test), crash (its sandbox was lost twice). Works from any thread.
+    timeout (10 s per test), crash (its sandbox was lost twice). Works from any thread. `tier` None: the best one.
 
     Raises:
         TypeError: the program is not a string.
@@ -71,7 +72,7 @@ def grade(
         return Verdict(0.0, "no_answer", None)
     if len(program) > LONGEST_PROGRAM or "\0" in program:
         return Verdict(0.0, "unparsed", program[:LONGEST_PROGRAM])
-    tier = sandbox.tier_for(allow_unsandboxed=allow_unsandboxed)
+    tier = tier or sandbox.tier_for(allow_unsandboxed=allow_unsandboxed)
     for _ in range(ATTEMPTS):
         begun = time.monotonic()
         try:

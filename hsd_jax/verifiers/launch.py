@@ -5,8 +5,10 @@ import functools
 import os
 import select
 import shutil
+import signal
 import subprocess
 import time
+from pathlib import Path
 
 PYTHON_AT = "/python"
 TEMPORARY_BYTES = 16 << 20
@@ -105,14 +107,27 @@ def wait(descriptor: int, event: int, deadline: float) -> bool:
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """Kills the sandbox and waits until nothing of it holds the pipes any more."""
+    """Kills the sandbox, collects its processes and waits until nothing of it holds the pipes any more."""
     assert process.stdin is not None and process.stdout is not None
-    with contextlib.suppress(OSError):
-        process.kill()
-    process.wait()
+    # the first process inside goes first: then bubblewrap itself collects it, and no zombie is left to others
+    for pid in _children(process.pid):
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(OSError):
         process.stdin.close()
-    deadline = time.monotonic() + 1.0
+    try:
+        process.wait(0.3)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    deadline = time.monotonic() + 0.5
     while read(process.stdout.fileno(), deadline):
         pass
     process.stdout.close()
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (OSError, ValueError):
+        return []

@@ -89,8 +89,8 @@ class NoSandbox(RuntimeError):
 def probe() -> Tier:
     """The best tier that works on this machine, found by running a program in it. Cached."""
     reasons = []
-    for tier in _candidates():
-        error = _fails(tier)
+    for tier in candidates():
+        error = fails(tier)
         if error is None:
             return replace(tier, missing="; ".join(reasons))
         reasons.append(f"{tier.name} does not work here: {error}")
@@ -117,7 +117,8 @@ def tier_for(*, allow_unsandboxed: bool = False) -> Tier:
     raise NoSandbox(f"no sandbox for programs: {tier.missing}; or pass --verifier.allow-unsandboxed")
 
 
-def _candidates() -> list[Tier]:
+def candidates() -> list[Tier]:
+    """The tiers worth trying on this machine, best first."""
     root = os.geteuid() == 0
     tiers = []
     if shutil.which("bwrap"):
@@ -131,7 +132,8 @@ def _candidates() -> list[Tier]:
     return tiers
 
 
-def _fails(tier: Tier) -> str | None:
+def fails(tier: Tier) -> str | None:
+    """Why a program cannot run in this tier, or None where it can."""
     try:
         with session(tier, Limits(), program="def f(x):\n    return x + 1\n") as sandbox:
             answer = call(sandbox, "f", [41])
