@@ -1,0 +1,105 @@
+"""Documents the tiny base model is pre-trained on: three ways to read a problem, one way to write a solution.
+
+    policy     question                                  -> a solution with slips, loss on all of it
+    endpoint   question, true answer                     -> the same: knowing the answer does not show the path
+    path       question, true answer, a correct attempt  -> slips are put in but carry no loss
+
+So the policy makes mistakes that reinforcement can remove, the answer alone is a cue without a path, and a reader
+of a correct attempt follows it while prefixes agree and goes on from what is really written after a slip.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hsd_jax.data import template, tiny
+
+Encode = Callable[[str], list[int]]
+Weighted = tuple[list[int], list[float]]
+Document = tuple[list[int], list[Weighted]]
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How many problems of each kind a batch has, and how often a step of a solution is wrong.
+
+    A problem is read once for all its `responses`. `windows` are the tokens of a context and of a response.
+    """
+
+    policy: int = 4
+    endpoint: int = 1
+    path: int = 3
+    responses: int = 4
+    policy_slip: float = 0.15
+    path_slip: float = 0.25
+    operations: tuple[int, int] = tiny.OPERATIONS
+    short_windows: tuple[int, int] = (80, 58)
+    long_windows: tuple[int, int] = (148, 58)
+
+
+def encoder(tokenizer: Any) -> Encode:
+    """Text -> ids, by a transformers tokenizer."""
+    return lambda text: tokenizer.encode(text, add_special_tokens=False)
+
+
+def slips(rng: np.random.Generator, steps: int, probability: float) -> tuple[int, ...]:
+    """For every step 0 (right), or with `probability` a wrong offset in 1..9."""
+    wrong = rng.random(steps) < probability
+    return tuple(int(e) for e in wrong * rng.integers(1, 10, steps))
+
+
+def response(encode: Encode, chain: tiny.Chain, errors: tuple[int, ...], slip_weight: float) -> Weighted:
+    """The ids of a solution with its stop id; wrong digits weigh `slip_weight`, everything else 1."""
+    ids, weights = [], []
+    lines = tiny.solution(chain, errors).split("\n")
+    for line, error in zip(lines[:-1], errors, strict=True):
+        ids += encode(line + "\n")
+        weights += [1.0] * (len(ids) - len(weights))
+        weights[-2] = slip_weight if error else 1.0
+    ids += encode(lines[-1] + "<|im_end|>")
+    return ids, weights + [1.0] * (len(ids) - len(weights))
+
+
+def document(encode: Encode, frame: template.ChatFrame, kind: str, mix: Mixture, rng: np.random.Generator) -> Document:
+    """One problem read in the way of its kind: the ids of its context, and its responses."""
+    chain = tiny.random_chain(rng, mix.operations)
+    while tiny.split_of(chain) != "train":
+        chain = tiny.random_chain(rng, mix.operations)
+    problem = (frame, tiny.question(chain), template.INSTRUCTIONS["math"])
+    answer, steps = str(tiny.results(chain)[-1]), len(chain.operators)
+    pieces = {
+        "policy": lambda: template.student_pieces(*problem),
+        "endpoint": lambda: template.endpoint_pieces(*problem, answer),
+        "path": lambda: template.path_pieces(*problem, answer, tiny.solution(chain)),
+    }[kind]()
+    slip, slip_weight = (mix.path_slip, 0.0) if kind == "path" else (mix.policy_slip, 1.0)
+    errors = [slips(rng, steps, slip) for _ in range(mix.responses)]
+    return [i for piece in pieces for i in encode(piece)], [response(encode, chain, e, slip_weight) for e in errors]
+
+
+def pad(documents: list[Document], windows: tuple[int, int], pad_id: int) -> Batch:
+    """Contexts padded on the left, so that all end at column `windows[0]`; responses padded on the right.
+
+    Returns context_BC, its validity, response_BRT and weights_BRT.
+    """
+    shape = (len(documents), len(documents[0][1]), windows[1])
+    context_BC = np.full((shape[0], windows[0]), pad_id, np.int32)
+    valid_BC = np.zeros(context_BC.shape, bool)
+    response_BRT, weights_BRT = np.full(shape, pad_id, np.int32), np.zeros(shape, np.float32)
+    for row, (context, responses) in enumerate(documents):
+        context_BC[row, windows[0] - len(context) :], valid_BC[row, windows[0] - len(context) :] = context, True
+        for column, (ids, weights) in enumerate(responses):
+            response_BRT[row, column, : len(ids)], weights_BRT[row, column, : len(ids)] = ids, weights
+    return context_BC, valid_BC, response_BRT, weights_BRT
+
+
+def batch(encode: Encode, frame: template.ChatFrame, mix: Mixture, pad_id: int, seed: list[int]) -> tuple[Batch, Batch]:
+    """One training step's documents: those without an attempt (short contexts), and those with one."""
+    rng = np.random.default_rng(seed)
+    short = [document(encode, frame, "policy", mix, rng) for _ in range(mix.policy)]
+    short += [document(encode, frame, "endpoint", mix, rng) for _ in range(mix.endpoint)]
+    long = [document(encode, frame, "path", mix, rng) for _ in range(mix.path)]
+    return pad(short, mix.short_windows, pad_id), pad(long, mix.long_windows, pad_id)
