@@ -10,6 +10,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from hsd_jax.verifiers.sandbox_child import STDIN_COPY
+
 PYTHON_AT = "/python"
 TEMPORARY_BYTES = 16 << 20
 _FLAGS = ("-P", "-s", "-S", "-B", "-X", "int_max_str_digits=0", "-c")
@@ -59,6 +61,7 @@ def _bubblewrap(way: str, prefix: str) -> tuple[str, ...]:
         arguments += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     if "--size" in help_text:  # before bubblewrap 0.7 a tmpfs has no limit: then there is no writable place
         arguments += ["--perms", "1777", "--size", str(TEMPORARY_BYTES), "--tmpfs", "/tmp", "--chdir", "/tmp"]
+        arguments += ["--symlink", STDIN_COPY, "/dev/stdin"]
     else:
         arguments += ["--chdir", "/"]
     return (*arguments, "--remount-ro", "/", "--die-with-parent", "--new-session")

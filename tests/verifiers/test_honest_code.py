@@ -1,5 +1,7 @@
 """Correct programs of every common style pass; correct answers of every plain type are recognised."""
 
+import functools
+
 import pytest
 
 from hsd_jax.verifiers import code
@@ -41,11 +43,11 @@ SCRIPTS = {
     "cached recursion": (
         "from functools import lru_cache\n@lru_cache(None)\ndef f(n): return n if n < 2 else f(n - 1) + f(n - 2)\nprint(f(3000) % 10**9)",
         "",
-        "984000000"[:0] or str(__import__("functools").reduce(lambda p, _: (p[1], p[0] + p[1]), range(3000), (0, 1))[0] % 10**9),
+        str(functools.reduce(lambda pair, _: (pair[1], sum(pair)), range(3000), (0, 1))[0] % 10**9),
     ),
     "large output": ("print('\\n'.join(str(i) for i in range(300000)))", "", "\n".join(map(str, range(300000)))),
     "large input": ("import sys\nprint(sum(map(int, sys.stdin)))", "7\n" * 300000, "2100000"),
-    "big integers": ("import math\nprint(math.factorial(2000))", "", str(__import__("math").factorial(2000))),
+    "big integers": ("print(7 ** 6000 % 10**5000 > 10**4990, len(str(10**5000)))", "", "True 5001"),
     "stdout.write": ("import sys\nsys.stdout.write('a')\nsys.stdout.write('b\\n')", "", "ab"),
     "exceptions": (
         "class Bad(Exception): pass\ntry:\n    raise Bad('x')\nexcept Bad as e:\n    print('caught', e)\nfinally:\n    print('done')",
