@@ -42,6 +42,9 @@ def distillation(divergence: Divergence) -> TokenLoss:
     return lambda student, others, token: token.distill * divergence(student, others["teacher"])
 
 
+forward = distillation(forward_kl_logp)
+
+
 def sampled_reverse(student: Array, others: Others, token: Token) -> Array:
     """sg(log p_S(o) - log p_T(o)) * log p_S(o): the one-sample estimate of the gradient of KL(student || teacher).
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from hsd_jax import config, losses
 from hsd_jax.contexts import Reads
-from hsd_jax.divergence import forward_kl_logp, jsd_logp, reverse_kl_logp
+from hsd_jax.divergence import jsd_logp, reverse_kl_logp
 from hsd_jax.errors import InputError
 from hsd_jax.losses import TokenLoss
 from hsd_jax.types import Array
@@ -86,7 +86,7 @@ class Method:
     distil: float = 0.0
     policy: float = 0.0
     beta: float = 1e-3
-    divergence: TokenLoss = losses.distillation(forward_kl_logp)
+    divergence: TokenLoss = losses.forward
     policy_loss: TokenLoss = losses.policy_gradient(0.2, 0.2)
     reference_kl: TokenLoss = losses.full_kl
     distilled: Callable[[Array, Array], Array] = all_rollouts
@@ -112,7 +112,7 @@ METHODS: dict[str, Method] = {
 }
 
 DIVERGENCES: dict[str, TokenLoss] = {
-    "forward": losses.distillation(forward_kl_logp),
+    "forward": losses.forward,
     "reverse": losses.distillation(reverse_kl_logp),
     "jsd": losses.distillation(partial(jsd_logp, alpha=0.5)),
     "sampled_reverse": losses.sampled_reverse,
@@ -180,7 +180,7 @@ def describe(method: Method) -> dict[str, str]:
 
     def word(value: Any) -> str:
         if callable(value):
-            tables = DIVERGENCES | REFERENCE_KLS | {f.__name__: f for f in DISTILLED.values()}
+            tables = DIVERGENCES | REFERENCE_KLS
             return next((k for k, v in tables.items() if v is value), getattr(value, "__name__", "own"))
         if isinstance(value, Reads):
             return " + ".join(f.name for f in fields(value) if getattr(value, f.name)) or "nothing"

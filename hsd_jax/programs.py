@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from hsd_jax import measures, randomness
 from hsd_jax.clock import Clock
@@ -13,7 +14,7 @@ from hsd_jax.contexts import Frame
 from hsd_jax.decoding import Program
 from hsd_jax.grading import Graded, Submit
 from hsd_jax.rollout import Batch
-from hsd_jax.setup import Parts, global_array, sampler
+from hsd_jax.setup import Parts, global_array, sampler, state_shardings
 from hsd_jax.sharding import replicated
 from hsd_jax.types import Problems, Rollouts
 from hsd_jax.update import Settings, Trace, TrainState, update
@@ -37,17 +38,24 @@ def build(parts: Parts, submit: Submit) -> Programs:
     rows = config.data.problems_per_step // jax.process_count() * config.sampling.group_size
     response = max(parts.texts.windows.response.values())
     frame = jax.device_put(parts.texts.frame, replicated(parts.mesh))
-    return Programs(sampler(parts, rows=rows, response_tokens=response), jit_update(parts.settings), frame, submit)
+    return Programs(
+        sampler(parts, rows=rows, response_tokens=response), jit_update(parts.settings, parts.mesh), frame, submit
+    )
 
 
-def jit_update(settings: Settings) -> Update:
-    """The whole step on the device in one program: decide peers, score, differentiate, update, measure."""
+def jit_update(settings: Settings, mesh: Mesh) -> Update:
+    """The whole step on the device in one program: decide peers, score, differentiate, update, measure.
+
+    The state keeps its layout from step to step (it is donated), and metrics are the same on every device.
+    """
 
     def step(
         state: TrainState, problems: Problems, frame: Frame, rollouts: Rollouts, rewards_PG: Any, key: Any
     ) -> tuple[TrainState, dict[str, Any], Trace]:
         state, metrics, trace = update(settings, state, problems, frame, rollouts, rewards_PG, key)
-        return state, metrics | measures.measure(settings, rollouts, rewards_PG, trace), trace
+        state = jax.lax.with_sharding_constraint(state, state_shardings(mesh, state))
+        metrics |= measures.measure(settings, rollouts, rewards_PG, trace)
+        return state, jax.lax.with_sharding_constraint(metrics, replicated(mesh)), trace
 
     return jax.jit(step, donate_argnums=0)
 

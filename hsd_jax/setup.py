@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from hsd_jax import methods, sharding, teacher, token_choice
 from hsd_jax.config import Config
@@ -30,7 +30,7 @@ from hsd_jax.two_stream import score_groups
 from hsd_jax.types import Ragged
 from hsd_jax.update import Settings, TrainState
 from models import hf
-from models.qwen3 import Qwen3Config
+from models.qwen3 import Params, Qwen3Config
 
 STOP_TOKENS = ("<|im_end|>", "<|endoftext|>")
 
@@ -237,11 +237,25 @@ def initial_state(parts: Parts) -> TrainState:
         reference_every=config.optimizer.reference_every,
     )
     frozen_dtype = jnp.dtype(config.model.compute_dtype)
-    cast = jax.jit(lambda tree, dtype: jax.tree.map(lambda x: x.astype(dtype), tree), static_argnums=1)
     # a copy that moves by small steps would stand still in bfloat16
-    copies = {name: cast(params, frozen_dtype if name == "initial" else jnp.dtype("float32")) for name in names}
-    opt_state = jax.jit(parts.settings.optimizer.init)(params)
-    return TrainState(params, opt_state, copies, jnp.zeros((), jnp.int32))
+    dtypes = {name: frozen_dtype if name == "initial" else jnp.dtype("float32") for name in names}
+
+    def build(params: Params) -> TrainState:
+        copies = {name: jax.tree.map(lambda x, d=d: jnp.array(x, d), params) for name, d in dtypes.items()}
+        return TrainState(params, parts.settings.optimizer.init(params), copies, jnp.zeros((), jnp.int32))
+
+    shardings = state_shardings(parts.mesh, jax.eval_shape(build, params))
+    return jax.jit(build, out_shardings=shardings)(params)
+
+
+def state_shardings(mesh: Mesh, state: TrainState) -> TrainState:
+    """Where every array of a state lies: weights and their moments by their names' axes, counters everywhere."""
+
+    def place(path: Any, leaf: Any) -> NamedSharding:
+        name = str(getattr(path[-1], "key", ""))
+        return NamedSharding(mesh, sharding.spec_of(name)) if leaf.ndim else sharding.replicated(mesh)
+
+    return jax.tree.map_with_path(place, state)
 
 
 def sampler(parts: Parts, *, rows: int, response_tokens: int) -> Program:
