@@ -99,6 +99,8 @@ SOURCES: dict[str, Source] = {
     "math500": Source(partial(whole, readers.math500, "test"), HUB_MATH),
     "aime24": Source(partial(whole, partial(readers.aime, year=2024), "test"), HUB_MATH),
     "aime25": Source(partial(whole, partial(readers.aime, year=2025), "test"), HUB_MATH),
+    "humaneval": Source(partial(whole, readers.humaneval, "test"), "MIT", with_tests=True),
+    "humaneval_plus": Source(partial(whole, readers.humaneval_plus, "test"), "Apache-2.0", with_tests=True),
 }
 
 

@@ -59,7 +59,10 @@ def read_tests(text: str) -> tuple[Test, ...]:
     unwrapped where that holds for every test of the problem.
     Raises: ValueError saying what is wrong.
     """
-    read = json_text(text) if text.strip() else {}
+    try:
+        read = json_text(text) if text.strip() else {}
+    except ValueError as error:
+        raise ValueError("not JSON") from error
     inputs, outputs = (read.get("inputs"), read.get("outputs")) if isinstance(read, dict) else (None, None)
     if not isinstance(inputs, list) or not isinstance(outputs, list) or not inputs:
         raise ValueError("no tests")
