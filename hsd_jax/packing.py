@@ -2,7 +2,7 @@
 
 The host knows the lengths and plans which problems share a row and how wide rows must be (`row_plan`). The device
 lays the tokens out from the same lengths, by index arithmetic (`pack`). Groups stay tensors everywhere else:
-`to_flat` and `to_groups` translate per-token arrays [B, P, G, T] <-> [B, N].
+`flatten` and `unflatten` translate per-token arrays [P, G, T] <-> [N].
 
 Axes here: B rows, P problems of a row, S = C + N tokens of a row: C of contexts, then N of responses (both
 padded at their end only), Z sequences of a row: P·M contexts, then P·G responses.
@@ -35,23 +35,20 @@ class Packed:
     """Rows of tokens and where everything is in them.
 
     `before_BN` is the stream position whose hidden state predicts response token n: the one before it, or the
-    last token of its context. `source_BN` indexes the row's flattened [P, G, T] (its size: a pad), `flat_BPGT` is the
-    inverse (N: not a token).
+    last token of its context.
     """
 
     tokens_BS: Array
     positions_BS: Array
     visible: Visible
     before_BN: Array
-    source_BN: Array
-    flat_BPGT: Array
 
 
 def pack(contexts: Contexts, response_BPGT: Array, length_BPG: Array, sizes: Sizes) -> Packed:
-    """Lays out rows of whole problems; every argument has a leading row axis before its problem axis.
+    """Lays out rows of whole problems; every argument has a leading row axis before its problem axis (`split_rows`).
 
     Positions of a response continue from the true length of its context. What does not fit into `sizes` would be
-    lost: take them from `row_plan`, or from `full_sizes` where lengths are unknown.
+    lost: take them from `row_plan.plan_rows`, or from `full_sizes` where lengths are unknown.
     """
     return jax.vmap(lambda c, r, n: _pack_row(c, r, n, sizes))(contexts, response_BPGT, length_BPG)
 
@@ -65,29 +62,37 @@ def full_sizes(contexts: Contexts, response_PGT: Array, problems: int, *, block:
     return Sizes(context_tokens, response_tokens, pairs, block)
 
 
-def to_flat(packed: Packed, values_BPGT: Array) -> Array:
-    """[B, P, G, T] -> [B, N], pads 0."""
-    flat = values_BPGT.reshape(values_BPGT.shape[0], -1)
-    return jax.vmap(lambda x, i: x.at[i].get(mode="fill", fill_value=0))(flat, packed.source_BN)
+def flatten(values_PGT: Array, length_PG: Array, *, rows: int, tokens: int) -> Array:
+    """[P, G, T] -> [N]: the response tokens row by row, `tokens` places a row, pads 0."""
+    values_BX, length_BZ = values_PGT.reshape(rows, -1), length_PG.reshape(rows, -1)
+
+    def row(values_X: Array, length_Z: Array) -> Array:
+        sequence, offset, _ = _lay_out(length_Z, tokens)
+        return _at(values_X.reshape(len(length_Z), -1), sequence, offset)
+
+    return jax.vmap(row)(values_BX, length_BZ).reshape(-1)
 
 
-def to_groups(packed: Packed, values_BN: Array) -> Array:
-    """[B, N, ..] -> [B, P, G, T, ..], 0 where there is no token."""
-    return jax.vmap(lambda x, i: x.at[i].get(mode="fill", fill_value=0))(values_BN, packed.flat_BPGT)
+def unflatten(values_N: Array, length_PG: Array, *, rows: int, tokens: int, steps: int) -> Array:
+    """[N, ..] -> [P, G, T, ..], the inverse of `flatten`; 0 where there is no token."""
+    values_BN, length_BZ = values_N.reshape(rows, tokens, *values_N.shape[1:]), length_PG.reshape(rows, -1)
+
+    def row(values_N: Array, length_Z: Array) -> Array:
+        start_Z = jnp.cumsum(length_Z) - length_Z
+        index_ZT = start_Z[:, None] + jnp.arange(steps)[None]
+        index_ZT = jnp.where(jnp.arange(steps)[None] < length_Z[:, None], index_ZT, tokens)
+        return values_N.at[index_ZT].get(mode="fill", fill_value=0)
+
+    return jax.vmap(row)(values_BN, length_BZ).reshape(*length_PG.shape, steps, *values_N.shape[1:])
 
 
-def in_rows(tree: Any, order_P: Array, rows: int) -> Any:
-    """Every leaf [P, ..] in the order of the plan, as [rows, P / rows, ..]."""
-    return jax.tree.map(lambda x: x[order_P].reshape(rows, -1, *x.shape[1:]), tree)
-
-
-def out_of_rows(tree: Any, order_P: Array) -> Any:
-    """The inverse of `in_rows`: [rows, P / rows, ..] -> [P, ..] in the original order."""
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[jnp.argsort(order_P)], tree)
+def split_rows(tree: Any, rows: int) -> Any:
+    """Every leaf [P, ..] as [rows, P / rows, ..]."""
+    return jax.tree.map(lambda x: x.reshape(rows, -1, *x.shape[1:]), tree)
 
 
 def _pack_row(contexts: Contexts, response_PGT: Array, length_PG: Array, sizes: Sizes) -> Packed:
-    (problems, distinct), (_, group, steps) = contexts.length_PM.shape, response_PGT.shape
+    problems, distinct = contexts.length_PM.shape
     context_Z, response_Z = contexts.length_PM.reshape(-1), length_PG.reshape(-1)
     of_Z = (contexts.of_PG + distinct * jnp.arange(problems)[:, None]).reshape(-1)  # in the row's contexts
     c_sequence, c_offset, c_start = _lay_out(context_Z, sizes.context_tokens)
@@ -99,8 +104,6 @@ def _pack_row(contexts: Contexts, response_PGT: Array, length_PG: Array, sizes: 
     real_S = jnp.concatenate([c_sequence < len(context_Z), real])
     none_S = jnp.full(sizes.context_tokens, -2)
     reads_S = jnp.concatenate([none_S, jnp.where(real, of_Z[shown], -2)])
-    step_T = jnp.arange(steps)
-    flat_ZT = jnp.where(step_T[None] < response_Z[:, None], start[:, None] + step_T[None], sizes.response_tokens)
     return Packed(
         tokens_BS=jnp.concatenate(
             [
@@ -113,8 +116,6 @@ def _pack_row(contexts: Contexts, response_PGT: Array, length_PG: Array, sizes: 
             jnp.where(real_S, sequence_S, -1), reads_S, (c_start, start), (context_Z, response_Z), of_Z, sizes
         ),
         before_BN=jnp.where(real, before_N, 0),
-        source_BN=jnp.where(real, shown * steps + offset, len(response_Z) * steps),
-        flat_BPGT=flat_ZT.reshape(problems, group, steps),
     )
 
 

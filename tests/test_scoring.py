@@ -1,16 +1,23 @@
 """Two-stream scoring in packed rows against each [context; response] as one plain sequence: values and gradients."""
 
+import math
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hsd_jax.scoring import score
+from hsd_jax.packed_attention import block_attention, on_mesh
+from hsd_jax.packing import full_sizes
+from hsd_jax.row_plan import Lengths, plan_rows
+from hsd_jax.scoring import packed_scorer, padded_scorer
+from hsd_jax.sharding import batch_sharding, make_mesh, param_shardings, placement
 from hsd_jax.types import Contexts
 from models.qwen3 import Qwen3Config, forward, init_params
 
 CONFIG = Qwen3Config(
-    vocab_size=61, width=16, mlp_width=24, layers=2, heads=4, kv_heads=2, head_dim=8, rope_theta=1e4, norm_eps=1e-6,
+    vocab_size=64, width=16, mlp_width=24, layers=2, heads=4, kv_heads=2, head_dim=8, rope_theta=1e4, norm_eps=1e-6,
     tied=True, max_positions=512,
 )  # fmt: skip
 P, G, M, C, T = 3, 4, 2, 11, 9
@@ -19,11 +26,11 @@ P, G, M, C, T = 3, 4, 2, 11, 9
 def groups(seed=0, distinct=M, group=G, problems=P):
     rng = np.random.default_rng(seed)
     contexts = Contexts(
-        jnp.int32(rng.integers(1, 61, (problems, distinct, C))),
+        jnp.int32(rng.integers(1, 64, (problems, distinct, C))),
         jnp.int32(rng.integers(1, C + 1, (problems, distinct))),
         jnp.int32(rng.integers(0, distinct, (problems, group))),
     )
-    response = jnp.int32(rng.integers(1, 61, (problems, group, T)))
+    response = jnp.int32(rng.integers(1, 64, (problems, group, T)))
     length = jnp.int32(rng.integers(1, T + 1, (problems, group))).at[0, 0].set(T).at[0, 1].set(1)
     return contexts, response, length
 
@@ -76,6 +83,64 @@ def expected(params):
     return value_and_gradient(plain)(params, *plain_sequences(*groups()))
 
 
+def scored(scorer, which="teacher"):
+    """hidden_PGTD by a scorer, 0 past each length."""
+
+    def function(params, contexts, response, length):
+        hidden_ND = getattr(scorer, which)(params, contexts, response, length)
+        hidden = scorer.unflatten(hidden_ND, length)
+        return hidden * (jnp.arange(T)[None, None] < length[..., None])[..., None]
+
+    return function
+
+
 @pytest.mark.parametrize("block", [4, 128])
 def test_states_and_gradients_equal_those_of_plain_sequences(params, expected, block):
-    close(value_and_gradient(lambda *args: score(CONFIG, *args, block=block))(params, *groups()), expected)
+    data = groups()
+    sizes = full_sizes(data[0], data[1], 1, block=block)
+    scorer = packed_scorer(CONFIG, sizes, sizes, rows=P, steps=T)
+    close(value_and_gradient(scored(scorer))(params, *data), expected)
+
+
+def planned(data, rows, block):
+    """The same batch in the order of a plan, and the scorer of the planned sizes."""
+    contexts, response, length = jax.tree.map(np.asarray, data)
+    stream = Lengths(contexts.length_PM, contexts.of_PG)
+    plan = plan_rows(length, [stream], rows, block=block)
+    scorer = packed_scorer(CONFIG, plan.sizes[0], plan.sizes[0], rows=rows, steps=T)
+    return jax.tree.map(lambda x: jnp.asarray(x[plan.order_P]), (contexts, response, length)), scorer, plan.order_P
+
+
+def test_rows_of_several_problems_in_planned_sizes_change_nothing(params, expected):
+    data, scorer, order = planned(groups(), 1, 8)
+    (loss, hidden), grads = value_and_gradient(lambda *args: scored(scorer)(*args)[np.argsort(order)])(params, *data)
+    close(((loss, hidden), grads), expected)
+
+
+def test_what_stands_in_the_padding_does_not_matter(params, expected):
+    contexts, response, length = groups()
+    beyond = jnp.arange(T)[None, None] >= length[..., None]
+    beyond_context = jnp.arange(C)[None, None] >= contexts.length_PM[..., None]
+    contexts = replace(contexts, tokens_PMC=jnp.where(beyond_context, 17, contexts.tokens_PMC))
+    data, scorer, order = planned((contexts, jnp.where(beyond, 23, response), length), 3, 8)
+    hidden = jax.jit(scored(scorer))(params, *data)
+    close(hidden[np.argsort(order)], expected[0][1])
+
+
+def test_padded_and_packed_scorers_agree(params, expected):
+    hidden = jax.jit(scored(padded_scorer(CONFIG, steps=T)))(params, *groups())
+    close(hidden, expected[0][1])
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 2), (1, 4, 1)])
+def test_devices_do_not_matter(params, shape):
+    data, scorer, _ = planned(groups(problems=4), 4, 8)
+    alone = value_and_gradient(scored(scorer))(params, *data)
+    devices = jax.devices()[: math.prod(shape)]
+    mesh = make_mesh(*shape, devices=devices)
+    options = {"placement": placement(CONFIG, mesh, jnp.float32), "attention": on_mesh(block_attention(8), mesh)}
+    spread = packed_scorer(
+        CONFIG, scorer.student.keywords["sizes"], scorer.teacher.keywords["sizes"], rows=4, steps=T, **options
+    )
+    sharded = jax.device_put(params, param_shardings(CONFIG, mesh))
+    close(value_and_gradient(scored(spread))(sharded, *jax.device_put(data, batch_sharding(mesh))), alone)
