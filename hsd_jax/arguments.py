@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,7 +20,7 @@ class Arguments:
     """A config file, e.g. configs/tiny.py."""
     workdir: str
     """Directory for checkpoints, metrics, rollouts and the report; may be a gs:// path."""
-    settings: Annotated[Config, tyro.conf.arg(name="")]
+    settings: Annotated[Config, tyro.conf.arg(name="")] = field(metadata={"flat": True})
     """All settings of the config file."""
     resume: Literal["never", "auto"] = "never"
     """auto: continue from the newest good checkpoint of the workdir, or start if there is none."""
