@@ -50,7 +50,7 @@ def same_formula(gold: str, given: str) -> bool:
     decided = _by_notation(gold, given)
     if decided is not None:
         return decided
-    if not set(_OPERATORS.findall(given)) <= set(_OPERATORS.findall(gold)):
+    if _other_case(gold, given) or not set(_OPERATORS.findall(given)) <= set(_OPERATORS.findall(gold)):
         return False
     left, right = _tree(gold), _tree(given)
     if not _admitted(left, right):
@@ -99,6 +99,14 @@ def split_unit(text: str) -> tuple[str, str]:
     ):
         return text, ""
     return value, re.sub(r"s\b|[\s{}.]", "", unit).casefold() or unit
+
+
+def _other_case(gold: str, given: str) -> bool:
+    """Whether a letter of one side appears in the other only in its other case; the parser does not tell them apart."""
+    letters = [set(re.sub(r"\\[A-Za-z]+", " ", text)) for text in (gold, given)]
+    return any(
+        letter.isalpha() and letter not in letters[0] and letter.swapcase() in letters[0] for letter in letters[1]
+    )
 
 
 @lru_cache(maxsize=256)

@@ -7,6 +7,7 @@ import re
 
 LONGEST_ANSWER = 600
 LONGEST_RESPONSE = 400_000
+MOST_BOXES = 64
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 _BETWEEN_BOXES = re.compile(
@@ -14,7 +15,7 @@ _BETWEEN_BOXES = re.compile(
 )
 _BRACE = re.compile(r"(?<!\\)(?:\\\\)*[{}]")
 _BARE = re.compile(r"(?:[^A-Za-z\n]|\\[A-Za-z]+|(?<![A-Za-z])[A-Za-z](?![A-Za-z])|(?<=\{)[a-z]+(?=\}))+")
-_MATH = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_MATH = re.compile(r"\$\$(.{1,600}?)\$\$|\$(.{1,600}?)\$|\\\((.{1,600}?)\\\)|\\\[(.{1,600}?)\\\]", re.DOTALL)
 _NUMBER = re.compile(
     r"(?<![\w.\\^_{])[-+−]?(?:\\[dtc]?frac\{-?\d+\}\{\d+\}|\d+ \d+/\d+"
     r"|(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:\s?/\s?\d+)?|\.\d+)(?:\s?\\?%)?"
@@ -29,10 +30,8 @@ def extract(response: str) -> str | None:
     LONGEST_ANSWER characters is no answer.
     """
     text = response[-LONGEST_RESPONSE:].rpartition("</think>")[2]
-    boxes = [(match.start(), *_content(text, match.end())) for match in _BOX.finditer(text)]
-    if boxes:
-        return _tail_of_boxes(text, boxes)
-    return _last_span(text)
+    boxes = [(match.start(), match.end()) for match in _BOX.finditer(text)]
+    return _tail_of_boxes(text, boxes[-MOST_BOXES:]) if boxes else _last_span(text)
 
 
 def _content(text: str, start: int) -> tuple[int, str | None]:
@@ -53,10 +52,11 @@ def _content(text: str, start: int) -> tuple[int, str | None]:
     return start, None
 
 
-def _tail_of_boxes(text: str, boxes: list[tuple[int, int, str | None]]) -> str | None:
+def _tail_of_boxes(text: str, boxes: list[tuple[int, int]]) -> str | None:
     contents: list[str] = []
     follows = -1
-    for start, end, content in reversed(boxes):
+    for start, opens in reversed(boxes):
+        end, content = _content(text, opens)
         nested = follows >= 0 and end > follows
         if follows >= 0 and not nested and not _BETWEEN_BOXES.fullmatch(text[end:follows]):
             break
@@ -70,7 +70,7 @@ def _tail_of_boxes(text: str, boxes: list[tuple[int, int, str | None]]) -> str |
 
 def _checked(contents: list[str]) -> str | None:
     answer = " \\text{ and } ".join(dict.fromkeys(content.strip() for content in contents))
-    control = any(ord(character) < 32 and character not in "\n\r\t" for character in answer)
+    control = any(ord(character) < 32 and character not in "\n\r\t\v\f" for character in answer)
     return None if not answer or control or len(answer) > LONGEST_ANSWER else answer
 
 
@@ -81,8 +81,8 @@ def _last_span(text: str) -> str | None:
         return whole
     tail = text[-20_000:]
     numbers = list(_NUMBER.finditer(tail))
-    formulas = [match for match in _MATH.finditer(tail) if len(match.group()) <= LONGEST_ANSWER]
-    if formulas and (not numbers or formulas[-1].end() >= numbers[-1].end()):
+    formulas = list(_MATH.finditer(tail))
+    if formulas and (not numbers or formulas[-1].end() >= numbers[-1].end() > formulas[-1].start()):
         inside = next(group for group in formulas[-1].groups() if group is not None)
         return inside.strip() or None
     return numbers[-1].group().strip() if numbers else None

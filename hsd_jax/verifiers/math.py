@@ -16,6 +16,7 @@ from hsd_jax.verifiers.normalization import compact, normalize
 
 LIMIT_SECONDS = 5.0
 LONGEST_NESTING = 60
+LONGEST_REFERENCE = 400
 _IDS = itertools.count()
 
 # what direct calls of `grade` share; no process exists before the first question that needs one
@@ -63,8 +64,9 @@ def grade_easy(response: str, answer: str) -> Verdict | None:
 @functools.lru_cache(maxsize=4096)
 def reference(answer: str) -> str:
     """The normalised reference answer; a reference that is a whole solution is read like a response."""
-    if "\\boxed" in answer or "####" in answer:
-        answer = extract(answer.rpartition("####")[2]) or answer.rpartition("####")[2]
+    answer = answer.rpartition("####")[2]
+    if "\\boxed" in answer or len(answer) > LONGEST_REFERENCE:
+        answer = extract(answer) or answer.replace("\\boxed{", "")
     return normalize(answer)
 
 
@@ -92,6 +94,7 @@ def ask_twice(lender: workers.WorkerSet, question: dict[str, object]) -> str:
     left = lender.limit_seconds
     for _ in range(2):
         with workers.borrowed(lender) as worker:
+            left, worker.waited_seconds = max(0.5 * left, left - worker.waited_seconds), 0.0
             begun = time.monotonic()
             try:
                 answer = workers.ask(worker, {**question, "id": next(_IDS)}, begun + left)

@@ -127,4 +127,5 @@ def _trimmed(text: str) -> str:
     text = text.replace("$", "").strip()
     if not text.endswith("..."):
         text = re.sub(r"(?:\s*[.,;:]|\\)+$", "", text) if not text.endswith("\\}") else text
+    text = re.sub(r"\{ +", "{", re.sub(r" +\}", "}", text))
     return re.sub(r" +", " ", text).strip()

@@ -94,7 +94,7 @@ def start(
     tier = str(sandbox.tier_for(allow_unsandboxed=allow_unsandboxed)) if programs else "not probed"
     if programs:
         print(tier, flush=True)
-    lender = processes.open_set(limit_seconds=math_limit_seconds, most=count)
+    lender = processes.open_set(limit_seconds=math_limit_seconds, most=count + 1)
     processes.warm(lender, count)
     threads = ThreadPoolExecutor(count, thread_name_prefix="grader")
     return Pool(threads, lender, limits, allow_unsandboxed, tier)

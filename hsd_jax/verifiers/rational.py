@@ -79,8 +79,12 @@ def same(gold: Number, given: Number) -> bool:
     """
     if gold.percent == given.percent:
         return _close(gold, given)
-    if _close(gold._replace(percent=False), given._replace(percent=False)):
+    # 28 and 28% may be the same answer, 0.28 and 0.28% are not
+    raw = gold.percent or abs(gold.value) > 1
+    if raw and _close(gold._replace(percent=False), given._replace(percent=False)):
         return True
+    if given.percent and abs(gold.value) > 1:
+        return False
     scale = Fraction(1, 100)
     return gold.value * (scale if gold.percent else 1) == given.value * (scale if given.percent else 1)
 

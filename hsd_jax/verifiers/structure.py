@@ -259,6 +259,10 @@ def as_interval(members: list[str], signs: list[str]) -> str | None:
         members, signs = members[::-1], [_FLIPPED[sign] for sign in reversed(signs)]
     if len(signs) == 2 and set(signs) <= {"<", "\\leq"} and _NAME.fullmatch(compact(members[1])):
         left, right = ("(" if signs[0] == "<" else "["), (")" if signs[1] == "<" else "]")
+        if members[1].startswith("|"):
+            mirrored = {"(": ")", "[": "]", ")": "(", "]": "["}
+            below = f"{mirrored[right]}-({members[2]}), -({members[0]}){mirrored[left]}"
+            return f"{below} \\cup {left}{members[0]}, {members[2]}{right}"
         return f"{left}{members[0]}, {members[2]}{right}"
     if len(signs) != 1 or signs[0] not in ("<", ">", "\\leq", "\\geq"):
         return None
@@ -267,9 +271,20 @@ def as_interval(members: list[str], signs: list[str]) -> str | None:
         name, sign, bound = bound, _FLIPPED[sign], name
     if not _NAME.fullmatch(compact(name)):
         return None
+    if name.startswith("|"):
+        return _around_zero(bound, sign)
     if sign in ("<", "\\leq"):
         return f"(-\\infty, {bound}{')' if sign == '<' else ']'}"
     return f"{'(' if sign == '>' else '['}{bound}, \\infty)"
+
+
+def _around_zero(bound: str, sign: str) -> str:
+    """`|x| < b` is (-b, b), `|x| > b` is what lies outside."""
+    if sign in ("<", "\\leq"):
+        left, right = "()" if sign == "<" else "[]"
+        return f"{left}-({bound}), {bound}{right}"
+    left, right = "()" if sign == ">" else "[]"
+    return f"(-\\infty, -({bound}){right} \\cup {left}{bound}, \\infty)"
 
 
 def _same_decimal_comma(gold: str, given: str) -> bool:

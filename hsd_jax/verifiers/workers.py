@@ -35,10 +35,14 @@ class WorkerDied(Exception):
 
 @dataclass
 class Worker:
-    """One process; `asked` counts its questions, `buffer` holds bytes read beyond the last line."""
+    """One process; `asked` counts its questions, `buffer` holds bytes read beyond the last line.
+
+    `waited_seconds` is what its first borrower spent on its start; a check counts that as its own time.
+    """
 
     process: "subprocess.Popen[bytes]"
     asked: int = 0
+    waited_seconds: float = 0.0
     buffer: bytes = b""
 
 
@@ -163,13 +167,23 @@ def _take(workers: WorkerSet) -> Worker:
             if workers.closed:
                 raise RuntimeError("this pool of math workers is closed")
             if workers.idle:
-                return workers.idle.pop()
+                worker = workers.idle.pop()
+                break
             if workers.existing < workers.most and (time.monotonic() >= patience or not workers.existing):
                 workers.existing += 1
+                worker = None
                 break
             workers.changed.wait(max(0.01, patience - time.monotonic()))
+        spare = not workers.idle and workers.existing < workers.most
+    if spare:
+        _replace(workers)
+    if worker is not None:
+        return worker
+    begun = time.monotonic()
     try:
-        return start_math_worker(workers.limit_seconds)
+        worker = start_math_worker(workers.limit_seconds)
+        worker.waited_seconds = time.monotonic() - begun
+        return worker
     except BaseException:
         with workers.changed:
             workers.existing -= 1
@@ -191,7 +205,7 @@ def _give_back(workers: WorkerSet, worker: Worker) -> None:
 
 
 def _replace(workers: WorkerSet) -> None:
-    """Starts a successor of a killed worker in the background, so that no check waits for it."""
+    """Starts one more worker in the background, so that the check after a killed worker does not wait for it."""
     with workers.changed:
         if workers.closed or workers.existing >= workers.most:
             return

@@ -4,6 +4,8 @@ Each entry is (name, program). Function attacks are asked for `f`; script attack
 the answer.
 """
 
+# ruff: noqa: E501 - tables of programs and texts read best unwrapped
+
 FLOOD = "x" * 1000
 
 CALLS = {

@@ -1,5 +1,7 @@
 """Correct programs of every common style pass; correct answers of every plain type are recognised."""
 
+# ruff: noqa: E501 - tables of programs and texts read best unwrapped
+
 import functools
 
 import pytest

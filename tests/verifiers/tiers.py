@@ -16,7 +16,8 @@ def tiers() -> tuple[sandbox.Tier, ...]:
 
 
 needs_sandbox = pytest.mark.skipif(
-    sandbox.probe().name == "none", reason=f"no sandbox here: install the package bubblewrap ({sandbox.probe().missing})"
+    sandbox.probe().name == "none",
+    reason=f"no sandbox here: install the package bubblewrap ({sandbox.probe().missing})",
 )
 needs_bubblewrap = pytest.mark.skipif(
     not any(tier.name.startswith("bubblewrap") for tier in tiers()),
