@@ -30,13 +30,21 @@ class Layout:
 
     mesh: Mesh | None
 
-    def sharding(self, *letters: str | None) -> NamedSharding | None:
-        """The sharding of an array with these axes."""
-        return None if self.mesh is None else NamedSharding(self.mesh, P(*(AXES.get(a or "") for a in letters)))
+    def sharding(self, *letters: str | None, shape: tuple[int, ...] = ()) -> NamedSharding | None:
+        """The sharding of an array with these axes; an axis whose size does not divide (`shape`) stays whole."""
+        if self.mesh is None:
+            return None
+        axes = [AXES.get(letter or "") for letter in letters]
+        for i, size in enumerate(shape[: len(axes)]):
+            axis = axes[i]
+            axes[i] = axis if axis is not None and size % self.mesh.shape[axis] == 0 else None
+        return NamedSharding(self.mesh, P(*axes))
 
     def constrain(self, tree: PyTree, *letters: str | None) -> PyTree:
         """Every array of the tree has these axes."""
-        return tree if self.mesh is None else jax.lax.with_sharding_constraint(tree, self.sharding(*letters))
+        if self.mesh is None:
+            return tree
+        return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, self.sharding(*letters, shape=x.shape)), tree)
 
     def rows(self, tree: PyTree) -> PyTree:
         """Vectors over rows are split, scalars are everywhere."""
@@ -87,13 +95,14 @@ def per_layer(params: Params, *, config: Qwen3Config, dtype: str) -> DecodeParam
 def shardings(config: Qwen3Config, layout: Layout) -> Any:
     """The sharding of every array of `DecodeParams`, from the letters of its name."""
 
-    def of(name: str, *, drop: str = "") -> NamedSharding | None:
-        return layout.sharding(*(a for a in name.rsplit("_", 1)[1] if a not in drop))
+    def of(name: str, shape: tuple[int, ...], *, drop: str = "") -> NamedSharding | None:
+        return layout.sharding(*(a for a in name.rsplit("_", 1)[1] if a not in drop), shape=shape)
 
     shapes = param_shapes(config)
-    layer = {name: of(name, drop="L") for name in shapes["layers"]}
-    names = ("embed_VD", "final_norm_D", *(() if config.tied else ("head_VD",)))
-    return {"layers": (layer,) * config.layers, **{name: of(name) for name in names}}
+    layer = {name: of(name, shape[1:], drop="L") for name, shape in shapes["layers"].items()}
+    ends = {name: of(name, shapes[name]) for name in ("embed_VD", "final_norm_D")}
+    head = {} if config.tied else {"head_VD": of("head_VD", shapes["embed_VD"])}
+    return {"layers": (layer,) * config.layers, **ends, **head}
 
 
 def logits(params: DecodeParams, hidden_BD: jax.Array) -> jax.Array:

@@ -152,6 +152,10 @@ def check(program: Program, given: tuple[Any, ...], group_size: int) -> Batch:
     refuse("limit", limit_P, 1, longest, "raise the response window or lower the limit")
     if program.pad_id in chosen.stop_ids_E:
         raise InputError(f"stop_ids holds the pad id {program.pad_id}; a pad must differ from every stop id")
+    if chosen.stop_ids_E.max() >= program.vocabulary:
+        raise InputError(
+            f"stop id {chosen.stop_ids_E.max()} is no token: the vocabulary ends at {program.vocabulary - 1}"
+        )
     fitted = np.full((len(length), window), program.pad_id, np.int32)
     fitted[:, : min(window, tokens.shape[1])] = tokens[:, :window]
     seen, draw_PG = Counter[int](), np.zeros((len(length), group_size), np.int32)

@@ -47,6 +47,11 @@ def make_program(
         raise InputError(f"vocabulary must be in 1..{config.vocab_size}, the rows of the embedding; got {vocabulary}")
     if slots % data:
         raise InputError(f"slots must be a multiple of {data}, the data axis of the decode mesh; got {slots}")
+    if mesh is not None and config.kv_heads % mesh.shape["tensor"]:
+        raise InputError(
+            f"the tensor axis of the decode mesh must divide the {config.kv_heads} key/value heads; "
+            f"got {mesh.shape['tensor']}"
+        )
     if chunk < 1 or chunk % decoding.CHECK:
         raise InputError(f"chunk must be a positive multiple of {decoding.CHECK} steps; got {chunk}")
     # a shape is worth its compilation only where it saves many tokens of cache
