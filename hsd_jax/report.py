@@ -2,8 +2,10 @@
 
     python -m hsd_jax.report --workdir runs/tiny
     python -m hsd_jax.report --workdir runs/hsd --compare runs/grpo runs/opsd --figures
+    python -m hsd_jax.report --before-you-train --config configs/tiny.py
 
-The file loads nothing and opens from disk.
+The file loads nothing and opens from disk. The last form trains nothing: it samples a few groups with the untrained
+model and says whether the method can help there.
 """
 
 from collections.abc import Sequence
@@ -24,8 +26,8 @@ MEGABYTE = 1_000_000
 class Arguments:
     """What to read and what to write."""
 
-    workdir: Path
-    """Directory of the run to show."""
+    workdir: Path | None = None
+    """Directory of the run to show; with --before-you-train, where to keep what was sampled (default: nowhere)."""
     compare: tuple[Path, ...] = ()
     """Further runs whose curves and credit are laid over this one's."""
     figures: bool = False
@@ -34,6 +36,12 @@ class Arguments:
     """Directory to write to; by default WORKDIR/report."""
     max_megabytes: float = 24.0
     """Largest size of the page; when rollouts do not all fit, some of every step are kept and the page says so."""
+    before_you_train: bool = False
+    """Sample a few groups with the untrained model of --config and predict whether the method can help."""
+    config: Path | None = None
+    """The config file whose run is to be predicted; only with --before-you-train."""
+    problems: int = 32
+    """Groups to sample for the prediction; only with --before-you-train."""
 
 
 def write_report(arguments: Arguments) -> list[Path]:
@@ -41,6 +49,8 @@ def write_report(arguments: Arguments) -> list[Path]:
 
     Raises: InputError when a directory does not exist or the size is not positive.
     """
+    if arguments.workdir is None:
+        raise InputError("--workdir is missing: name the directory of the run to show")
     if arguments.max_megabytes <= 0:
         raise InputError(f"--max-megabytes must be above 0; got {arguments.max_megabytes}")
     main = page.load(arguments.workdir, texts=True)
@@ -67,6 +77,35 @@ def credit_profile(workdir: Path, window: tuple[int, int] = (-6, 12)) -> str:
 def main(argv: Sequence[str]) -> int:
     """The command; returns its exit code."""
     arguments = parse(Arguments, argv, command="report", about=__doc__ or "")
+    if arguments.before_you_train:
+        look_ahead(arguments)
+        return EXIT_DONE if arguments.workdir is None else _announce(arguments)
+    if arguments.config is not None:
+        raise InputError("--config belongs to --before-you-train; a run's own settings are in its workdir")
+    return _announce(arguments)
+
+
+def look_ahead(arguments: Arguments) -> None:
+    """Samples, judges and prints; keeps what was sampled in the workdir, if there is one.
+
+    Raises: InputError without a config file, or when the workdir holds a run.
+    """
+    # Only here: a page about a finished run needs no model, no accelerator and none of their seconds of import.
+    from hsd_jax.config import load
+    from hsd_jax.reporting import foresight
+
+    if arguments.config is None:
+        raise InputError("--before-you-train needs --config, e.g. --config configs/tiny.py")
+    config = load(arguments.config)
+    if arguments.workdir is not None:
+        foresight.check_free(arguments.workdir)
+    prognosis = foresight.foresee(config, arguments.problems)
+    print(foresight.as_text(prognosis))
+    if arguments.workdir is not None:
+        foresight.write(prognosis, arguments.workdir, config)
+
+
+def _announce(arguments: Arguments) -> int:
     paths = write_report(arguments)
     size = paths[0].stat().st_size / MEGABYTE
     print(f"wrote {paths[0]} ({size:.1f} MB)" + (f" and {len(paths) - 1} figure files beside it" if paths[1:] else ""))

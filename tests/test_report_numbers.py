@@ -113,6 +113,18 @@ def test_observed_coverage_is_the_mean_over_all_sub_groups(groups: list[Group], 
     assert found.recoverable == pytest.approx(np.mean(failed_with_peer))
 
 
+def test_seconds_per_phase_are_means_over_steps_that_ran() -> None:
+    metrics = [
+        {"step": 0, "time/evaluate": 50.0, "time/step": 50.0},
+        {"step": 1, "time/sample": 90.0, "time/update": 90.0, "time/step": 180.0},
+        {"step": 2, "time/sample": 2.0, "time/update": 1.0, "time/step": 3.5},
+        {"step": 3, "time/sample": 4.0, "time/update": 1.0, "time/evaluate": 8.0, "time/step": 13.5},
+    ]
+    found = diagnostics.phase_seconds(metrics)
+    assert found == {"sample": 3.0, "update": 1.0, "evaluate": 4.0, "other": 0.5}
+    assert diagnostics.phase_seconds([]) == {}
+
+
 def test_figures_and_csv_hold_the_same_numbers(workdir: Path, tmp_path: Path, groups: list[Group]) -> None:
     paths = report.write_report(report.Arguments(workdir, figures=True, out=tmp_path))
     rows = (tmp_path / "figures" / "credit_by_offset.csv").read_text().splitlines()[1:]
@@ -171,8 +183,8 @@ def finding(metrics: list[dict], name: str) -> health.Finding:
         ("teacher_drift", {"teacher_entropy": [0.5] * 10 + [0.1] * 10}, "act"),
         ("teacher_drift", {"teacher_entropy": [0.5] * 20}, "ok"),
         ("repeated_ngrams", {"repeated_ngrams": [0.5] * 3}, "act"),
-        ("localisation", {"credit_mass_8": [0.1] * 4, "response_length": [170.0] * 4}, "act"),
-        ("localisation", {"credit_mass_8": [0.6] * 4, "response_length": [170.0] * 4}, "ok"),
+        ("localisation", {"credit_at_divergence": [0.1] * 4, "credit_before_divergence": [0.08] * 4}, "act"),
+        ("localisation", {"credit_at_divergence": [1.5] * 4, "credit_before_divergence": [0.0] * 4}, "ok"),
         ("unread_answers", {"verdict/no_answer": [6] * 3, "verdict/correct": [4] * 3}, "act"),
         ("verifier_failures", {"verdict/correct": [4] * 3}, "ok"),
         ("non_finite", {"loss": [1.0, None]}, "act"),

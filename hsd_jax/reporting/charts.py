@@ -54,6 +54,8 @@ def scales(figure: Figure) -> tuple[Scale, Scale]:
     elif values and min(values) >= 0.0:
         # A band may reach below zero where the quantity cannot: the axis does not follow it there.
         spread = [max(value, 0.0) for value in spread]
+    if figure.categories and spread:
+        spread.append(1.08 * max(spread))  # room for the number above the tallest bar
     y = _scale([*spread, 0.0], HEIGHT - BOTTOM, TOP, rounded=True)
     if figure.categories:
         count = len(figure.categories)

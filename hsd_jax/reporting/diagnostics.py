@@ -13,7 +13,9 @@ from hsd_jax.reporting.profile import Means, has_divergence, offset_profile, rat
 Numbers = npt.NDArray[np.float64]
 WINDOWS = (0, 1, 2, 4, 8, 16, 32)
 RELATIVE_BINS = 16
-PHASES = ("sample", "grade", "update")
+PHASES = ("sample", "grade", "score", "update", "evaluate", "log", "save")
+# What a step cannot be without: records that have none of these (an evaluation before the first step) are no steps.
+MAIN_PHASES = ("sample", "update")
 
 
 def rollouts_of(groups: Iterable[Group]) -> list[Rollout]:
@@ -103,18 +105,17 @@ def divergence_by_difficulty(groups: Sequence[Group]) -> list[DivergenceRow]:
 
 
 def phase_seconds(metrics: Sequence[Record], skip_steps: int = 1) -> dict[str, float]:
-    """Mean seconds of each phase of a step; the first `skip_steps` steps, which compile, are left out if others exist.
+    """Mean seconds of each phase per step; a phase that a step does not have took it no time.
 
-    "other" is what `time/step` holds beyond the named phases. Source: arXiv:2606.15576, Table 8.
+    The first `skip_steps` steps, which compile, are left out if there are others. "other" is what `time/step` holds
+    beyond the named phases. Source: arXiv:2606.15576, Table 8.
     """
-    timed = [record for record in metrics if any(f"time/{phase}" in record for phase in PHASES)]
+    timed = [record for record in metrics if any(f"time/{phase}" in record for phase in MAIN_PHASES)]
     timed = timed[skip_steps:] or timed
-    seconds = {phase: series_mean(timed, f"time/{phase}") for phase in PHASES}
-    seconds = {phase: value for phase, value in seconds.items() if np.isfinite(value)}
-    step = series_mean(timed, "time/step")
-    if np.isfinite(step) and seconds:
-        seconds["other"] = max(0.0, step - sum(seconds.values()))
-    return seconds
+    found = [phase for phase in PHASES if any(f"time/{phase}" in record for record in timed)]
+    seconds = {phase: float(series(timed, f"time/{phase}")[1].sum() / len(timed)) for phase in found}
+    other = series_mean(timed, "time/step") - sum(seconds.values())
+    return seconds | ({"other": other} if found and other > 0.01 * sum(seconds.values()) else {})
 
 
 def series(metrics: Sequence[Record], key: str) -> tuple[Numbers, Numbers]:

@@ -36,7 +36,7 @@ THRESHOLDS = {
     "coverage": Threshold(0.40, 0.15),
     "teacher_coherence": Threshold(0.60, 0.35),
     "first_token_kl": Threshold(0.20, 1.00),
-    "localisation": Threshold(2.0, 1.2),
+    "localisation": Threshold(5.0, 2.0),
     "length_ratio": Threshold(0.70, 0.50),
     "entropy_ratio": Threshold(0.50, 0.25),
     "repeated_ngrams": Threshold(0.15, 0.35),
@@ -142,7 +142,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     _check(
         "localisation", "Credit is localised", localisation,
-        "Credit within 8 tokens of the divergence, relative to an even spread (1 = no localisation).",
+        "Credit at the divergence over credit in the six tokens before it (1 = no localisation).",
         "The peer changes little about what the teacher expects. Check in the rollout view that the peer is read "
         "in full, and whether style words carry the credit.",
     ),

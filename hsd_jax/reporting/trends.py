@@ -11,6 +11,8 @@ from hsd_jax.reporting.logs import Record
 STEPS = 10
 # Comparisons with the first steps need this many steps before they say anything.
 STEPS_FOR_TREND = 6
+# Credit in nats below which two models cannot be told apart: keeps the ratio of two silences finite.
+LEAST_CREDIT = 1e-3
 
 
 def recent(metrics: Sequence[Record], key: str) -> float:
@@ -39,9 +41,9 @@ def drop_from_best(metrics: Sequence[Record], key: str) -> float:
 
 
 def localisation(metrics: Sequence[Record]) -> float:
-    """Credit within 8 tokens of the divergence over what an even spread over the response would put there."""
-    mass, length = recent(metrics, "credit_mass_8"), recent(metrics, "response_length")
-    return mass / min(1.0, 17.0 / length) if length > 0 else float("nan")
+    """Mean |credit| at the divergence over the mean over the six tokens before it."""
+    at, before = recent(metrics, "credit_at_divergence"), recent(metrics, "credit_before_divergence")
+    return at / max(before, LEAST_CREDIT)
 
 
 def teacher_drift(metrics: Sequence[Record]) -> float:
