@@ -25,7 +25,7 @@ from hsd_jax.types import Ragged, Rollouts
 from models import hf, qwen3
 from tools import tiny_documents as documents
 
-STEPS = 600
+STEPS = 900
 WINDOW = 152  # the longest context, in tokens
 MUON_RATE, ADAM_RATE = 8e-3, 4e-3
 SHAPE = qwen3.Qwen3Config(

@@ -16,6 +16,7 @@ import numpy as np
 
 from hsd_jax.data import template, tiny
 
+RESULT_WEIGHT = 4.0
 Encode = Callable[[str], list[int]]
 Weighted = tuple[list[int], list[float]]
 Document = tuple[list[int], list[Weighted]]
@@ -52,13 +53,16 @@ def slips(rng: np.random.Generator, steps: int, probability: float) -> tuple[int
 
 
 def response(encode: Encode, chain: tiny.Chain, errors: tuple[int, ...], slip_weight: float) -> Weighted:
-    """The ids of a solution with its stop id; wrong digits weigh `slip_weight`, everything else 1."""
+    """The ids of a solution with its stop id; results weigh RESULT_WEIGHT (wrong ones times `slip_weight`).
+
+    Everything else weighs 1 and is learnt soon: arithmetic takes most of the training.
+    """
     ids, weights = [], []
     lines = tiny.solution(chain, errors).split("\n")
     for line, error in zip(lines[:-1], errors, strict=True):
         ids += encode(line + "\n")
         weights += [1.0] * (len(ids) - len(weights))
-        weights[-2] = slip_weight if error else 1.0
+        weights[-2] = RESULT_WEIGHT * (slip_weight if error else 1.0)
     ids += encode(lines[-1] + "<|im_end|>")
     return ids, weights + [1.0] * (len(ids) - len(weights))
 
