@@ -64,8 +64,9 @@ def param_shardings(config: Qwen3Config, mesh: Mesh, rules: Rules = RULES) -> Py
 
     def leaf(path: Any, shape: tuple[int, ...]) -> NamedSharding:
         name = path[-1].key
-        problems.extend(_conflicts(name, shape, mesh, rules))
-        return NamedSharding(mesh, spec_of(name, rules))
+        conflicts = _conflicts(name, shape, mesh, rules)
+        problems.extend(conflicts)
+        return NamedSharding(mesh, P() if conflicts else spec_of(name, rules))  # P(): only until they are raised
 
     shapes = param_shapes(config)
     shardings = jax.tree.map_with_path(leaf, shapes, is_leaf=lambda x: isinstance(x, tuple))
