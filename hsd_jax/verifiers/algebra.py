@@ -7,7 +7,6 @@ free symbols where the answer is a number, decimals that only resemble an exact 
 
 import re
 import warnings
-from fractions import Fraction
 from functools import lru_cache
 
 import sympy
@@ -25,9 +24,15 @@ _OPERATORS = re.compile(
     r"|\\[lr](?:floor|ceil)|\\d?frac\{d|\\partial|\\nabla|\\sup|\\inf(?![A-Za-z])|\\dots|\\cdots|\\ldots|\.\.\."
 )
 _UNIT = re.compile(
-    r"(.*?[\d})\]a-z%])\s*(?<![A-Za-z\\])((?:square |cubic |sq\.? )?[A-Za-z]{1,}(?:\s[A-Za-z]+)*(?:\^\{?\d\}?)?"
-    r"(?:\s?/\s?[A-Za-z]+(?:\^\{?\d\}?)?)?\.?)"
+    r"(.*?)\s*(?<![A-Za-z\\])((?:[A-Za-z][A-Za-z'.]*\s*)+(?:\^\s?\{?\s?\d\s?\}?)?(?:/\s?[A-Za-z]+(?:\^\{?\d\}?)?)?)"
 )
+_ONE_LETTER_UNITS = "mglsLJNVWCKFh"
+_UNIT_NAMES = {
+    "centimeter": "cm", "centimetre": "cm", "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km",
+    "millimeter": "mm", "inche": "in", "inch": "in", "foot": "ft", "feet": "ft", "yard": "yd", "mile": "mi",
+    "minute": "min", "hour": "h", "hr": "h", "second": "s", "sec": "s", "gram": "g", "kilogram": "kg",
+    "pound": "lb", "liter": "l", "litre": "l", "dollar": "", "degree": "", "unit": "",
+}  # fmt: skip
 _BASE = re.compile(r"(-?[0-9A-F]+)_\{?(\d+)\}?")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z' -]*")
 
@@ -83,30 +88,27 @@ def _by_notation(gold: str, given: str) -> bool | None:
 
 def split_unit(text: str) -> tuple[str, str]:
     """Value and unit of `15 cm^{2}`; the unit is empty where a text is no number followed by words."""
-    match = re.fullmatch(
-        r"(.*?)\s*((?:[A-Za-z][A-Za-z'.]*\s*)+(?:\^\s?\{?\s?\d\s?\}?)?(?:/\s?[A-Za-z]+(?:\^\{?\d\}?)?)?)", text
-    )
-    if not match or len(match.group(2).strip()) < 1:
+    match = _UNIT.fullmatch(text) if len(text) < 120 else None
+    if not match:
         return text, ""
     value, unit = match.group(1).strip(), match.group(2).strip()
-    number = rational.read(value) is not None or value.endswith("\\pi")
-    if (
-        not value
-        or not number
-        or (len(unit) == 1 and unit not in "mglsLJNVWCKFh")
-        or re.search(r"\\[a-z]*$", value)
-        and not number
-    ):
+    number = rational.read(value) is not None or value.endswith(("\\pi", "}"))
+    if not number or (len(unit) == 1 and unit not in _ONE_LETTER_UNITS):
         return text, ""
-    return value, re.sub(r"s\b|[\s{}.]", "", unit).casefold() or unit
+    return value, _unit_name(unit) or "unit"
+
+
+def _unit_name(unit: str) -> str:
+    words = re.sub(r"[{}.^]", " ", unit.casefold()).split()
+    power = {"square": "2", "sq": "2", "cubic": "3", "cu": "3"}.get(words[0], "")
+    names = [word[:-1] if len(word) > 2 and word.endswith("s") else word for word in (words[1:] if power else words)]
+    return " ".join([_UNIT_NAMES.get(name, name) for name in names] + ([power] if power else []))
 
 
 def _other_case(gold: str, given: str) -> bool:
-    """Whether a letter of one side appears in the other only in its other case; the parser does not tell them apart."""
-    letters = [set(re.sub(r"\\[A-Za-z]+", " ", text)) for text in (gold, given)]
-    return any(
-        letter.isalpha() and letter not in letters[0] and letter.swapcase() in letters[0] for letter in letters[1]
-    )
+    """Whether a letter of one side stands in the other only in its other case; the parser ignores case."""
+    known, used = (set(re.sub(r"\\[A-Za-z]+|[^A-Za-z]", "", text)) for text in (gold, given))
+    return any(letter.swapcase() in known for letter in used - known)
 
 
 @lru_cache(maxsize=256)
@@ -158,8 +160,3 @@ def _same_exact(gold: sympy.Expr, given: sympy.Expr) -> bool:
 
 def _equal(gold: sympy.Basic, given: sympy.Basic) -> bool:
     return bool(verify([gold], [given], float_rounding=9, timeout_seconds=None, strict=True))
-
-
-def as_fraction(value: sympy.Rational) -> Fraction:
-    """A sympy rational as a standard fraction."""
-    return Fraction(int(value.p), int(value.q))

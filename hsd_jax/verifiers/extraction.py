@@ -11,14 +11,15 @@ MOST_BOXES = 64
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 _BETWEEN_BOXES = re.compile(
-    r"(?:[\s$,.;:&~]|[A-Za-z](?:_\{?\w+\}?)?\s*=|\\[()\[\],;:! ]|\\q?quad|\\text\{\s*(?:and|or)?\s*\}|\band\b|\bor\b)*"
+    r"(?:[\s$,.;:&~]|[A-Za-z](?:_\{?\w+\}?)?\s*=|\\[()\[\],;:! ]|\\q?quad|\\text\{[a-z() ]{0,40}?(?:and|or)? *\}"
+    r"|(?:\b[a-z]+ ){0,2}?\band\b|\bor\b)*"
 )
 _BRACE = re.compile(r"(?<!\\)(?:\\\\)*[{}]")
 _BARE = re.compile(r"(?:[^A-Za-z\n]|\\[A-Za-z]+|(?<![A-Za-z])[A-Za-z](?![A-Za-z])|(?<=\{)[a-z]+(?=\}))+")
 _MATH = re.compile(r"\$\$(.{1,600}?)\$\$|\$(.{1,600}?)\$|\\\((.{1,600}?)\\\)|\\\[(.{1,600}?)\\\]", re.DOTALL)
 _NUMBER = re.compile(
     r"(?<![\w.\\^_{])[-+−]?(?:\\[dtc]?frac\{-?\d+\}\{\d+\}|\d+ \d+/\d+"
-    r"|(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:\s?/\s?\d+)?|\.\d+)(?:\s?\\?%)?"
+    r"|(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+|,\d\d(?![\d,]))?(?:\s?/\s?\d+)?|\.\d+)(?:\s?\\?%)?"
 )
 
 
@@ -82,7 +83,8 @@ def _last_span(text: str) -> str | None:
     tail = text[-20_000:]
     numbers = list(_NUMBER.finditer(tail))
     formulas = list(_MATH.finditer(tail))
-    if formulas and (not numbers or formulas[-1].end() >= numbers[-1].end() > formulas[-1].start()):
+    formulas = [match for match in formulas if re.search(r"\d", match.group())] or (formulas if not numbers else [])
+    if formulas and (not numbers or formulas[-1].end() >= numbers[-1].end()):
         inside = next(group for group in formulas[-1].groups() if group is not None)
         return inside.strip() or None
     return numbers[-1].group().strip() if numbers else None

@@ -7,6 +7,7 @@ in a worker process that is killed at the limit. On a timeout or a crash the lit
 
 import functools
 import itertools
+import re
 import time
 
 from hsd_jax.types import Verdict
@@ -66,7 +67,7 @@ def reference(answer: str) -> str:
     """The normalised reference answer; a reference that is a whole solution is read like a response."""
     answer = answer.rpartition("####")[2]
     if "\\boxed" in answer or len(answer) > LONGEST_REFERENCE:
-        answer = extract(answer) or answer.replace("\\boxed{", "")
+        answer = extract(answer) or re.sub(r"\\+boxed\{", "", answer)
     return normalize(answer)
 
 

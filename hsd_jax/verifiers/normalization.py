@@ -45,6 +45,9 @@ _SPELLINGS = [
     (re.compile(r"\\end\{array\}[)\]]?"), r"\\end{pmatrix}"),
     (re.compile(r"\\\\\s*\\end\{pmatrix\}"), r"\\end{pmatrix}"),
     (re.compile(r"\\(?:mathbb|mathbf)\{R\}|\\R(?![A-Za-z])"), r"\\mathbb{R}"),
+    (re.compile(r"\\emptyset *|\\\{ *\\\}"), r"\\emptyset "),
+    (re.compile(r"\((\d+)\)_"), r"\1_"),
+    (re.compile(r"_\{(\w)\}"), r"_\1"),
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"(?<=\d), ?\\! ?(?=\d{3})"), ","),
 ]
@@ -59,6 +62,7 @@ _WRAPPERS = [
     re.compile(r"\\\[(.*)\\\]", re.DOTALL),
     re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}", re.DOTALL),
 ]
+_REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar)\s*\{?(\d+)\}?")
 _CURRENCY = re.compile(r"\\?\$|€|£|¥|\\(?:pounds|euro|yen)(?![A-Za-z])")
 _PERCENT = re.compile(r"\\?%|(?<![A-Za-z])(?:percentage points|percentage|percent|pct)(?![A-Za-z])")
 
@@ -79,6 +83,7 @@ def normalize(text: str) -> str:
     text = _SPACES.sub(" ", _REMOVED.sub("", text))
     for pattern, spelling in _SPELLINGS:
         text = pattern.sub(spelling, text)
+    text = _REPEATING.sub(_repeating, text)
     text = _words(text)
     text = _PERCENT.sub("%", _CURRENCY.sub("", text))
     return _trimmed(text)
@@ -89,6 +94,15 @@ def compact(text: str) -> str:
     text = re.sub(r"(?<=\d) +(?=\d)", "\0", text)
     text = re.sub(r"(\\[A-Za-z]+) +(?=[A-Za-z])", "\\1\1", text).replace(" ", "")
     return text.replace("\0", " ").replace("\1", " ")
+
+
+def _repeating(match: re.Match[str]) -> str:
+    """A repeating decimal as a fraction: 0.1\\overline{6} is 15/90."""
+    whole, fixed, period = match.groups()
+    if len(whole + fixed + period) > 40:
+        return match.group()
+    nines = 10 ** len(fixed) * (10 ** len(period) - 1)
+    return f"\\frac{{{int(whole + fixed + period) - int(whole + fixed or 0)}}}{{{nines}}}"
 
 
 def _unwrapped(text: str) -> str:

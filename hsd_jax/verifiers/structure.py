@@ -16,6 +16,7 @@ MOST_PARTS = 64
 
 _OPEN, _CLOSE = "([{", ")]}"
 _RELATION = re.compile(r"\\leq|\\geq|\\neq|\\approx|\\equiv|\\in(?![a-zA-Z])|[=<>]")
+_REALS = re.compile(r"\\mathbb\{R\}$")
 _FLIPPED = {"<": ">", ">": "<", "\\leq": "\\geq", "\\geq": "\\leq", "=": "=", "\\neq": "\\neq"}
 _NAME = re.compile(
     r"[A-Za-z]+'?(?:_\{?[A-Za-z0-9,]+\}?)?(?:\^\{?(?:-1|\\prime|\*)\}?)?'?(?:\([A-Za-z0-9,]+\))?"
@@ -51,7 +52,7 @@ def equal(gold: str, given: str, same_part: PartRule) -> bool:
     numbers = rational.read(gold), rational.read(given)
     if numbers[0] is not None and numbers[1] is not None:
         return rational.same(numbers[0], numbers[1])
-    gold, given = _aligned(gold, given)
+    gold, given = (_REALS.sub("(-\\\\infty, \\\\infty)", side) for side in _aligned(gold, given))
     gold_shape, given_shape = shape(gold), shape(given)
     if max(len(gold_shape.parts), len(given_shape.parts)) > MOST_PARTS:
         return False
