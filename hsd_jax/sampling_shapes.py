@@ -74,8 +74,8 @@ def make_program(
 
 
 def round_up(length: int) -> int:
-    """The next multiple of 128 tokens, of 8 below 128."""
-    step = 8 if length <= 128 else 128
+    """The next multiple of 128 tokens, of 16 below 512: what TPUs pad to, and little waste."""
+    step = 16 if length <= 512 else 128
     return -(-length // step) * step
 
 

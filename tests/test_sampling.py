@@ -185,9 +185,8 @@ def test_slots_are_kept_busy(program, weights, prompts):
     sigma = np.sqrt(np.log(1 + 0.6**2))
     limits = np.clip(rng.lognormal(np.log(40), sigma, 4 * slots), 1, LIMIT).astype(np.int32)
     many = Ragged(np.resize(prompts.tokens, (4 * slots, WINDOW)), np.resize(prompts.length, 4 * slots))
-    small = dataclasses.replace(program, chunk=8)
     board = sample_on_board(
-        small,
+        program,
         weights,
         many,
         np.arange(4 * slots),
