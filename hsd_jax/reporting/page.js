@@ -381,7 +381,8 @@
         tops("Teacher", all.topTeacher, at, text, all.teacherEntropy[at], group.table)));
     box.hidden = false;
     const token = span.getClientRects()[0] || span.getBoundingClientRect(), width = box.offsetWidth, height = box.offsetHeight;
-    const below = token.bottom + 8 + height < innerHeight || token.top < height + 8;
+    // Above, where there is room: what follows a token is what one wants to read next.
+    const below = token.top < height + 12;
     box.style.left = Math.max(8, Math.min(token.left, document.documentElement.clientWidth - width - 8)) + scrollX + "px";
     box.style.top = (below ? token.bottom + 8 : token.top - height - 8) + scrollY + "px";
     const here = document.querySelector("#strip .here");
