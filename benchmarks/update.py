@@ -2,8 +2,8 @@
 
     python -m benchmarks.update [--problems 2 --group 8 --response 256 --width 256]
 
-A small body and the real vocabulary of 151,936. Response lengths are log-normal (cv 0.6, cap `--response`); the peer is one
-of them, the question a sixth of the mean. Prints one line a way and the ratios.
+A small body and the real vocabulary of 151,936. Response lengths are log-normal (cv 0.6, cap `--response`); the peer
+is one of them, the question a sixth of the mean. Prints one line a way and the ratios.
 """
 
 import argparse
@@ -65,7 +65,8 @@ def small_body(width: int) -> Qwen3Config:
 def measure(name: str, way: Update, inputs: tuple[Any, ...], args: argparse.Namespace) -> dict[str, float]:
     """Compiles, runs after one warm-up, prints; only the size where memory would not suffice."""
     compiled = jax.jit(way).lower(*inputs).compile()
-    temp = compiled.memory_analysis().temp_size_in_bytes
+    memory: Any = compiled.memory_analysis()
+    temp = memory.temp_size_in_bytes
     found = {"flops": matmul_flops(jaxpr_of(way, *inputs)), "temp": temp}
     if temp > args.naive_memory_gib * 2**30:
         print(f"{name}: {temp / 2**30:.1f} GiB of temporaries: not run")
