@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hsd_jax.data.problems import Problem
-from hsd_jax.data.sources import SOURCES, Corpus, default_cache, find, load
+from hsd_jax.data.sources import CARD, PREPARED, SOURCES, Corpus, find, load, raw_directory
 from hsd_jax.data.tokens import log_removed, usable
 from hsd_jax.errors import InputError
 from hsd_jax.setup import Texts
@@ -57,13 +57,12 @@ def open_benchmark(name: str, path: str = "", first: int = 0) -> Benchmark:
 
 def _corpus(name: str, path: str) -> Corpus:
     if name not in SOURCES and Path(name).exists():
-        return load("jsonl", Path(name))
-    if not find(name, field="--benchmark").needs_path:
-        return load(name)
-    directory = Path(path) if path else default_cache() / "raw" / name
-    if not directory.exists():
+        prepared = (Path(name) / CARD).is_file()
+        return load(PREPARED if prepared else "jsonl", Path(name))
+    directory = Path(path) if path else raw_directory(name)
+    if find(name, field="--benchmark").needs_path and not directory.exists():
         raise InputError(
             f"--path: {directory} does not exist; download it with `python -m hsd_jax.prepare fetch --source {name}`"
             " or pass the directory of its files"
         )
-    return load(name, directory)
+    return load(name, directory if SOURCES[name].needs_path else None)

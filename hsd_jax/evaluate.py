@@ -7,7 +7,6 @@ is one JSON file with every setting and every problem. Source of the protocol: a
 """
 
 import dataclasses
-import hashlib
 import json
 import logging
 import time
@@ -26,6 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hsd_jax import cli, randomness
 from hsd_jax.answers import Answered, Examinee, answer, answer_all, from_json
 from hsd_jax.benchmarks import Benchmark, open_benchmark
+from hsd_jax.data.files import settings_hash
 from hsd_jax.data.problems import Problem
 from hsd_jax.errors import EXIT_DONE, InputError
 from hsd_jax.evaluation_report import print_table
@@ -130,8 +130,7 @@ def open_out(given: Arguments, settings: Mapping[str, Any]) -> Path:
 
     Raises: InputError if it holds an evaluation with other settings.
     """
-    name = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=4).hexdigest()
-    stem = f"{short_name(given.asking.checkpoint)}-{settings['benchmark']}-{name}"
+    stem = f"{short_name(given.asking.checkpoint)}-{settings['benchmark']}-{settings_hash(settings)}"
     out = Path(given.out) if given.out else Path("runs") / "evaluations" / stem
     file = out / "settings.json"
     if file.is_file():

@@ -3,9 +3,11 @@
 A training problem is contaminated if one of these holds for some evaluation item:
 
     stem      the same words in the same order (with operators too, where the question is short)
-    13-gram   it holds >= 10 % of the item's runs of 13 words, or one run of which at least 3 words are telling;
-              runs that several items share, and ordinary contest phrases, do not count as telling
-    near      >= 50 % of the item's runs of 3 words occur in it, and the answers are equal
+    13-gram   >= 10 % of the item's runs of 13 words occur in it, or one run of which at least 4 words are telling;
+              runs that several items share, and ordinary contest phrases, do not count
+    whole     a short item (8 to 12 words, some of them telling) stands in it as a whole
+    near      >= 50 % of the item's runs of 3 words occur in it (ordinary ones do not count), most of the numbers
+              agree, and the answers are equal
     numbers   the same numbers, equal answers, and a share of the item's telling words (a paraphrase)
     name      another corpus's name of the same problem (address, title, contest number)
 
@@ -16,6 +18,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hsd_jax.data import text
 from hsd_jax.data.problems import Problem
@@ -33,6 +36,8 @@ class Rules:
     near_gram: int = 3
     near_share: float = 0.5
     short_words: int = 8
+    tells_little: int = 2
+    tells_much: int = 4
     strict: bool = False
 
 
@@ -53,8 +58,9 @@ class Index:
     stems: Mapping[tuple[str, ...], int]
     names: Mapping[str, int]
     grams: Mapping[int, tuple[int, ...]]
-    telling: frozenset[int]
     gram_counts: tuple[int, ...]
+    telling: frozenset[int]
+    whole: Mapping[int, Mapping[int, int]]
     near: Mapping[int, tuple[int, ...]]
     near_counts: tuple[int, ...]
     numbers: Mapping[tuple[str, ...], tuple[int, ...]]
@@ -83,29 +89,43 @@ def read(problem: Problem) -> Item:
 def build_index(evaluation: Iterable[Problem], rules: Rules = Rules()) -> Index:
     """The index of one or more evaluation sets together."""
     items = tuple(read(problem) for problem in evaluation)
-    grams, near, by_numbers = defaultdict(list), defaultdict(list), defaultdict(list)
-    for number, item in enumerate(items):
-        for gram in text.grams(item.words, rules.gram):
-            grams[gram].append(number)
-        for gram in text.grams(item.words, rules.near_gram):
-            near[gram].append(number)
-        for key in _number_keys(story_numbers(item)):
-            by_numbers[key].append(number)
-    telling = {gram for item in items for gram in text.telling_grams(item.words, rules.gram)}
-    shared = {gram for gram, owners in grams.items() if len(owners) >= rules.boilerplate_items}
+    every = _owners(text.grams(item.words, rules.gram) for item in items)
+    telling = [text.telling_grams(item.words, rules.gram, rules.tells_little) for item in items]
+    shared = {gram for gram, owners in every.items() if len(owners) >= rules.boilerplate_items}
+    counted = every if rules.strict else _owners(grams - shared for grams in telling)
+    much = {gram for item in items for gram in text.telling_grams(item.words, rules.gram, rules.tells_much)}
+    near = [text.telling_grams(item.words, rules.near_gram, 1) for item in items]
     return Index(
         items=items,
         stems={stem(item, rules): number for number, item in reversed(list(enumerate(items))) if item.tokens},
         names={name.lower(): number for number, item in enumerate(items) for name in item.problem.names},
-        grams={gram: tuple(owners) for gram, owners in grams.items() if gram not in shared},
-        telling=frozenset(telling - shared),
-        gram_counts=tuple(len(text.grams(item.words, rules.gram)) for item in items),
-        near={gram: tuple(owners) for gram, owners in near.items()},
-        near_counts=tuple(len(text.grams(item.words, rules.near_gram)) for item in items),
-        numbers={key: tuple(owners) for key, owners in by_numbers.items()},
+        grams=counted,
+        gram_counts=tuple(len(grams) for grams in telling),
+        telling=frozenset(much - shared),
+        whole=_whole(items, rules),
+        near=_owners(near),
+        near_counts=tuple(map(len, near)),
+        numbers=_owners(_number_keys(story_numbers(item)) for item in items),
         told=_told_words(items),
         boilerplate=_spelled(items, shared, rules.gram),
     )
+
+
+def _owners(keys_of_items: Iterable[Iterable[Any]]) -> dict[Any, tuple[int, ...]]:
+    owners: dict[Any, list[int]] = defaultdict(list)
+    for number, keys in enumerate(keys_of_items):
+        for key in keys:
+            owners[key].append(number)
+    return {key: tuple(numbers) for key, numbers in owners.items()}
+
+
+def _whole(items: tuple[Item, ...], rules: Rules) -> dict[int, dict[int, int]]:
+    found: dict[int, dict[int, int]] = defaultdict(dict)
+    for number, item in enumerate(items):
+        size = len(item.words)
+        if rules.short_words <= size < rules.gram and text.tells(item.words) >= rules.tells_little:
+            found[size][hash(item.words)] = number
+    return dict(found)
 
 
 def stem(item: Item, rules: Rules) -> tuple[str, ...]:
@@ -128,6 +148,7 @@ def find(index: Index, problem: Problem, same_answer: SameAnswer, rules: Rules =
         _by_stem(index, item, rules)
         or _by_name(index, item)
         or _by_grams(index, item, rules)
+        or _by_whole(index, item)
         or _by_near(index, item, same_answer, rules)
         or _by_numbers(index, item, same_answer)
     )
@@ -161,15 +182,31 @@ def _by_grams(index: Index, item: Item, rules: Rules) -> Found:
     return (number, f"{rules.gram}-gram", share) if enough else None
 
 
+def _by_whole(index: Index, item: Item) -> Found:
+    for size, owners in index.whole.items():
+        hits = text.grams(item.words, size) & owners.keys()
+        if hits:
+            return min(owners[gram] for gram in hits), "whole", 1.0
+    return None
+
+
 def _by_near(index: Index, item: Item, same_answer: SameAnswer, rules: Rules) -> Found:
     if item.problem.kind != "math":
         return None
     for number, share in _shares(index.near, index.near_counts, text.grams(item.words, rules.near_gram)):
         if share < rules.near_share:
             return None
-        if same_answer(index.items[number].problem.answer, item.problem.answer):
+        theirs = index.items[number]
+        if _alike(story_numbers(theirs), story_numbers(item)) and same_answer(
+            theirs.problem.answer, item.problem.answer
+        ):
             return number, "near", share
     return None
+
+
+def _alike(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    # One template with other numbers makes another question, even if the answers happen to agree.
+    return 2 * len(set(one) & set(other)) >= len(set(one) | set(other))
 
 
 def _by_numbers(index: Index, item: Item, same_answer: SameAnswer) -> Found:
@@ -222,7 +259,10 @@ def _told_words(items: tuple[Item, ...]) -> tuple[dict[str, float], ...]:
 def _shares(owners: Mapping[int, tuple[int, ...]], totals: tuple[int, ...], grams: set[int]) -> list[tuple[int, float]]:
     """(item, share of its grams that are hit), the largest share first."""
     hits = Counter(number for gram in grams for number in owners.get(gram, ()))
-    return sorted(((number, count / totals[number]) for number, count in hits.items()), key=lambda pair: -pair[1])
+    return sorted(
+        ((number, count / max(totals[number], 1)) for number, count in hits.items()),
+        key=lambda pair: (-pair[1], pair[0]),
+    )
 
 
 def _spelled(items: tuple[Item, ...], shared: set[int], size: int) -> tuple[str, ...]:

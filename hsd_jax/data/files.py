@@ -133,3 +133,8 @@ def content_hash(files: Iterable[Path], *parts: str) -> str:
             while block := opened.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def settings_hash(settings: Any) -> str:
+    """A short fingerprint (8 hex digits) of settings that JSON can hold."""
+    return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=4).hexdigest()

@@ -5,6 +5,7 @@ corpus.splits["train"][0]                 # -> Problem
 """
 
 import difflib
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -15,11 +16,13 @@ from typing import Any
 
 import grain
 
-from hsd_jax.data import builder, files, readers, tiny
+from hsd_jax.data import builder, difficulty, files, readers, tiny
 from hsd_jax.data.builder import BUILDER_VERSION, Rows
 from hsd_jax.data.problems import Problem
 from hsd_jax.errors import InputError
 
+PREPARED, CARD = "prepared", "card.json"
+NOT_DATA = {"pins.json"}
 TEST_WORDS = {"test", "heldout", "valid", "validation", "eval"}
 TINY_TRAIN, TINY_TEST, TINY_SEED = 8192, 512, 0
 Splits = Mapping[str, Callable[[], Rows]]
@@ -108,11 +111,15 @@ def load(source: str, path: Path | None = None, *, cache: Path | None = None) ->
     """The prepared dataset of a source, built on first use.
 
     The dataset lies in `cache` (default: HSD_JAX_DATA, else ~/.cache/hsd_jax) under a name made of the source, the
-    hash of all its bytes and the builder's version, so a changed source is never mistaken for the old one.
+    hash of all its bytes and the builder's version, so a changed source is never mistaken for the old one. Without
+    `path`, files are looked for where `prepare fetch` puts them. The source "prepared" is a directory made by
+    `prepare build`.
     Raises: InputError for an unknown source, a missing path or a row that cannot be read (file and line).
     """
+    if source == PREPARED:
+        return open_prepared(path)
     row = find(source)
-    found = _files(source, row, path)
+    found = _files(source, row, path, cache or default_cache())
     fingerprint = files.content_hash(found, source, BUILDER_VERSION)
     directory = (cache or default_cache()) / f"{source}-{fingerprint}"
     if not (directory / builder.REMOVED).is_file():
@@ -120,19 +127,34 @@ def load(source: str, path: Path | None = None, *, cache: Path | None = None) ->
     return open_corpus(source, fingerprint, directory)
 
 
+def open_prepared(path: Path | None) -> Corpus:
+    """A dataset made by `prepare build`. Raises: InputError if `path` is none."""
+    if path is None or not (path / builder.REMOVED).is_file():
+        raise InputError(f"data.path: {path} holds no dataset made by `python -m hsd_jax.prepare build`")
+    fingerprint = json.loads((path / CARD).read_text(encoding="utf-8"))["fingerprint"]
+    return open_corpus(PREPARED, fingerprint, path)
+
+
 def open_corpus(source: str, fingerprint: str, directory: Path) -> Corpus:
-    """A dataset that `builder.write` made."""
-    splits = {name: builder.read(directory, name) for name in builder.splits_of(directory)}
+    """A dataset that `builder.write` made, with the pass rates that were measured for it."""
+    rates = difficulty.rates(directory)
+    splits = {name: difficulty.joined(builder.read(directory, name), rates) for name in builder.splits_of(directory)}
     return Corpus(source, fingerprint, directory, splits, builder.removed_rows(directory))
+
+
+def raw_directory(source: str, cache: Path | None = None) -> Path:
+    """Where `prepare fetch` puts the files of a source."""
+    return (cache or default_cache()) / "raw" / source
 
 
 def find(source: str, *, field: str = "data.source") -> Source:
     """The row of a source. Raises: InputError naming the nearest known one."""
     if source in SOURCES:
         return SOURCES[source]
-    near = difflib.get_close_matches(source, SOURCES, n=1)
+    known = [*SOURCES, PREPARED] if field == "data.source" else [*SOURCES]
+    near = difflib.get_close_matches(source, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise InputError(f"{field} must be one of {', '.join(SOURCES)}; got {source!r}{hint}")
+    raise InputError(f"{field} must be one of {', '.join(known)}; got {source!r}{hint}")
 
 
 def default_cache() -> Path:
@@ -140,11 +162,15 @@ def default_cache() -> Path:
     return Path(os.environ.get("HSD_JAX_DATA") or Path.home() / ".cache" / "hsd_jax")
 
 
-def _files(source: str, row: Source, path: Path | None) -> list[Path]:
+def _files(source: str, row: Source, path: Path | None, cache: Path) -> list[Path]:
     if row.needs_path:
-        if path is None:
-            raise InputError(f"data.path: source {source!r} reads a directory or file; pass --data.path DIR")
-        return files.data_files(path)
+        fetched = raw_directory(source, cache)
+        if path is None and not fetched.is_dir():
+            raise InputError(
+                f"data.path: source {source!r} is read from files; pass --data.path DIR, or download them with"
+                f" `python -m hsd_jax.prepare fetch --source {source}`"
+            )
+        return [file for file in files.data_files(path or fetched) if file.name not in NOT_DATA]
     if path is not None:
         raise InputError(f"data.path: source {source!r} is generated and reads no files; drop the path ({path})")
     return [Path(tiny.__file__)]

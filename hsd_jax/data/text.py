@@ -29,7 +29,7 @@ _NAMES = "zero one two three four five six seven eight nine ten eleven twelve".s
 _NUMBER_WORDS: dict[str, str] = {name: str(value) for value, name in enumerate(_NAMES)}
 _SAMPLES = re.compile(
     r"(?:^|\n)[ \t]*[-#*]*[ \t]*(?:sample|example|input|output|constraints?|note|explanation|use this starting point)"
-    r"[ \t]*\d*[ \t]*(?:input|output|format)?[ \t]*[-:*]*[ \t]*(?=\n)",
+    r"[ \t]*\d*[ \t]*(?:input|output|format)?[ \t]*\d*[ \t]*[-:*]*[ \t]*(?=\n)",
     re.IGNORECASE,
 )
 # Words that every contest problem may use: a run made of these alone says nothing about where it comes from.
@@ -73,13 +73,20 @@ def statement(text: str) -> str:
 
 
 def grams(found: tuple[str, ...], size: int) -> set[int]:
-    """Hashes of all runs of `size` tokens; of the whole text where it is shorter."""
-    if len(found) <= size:
-        return {hash(found)} if found else set()
+    """Hashes of all runs of `size` tokens; none where the text is shorter."""
     return {hash(found[start : start + size]) for start in range(len(found) - size + 1)}
 
 
-def telling_grams(found: tuple[str, ...], size: int, least: int = 3) -> set[int]:
+def telling_grams(found: tuple[str, ...], size: int, least: int) -> set[int]:
     """The runs of `size` tokens with at least `least` different ones that are not ordinary words, letters or digits."""
-    runs = (found[start : start + size] for start in range(len(found) - size + 1))
-    return {hash(run) for run in runs if len({token for token in run if len(token) > 1} - ORDINARY) >= least}
+    telling = [len(token) > 1 and token not in ORDINARY for token in found]
+    return {
+        hash(found[start : start + size])
+        for start in range(len(found) - size + 1)
+        if sum(telling[start : start + size]) >= least and tells(found[start : start + size]) >= least
+    }
+
+
+def tells(found: tuple[str, ...]) -> int:
+    """How many different tokens are not ordinary words, letters or digits."""
+    return len({token for token in found if len(token) > 1} - ORDINARY)

@@ -9,7 +9,7 @@ import grain
 
 from hsd_jax.data import stream
 from hsd_jax.data.problems import Problem
-from hsd_jax.data.sources import Corpus, load
+from hsd_jax.data.sources import SOURCES, Corpus, load
 from hsd_jax.data.template import ChatFrame
 from hsd_jax.data.tokens import Usable, Windows, log_removed, usable_cached
 from hsd_jax.errors import InputError
@@ -35,11 +35,7 @@ def load_all(sources: str, path: Path | None = None, *, cache: Path | None = Non
 
 
 def _within(name: str, path: Path | None) -> Path | None:
-    if name == "tiny":
-        return None
-    if path is None:
-        raise InputError(f"data.path: {name!r} is read from <data.path>/{name}; pass --data.path DIR")
-    return path / name
+    return path / name if path is not None and name in SOURCES and SOURCES[name].needs_path else None
 
 
 def pool(corpora: list[Corpus], split: str, tokenizer: Any, frame: ChatFrame, windows: Windows) -> Pool:

@@ -1,0 +1,56 @@
+"""How hard each question is for a model: the share of right answers among its samples, kept beside the data.
+
+`difficulty.json` lies in the dataset's directory: {"checkpoint", "samples", "settings", "correct": {id: count}}. The
+dataset itself never changes; the rates are joined when problems are read.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grain
+
+from hsd_jax.data.problems import Problem
+from hsd_jax.errors import InputError
+
+FILE = "difficulty.json"
+
+
+def write(directory: Path, correct: Mapping[str, int], *, samples: int, settings: Mapping[str, Any]) -> Path:
+    """Writes the counts of right answers; earlier ones of the same settings are kept, of others replaced.
+
+    Raises: InputError if a count is not in 0..samples.
+    """
+    for problem_id, count in correct.items():
+        if not 0 <= count <= samples:
+            raise InputError(f"difficulty of {problem_id!r}: {count} right answers of {samples}")
+    file = directory / FILE
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    same = before.get("samples") == samples and before.get("settings") == dict(settings)
+    merged = {**(before["correct"] if same else {}), **correct}
+    document = {"samples": samples, "settings": dict(settings), "correct": merged}
+    scratch = file.with_suffix(".tmp")
+    scratch.write_text(json.dumps(document, indent=0), encoding="utf-8")
+    scratch.replace(file)
+    return file
+
+
+def rates(directory: Path) -> dict[str, float]:
+    """Initial pass rate by question id; empty where none was measured. Raises: InputError for a broken file."""
+    file = directory / FILE
+    if not file.is_file():
+        return {}
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+        return {problem_id: count / read["samples"] for problem_id, count in read["correct"].items()}
+    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise InputError(f"{file}: not a difficulty file ({error}); delete it or measure again") from error
+
+
+def joined(problems: grain.MapDataset[Problem], found: Mapping[str, float]) -> grain.MapDataset[Problem]:
+    """The problems with their measured rates; a rate that came with the problem stays where none was measured."""
+    if not found:
+        return problems
+    return problems.map(lambda problem: replace(problem, difficulty=found.get(problem.id, problem.difficulty)))

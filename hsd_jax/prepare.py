@@ -1,0 +1,248 @@
+"""Builds, decontaminates and describes datasets.
+
+python -m hsd_jax.prepare fetch          --source gsm8k                      download pinned files and check them
+python -m hsd_jax.prepare build          --sources gsm8k+math --out DIR      one training set, with a data card
+python -m hsd_jax.prepare decontaminate  --sources gsm8k --against math500   only report what an evaluation set shares
+python -m hsd_jax.prepare describe       --sources gsm8k                     counts, licences, what was removed
+python -m hsd_jax.prepare difficulty     --checkpoint DIR --sources gsm8k    pass rate of every question for a model
+
+`build` reads the sources (files in --path, or in --path/<source> where there are several), removes duplicates,
+questions that an evaluation set shares and over-long prompts, and writes array_record files that training reads with
+`--data.source prepared --data.path DIR`. Nothing is removed without being counted in the card.
+"""
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from hsd_jax import cli
+from hsd_jax.data import assembly, card, download, preparation, template
+from hsd_jax.data.card_table import show_card
+from hsd_jax.data.decontamination import Rules, build_index, find
+from hsd_jax.data.problems import Problem
+from hsd_jax.data.sources import CARD, Corpus, open_prepared, raw_directory
+from hsd_jax.data.tokens import Windows
+from hsd_jax.data.training import load_all
+from hsd_jax.difficulty import measure
+from hsd_jax.errors import EXIT_DONE, InputError
+from hsd_jax.examinee import Asking, check
+from hsd_jax.setup import read_tokenizer
+
+ANSWER_WINDOW = 1024
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Download the pinned files of a source."""
+
+    source: str
+    """Name of a source."""
+    out: str = ""
+    """Directory; empty: where the other commands look for it."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """Make one training set."""
+
+    sources: str
+    """Sources joined by +, in the order of their priority among duplicates."""
+    out: str
+    """Directory of the dataset; must not exist."""
+    path: str = ""
+    """Directory of the files, or of one directory per source; empty: where `fetch` puts them."""
+    against: str = ""
+    """Evaluation sets joined by + that must not occur in the training set, besides the sources' own test splits."""
+    against_path: str = ""
+    """Directory of one directory per evaluation set; empty: where `fetch` puts them."""
+    strict: bool = False
+    """Remove every question that shares any run of 13 words with an evaluation set."""
+    tokenizer: str = ""
+    """A Hugging Face directory whose tokenizer measures prompts; empty: no prompt is too long."""
+    prompt_tokens: int = 1024
+    """The longest prompt that stays, with the tokenizer's chat template."""
+    workers: int = 2
+    """Processes that compare answers."""
+
+
+@dataclass(frozen=True)
+class Decontaminate:
+    """Report which training questions an evaluation set shares; removes nothing."""
+
+    sources: str
+    """Sources joined by +."""
+    against: str
+    """Evaluation sets joined by +."""
+    path: str = ""
+    """Directory of the files, or of one directory per source; empty: where `fetch` puts them."""
+    against_path: str = ""
+    """Directory of the evaluation set's files, or of one directory per set; empty: where `fetch` puts them."""
+    strict: bool = False
+    """Report every question that shares any run of 13 words."""
+    out: str = "contamination.jsonl"
+    """File of all matches, one JSON object per line."""
+    workers: int = 2
+    """Processes that compare answers."""
+
+
+@dataclass(frozen=True)
+class Describe:
+    """Show what a dataset holds."""
+
+    sources: str
+    """Sources joined by +, or prepared."""
+    path: str = ""
+    """Directory of the files, or of one directory per source; empty: where `fetch` puts them."""
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """Measure the pass rate of every question for a model and keep it beside the data."""
+
+    asking: Annotated[Asking, tyro.conf.arg(name="")] = field(metadata={"flat": True})
+    """How the model is asked."""
+    sources: str = tyro.MISSING
+    """Sources joined by +, or prepared."""
+    path: str = ""
+    """Directory of the files, or of one directory per source; empty: where `fetch` puts them."""
+    split: str = "train"
+    """Which questions."""
+    problems: int = 0
+    """Ask only the first so many of each source; 0: all."""
+
+
+def _rated(corpora: Sequence[Corpus], split: str) -> Iterator[Problem]:
+    # Through the corpus and not `assembly.problems`: measured pass rates are joined there.
+    for corpus in corpora:
+        rows = corpus.splits.get(split, [])
+        yield from (rows[i] for i in range(len(rows)))
+
+
+def fetch(given: Fetch, screen: Console) -> None:
+    """Downloads and checks the files of a source."""
+    directory = Path(given.out) if given.out else raw_directory(given.source)
+    for file in download.fetch(given.source, directory):
+        screen.print(f"{file}  {file.stat().st_size:,} bytes, checksum agrees", highlight=False)
+
+
+def build(given: Build, screen: Console) -> None:
+    """Reads, removes, writes, and writes the card."""
+    out = Path(given.out)
+    if out.exists():
+        raise InputError(f"--out: {out} exists; name another directory or delete it")
+    corpora = _corpora(given.sources, given.path)
+    evaluation = _evaluation(given.against, given.against_path)
+    rules, ledger = Rules(strict=given.strict), preparation.Ledger()
+    index = build_index([*assembly.problems(corpora, "test"), *assembly.problems(evaluation, "test")], rules)
+    facts = {
+        "command": "python -m hsd_jax.prepare build " + shlex.join(_as_flags(given)),
+        "prompt_tokens": given.prompt_tokens if given.tokenizer else "not measured: no --tokenizer",
+    }
+    with assembly.compared_answers(given.workers) as same_answer:
+        stages: list[preparation.Stage] = [preparation.without_duplicates]
+        if index.items:
+            stages.append(preparation.decontaminated(index, same_answer, rules, ledger))
+        if given.tokenizer:
+            stages.append(_fitting(given))
+        page = assembly.write(out, corpora, stages, index=index, rules=rules, ledger=ledger, facts=facts)
+    show_card(page, screen)
+    screen.print(f"card: {out / card.TEXT}; train with --data.source prepared --data.path {out}", highlight=False)
+
+
+def _fitting(given: Build) -> preparation.Stage:
+    tokenizer = read_tokenizer(given.tokenizer)
+    windows = Windows(given.prompt_tokens, ANSWER_WINDOW, 0, {"math": 1, "code": 1})
+    return preparation.fitting(tokenizer, template.chat_frame(tokenizer), windows)
+
+
+def decontaminate(given: Decontaminate, screen: Console) -> None:
+    """Reports the matches of training questions with evaluation sets."""
+    rules = Rules(strict=given.strict)
+    index = build_index(assembly.problems(_evaluation(given.against, given.against_path), "test"), rules)
+    corpora = _corpora(given.sources, given.path)
+    with assembly.compared_answers(given.workers) as same_answer:
+        found = [find(index, problem, same_answer, rules) for problem in assembly.problems(corpora, "train")]
+    matches = [match for match in found if match]
+    assembly.write_matches(Path(given.out), matches)
+    table = Table("evaluation set", "rule", "questions", title=f"{len(matches)} of {len(found)} training questions")
+    for row in card.of_contamination(index, matches, rules)["matches"]:
+        table.add_row(row["evaluation"], row["rule"], str(row["removed"]))
+    screen.print(table)
+    screen.print(f"{len(matches) / max(len(found), 1):.4%} flagged; all matches: {given.out}", highlight=False)
+
+
+def describe(given: Describe, screen: Console) -> None:
+    """Shows counts by source, kind and difficulty, and what was removed on reading."""
+    corpora = _corpora(given.sources, given.path)
+    names = sorted({name for corpus in corpora for name in corpus.splits})
+    page = {
+        "splits": {name: card.of_problems(_rated(corpora, name)) for name in names},
+        "sources": card.of_sources(corpora),
+        "removed": {},
+    }
+    if given.sources == "prepared":
+        page = json.loads((Path(given.path) / CARD).read_text(encoding="utf-8")) | {"splits": page["splits"]}
+    show_card(page, screen)
+
+
+def difficulty(given: Difficulty, screen: Console) -> None:
+    """Asks the model every question and keeps the counts of right answers beside each corpus."""
+    check(given.asking)
+    measure(given.asking, _corpora(given.sources, given.path), given.split, screen, first=given.problems)
+
+
+def _corpora(names: str, path: str) -> list[Corpus]:
+    if names == "prepared":
+        return [open_prepared(Path(path) if path else None)]
+    return load_all(names, Path(path) if path else None)
+
+
+def _evaluation(names: str, path: str) -> list[Corpus]:
+    corpora = load_all(names, Path(path) if path else None) if names else []
+    for corpus in corpora:
+        if "test" not in corpus.splits:
+            raise InputError(f"--against: {corpus.source} has no test split; it has {', '.join(corpus.splits)}")
+    return corpora
+
+
+def _as_flags(given: Any) -> list[str]:
+    words = []
+    for name, value in dataclasses.asdict(given).items():
+        if value not in ("", False):
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return words
+
+
+COMMANDS: dict[str, tuple[Any, Callable[[Any, Console], None]]] = {
+    "fetch": (Fetch, fetch),
+    "build": (Build, build),
+    "decontaminate": (Decontaminate, decontaminate),
+    "describe": (Describe, describe),
+    "difficulty": (Difficulty, difficulty),
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command: its first word names what is done."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(__doc__)
+        return EXIT_DONE
+    if argv[0] not in COMMANDS:
+        raise InputError(f"prepare: the first word must be one of {', '.join(COMMANDS)}; got {argv[0]!r}")
+    kind, do = COMMANDS[argv[0]]
+    default = Difficulty(Asking(checkpoint=tyro.MISSING, samples=32)) if kind is Difficulty else None
+    given = cli.parse(kind, argv[1:], default=default, command=f"prepare {argv[0]}", about=kind.__doc__ or "")
+    do(given, Console())
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    cli.run(main)
