@@ -64,8 +64,8 @@ def equal(gold: str, given: str, same_part: PartRule) -> bool:
 def _aligned(gold: str, given: str) -> tuple[str, str]:
     """Both sides without the name of what they state, inequalities as intervals where the other side is one."""
     bare_gold, bare_given = _without_name(gold, trusted=True), _without_name(given, trusted=False)
-    equations = ["=" in relations(text)[1] for text in (bare_gold, bare_given)]
-    if equations[0] and not equations[1] or equations[1] and not equations[0] and bare_gold != gold:
+    signs = [relations(text)[1] for text in (bare_gold, bare_given)]
+    if "=" in signs[0] and "=" not in signs[1] or signs[1] == ["="] and "=" not in signs[0] and bare_gold != gold:
         return gold, given
     chains = [relations(text) for text in (bare_gold, bare_given)]
     if bool(chains[0][1]) == bool(chains[1][1]):

@@ -166,12 +166,11 @@ def _take(workers: WorkerSet) -> Worker:
         while True:
             if workers.closed:
                 raise RuntimeError("this pool of math workers is closed")
-            if workers.idle:
-                worker = workers.idle.pop()
+            worker = _alive(workers)
+            if worker is not None:
                 break
             if workers.existing < workers.most and (time.monotonic() >= patience or not workers.existing):
                 workers.existing += 1
-                worker = None
                 break
             workers.changed.wait(max(0.01, patience - time.monotonic()))
         spare = not workers.idle and workers.existing < workers.most
@@ -189,6 +188,17 @@ def _take(workers: WorkerSet) -> Worker:
             workers.existing -= 1
             workers.changed.notify()
         raise
+
+
+def _alive(workers: WorkerSet) -> Worker | None:
+    """An idle worker that still lives; the dead are collected."""
+    while workers.idle:
+        worker = workers.idle.pop()
+        if worker.process.poll() is None:
+            return worker
+        workers.existing -= 1
+        stop(worker)
+    return None
 
 
 def _give_back(workers: WorkerSet, worker: Worker) -> None:

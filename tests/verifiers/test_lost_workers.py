@@ -1,0 +1,90 @@
+"""A worker or a sandbox killed from outside mid-check: the check is repeated once, then it is a crash."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hsd_jax.types import Verdict
+from hsd_jax.verifiers import code, math, sandbox, workers
+from tests.verifiers.tiers import needs_sandbox, processes_of_sandboxes, tiers
+
+SLOW_SUM = "import time\ndef f(x):\n    time.sleep(1.5)\n    return x + 1\n"
+TESTS = [{"call": "f", "args": [1], "output": 2}]
+
+
+def descendants(pid: int) -> list[int]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(status.read_text().rpartition(")")[2].split()[1]) == pid:
+                child = int(status.parent.name)
+                found += [child, *descendants(child)]
+    return found
+
+
+def killing(times: int, choose: Callable[[list[int]], list[int]], check: Callable[[], Verdict]) -> Verdict:
+    """The verdict of a check while, `times` times, the chosen ones of the newest processes are killed."""
+    known = set(descendants(os.getpid()))
+    verdicts: list[Verdict] = []
+    thread = threading.Thread(target=lambda: verdicts.append(check()))
+    thread.start()
+    for _ in range(times):
+        deadline = time.monotonic() + 20
+        while len(fresh := [pid for pid in descendants(os.getpid()) if pid not in known]) < 2:
+            assert time.monotonic() < deadline and thread.is_alive()
+            time.sleep(0.02)
+        time.sleep(0.5)
+        for pid in choose([pid for pid in fresh if pid not in known]):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        known |= set(fresh)
+    thread.join()
+    return verdicts[0]
+
+
+@needs_sandbox
+@pytest.mark.sandbox
+@pytest.mark.parametrize("tier", tiers(), ids=lambda tier: tier.name)
+@pytest.mark.parametrize("victim", ["outermost", "innermost"])
+@pytest.mark.parametrize(("times", "reason"), [(1, "correct"), (2, "crash")])
+def test_a_killed_sandbox_is_repeated_once(tier: sandbox.Tier, victim: str, times: int, reason: str) -> None:
+    verdict = killing(
+        times,
+        lambda pids: pids[:1] if victim == "outermost" else pids[-1:],
+        lambda: code.grade(SLOW_SUM, TESTS, tier=tier),
+    )
+    assert verdict.reason == reason
+    for _ in range(100):
+        if not processes_of_sandboxes():
+            break
+        time.sleep(0.1)
+    assert processes_of_sandboxes() == []
+    assert code.grade("def f(x):\n    return x + 1\n", TESTS, tier=tier).reward == 1.0
+
+
+@pytest.mark.parametrize(("times", "reason"), [(1, "timeout"), (3, "crash")])
+def test_a_killed_math_worker_is_repeated_once(times: int, reason: str) -> None:
+    lender = workers.open_set(limit_seconds=4.0, most=2)
+    workers.warm(lender, 2)
+    verdicts: list[Verdict] = []
+    thread = threading.Thread(target=lambda: verdicts.append(math.grade_with(lender, r"\boxed{x^{9^{9^9}}}", "x^2")))
+    thread.start()
+    time.sleep(0.7)
+    for _ in range(1 if times == 1 else 400):
+        for pid in descendants(os.getpid()):
+            with contextlib.suppress(OSError):
+                if b"math_worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+        if not thread.is_alive():
+            break
+        time.sleep(0.05)
+    thread.join()
+    assert verdicts[0].reason == reason
+    assert math.grade_with(lender, r"\boxed{(x+1)^2}", "x^2+2x+1").reason == "correct"
+    workers.close_set(lender)
