@@ -187,8 +187,8 @@ def test_inspector_tells_what_was_recorded(tab: Page, workdir: Path, raw: list[d
     rollout = raw[0]["rollouts"][1]
     text = tab.run("document.getElementById('inspector').innerText")
     assert tab.run("!document.getElementById('inspector').hidden")
-    assert f"{100 * np.exp(rollout['student_logprob'][5]):.1f} %" in text
-    assert f"{100 * np.exp(rollout['teacher_logprob'][5]):.1f} %" in text
+    assert f"{100 * np.exp(rollout['student_logprob'][5]):.1f}\N{NO-BREAK SPACE}%" in text
+    assert f"{100 * np.exp(rollout['teacher_logprob'][5]):.1f}\N{NO-BREAK SPACE}%" in text
     assert f"{abs(rollout['credit'][5]):.3f}" in text
     chances = tab.run("[...document.querySelectorAll('#inspector ol')].map(list => list.innerText)")
     for name, listed in zip(("top_student", "top_teacher"), chances, strict=True):

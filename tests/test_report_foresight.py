@@ -41,8 +41,8 @@ def groups_at(rate: float) -> list[Group]:
     ("change", "rate", "outlook", "word"),
     [
         ({}, 0.3, "can help", "passes every check"),
-        ({"teacher_coherence": 0.5}, 0.3, "may help", "teacher follows"),
-        ({"first_token_kl": 3.0}, 0.3, "cannot help as configured", "prompts end alike"),
+        ({"teacher_coherence": 0.5}, 0.3, "may help", "teacher coherence"),
+        ({"first_token_kl": 3.0}, 0.3, "cannot help as configured", "first-token agreement"),
         ({"coverage": 0.0}, 0.0, "cannot help as configured", "no group has a success"),
         ({"coverage": 1.0}, 1.0, "cannot help as configured", "already succeeds"),
     ],

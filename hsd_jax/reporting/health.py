@@ -110,7 +110,7 @@ def _check_finite(metrics: Sequence[Record]) -> Finding:
     count = non_finite_steps(metrics)
     return Finding(
         "non_finite",
-        "Loss and gradient are numbers",
+        "Non-finite updates",
         "unknown" if not metrics else "act" if count else "ok",
         count if metrics else float("nan"),
         "act from 1",
@@ -123,104 +123,104 @@ def _check_finite(metrics: Sequence[Record]) -> Finding:
 CHECKS: tuple[Check, ...] = (
     _check_finite,
     _check(
-        "coverage", "Enough peers", _newest("coverage"),
+        "coverage", "Coverage", _newest("coverage"),
         "Share of rollouts with a successful peer. Without one the teacher reads only the answer.",
         "The data is too hard for this model at this group size: take easier problems, a larger group, or a "
         "stronger base model. If nearly every rollout already succeeds, take harder ones.",
     ),
     _check(
-        "teacher_coherence", "Teacher follows the student after the divergence", _newest("teacher_coherence"),
+        "teacher_coherence", "Teacher coherence", _newest("teacher_coherence"),
         "How often the teacher, having read the peer, still agrees with the student's own continuation.",
         "The teacher recites its peer instead of reading the student's state; training on it makes the student "
         "unlearn its own reasoning. Use a stronger base model, or train on failed rollouts only, or stop.",
     ),
     _check(
-        "first_token_kl", "Prompts end alike", _newest("first_token_kl"),
+        "first_token_kl", "First-token agreement", _newest("first_token_kl"),
         "KL at the first response token (nats), before anything can have diverged.",
         "Student and teacher prompts probably end differently: compare the generation prompts and the thinking "
         "setting of both in the teacher text of a rollout.",
     ),
     _check(
-        "localisation", "Credit is localised", localisation,
+        "localisation", "Credit localisation", localisation,
         "Credit at the divergence over credit in the six tokens before it (1 = no localisation).",
         "The peer changes little about what the teacher expects. Check in the rollout view that the peer is read "
         "in full, and whether style words carry the credit.",
     ),
     _check(
-        "length_ratio", "Responses keep their length", _ratio("response_length"),
+        "length_ratio", "Response length", _ratio("response_length"),
         "Response length of the newest steps over that of the first ones.",
         "Shrinking responses are an early sign of collapse. Read some; raise beta, freeze the teacher, or return "
         "to an earlier checkpoint.",
     ),
     _check(
-        "repeated_ngrams", "No repetition", _newest("repeated_ngrams"),
+        "repeated_ngrams", "Repetition", _newest("repeated_ngrams"),
         "Share of repeated n-grams within responses.",
         "The policy loops. Return to an earlier checkpoint with a lower learning rate, a larger beta or a frozen "
         "teacher.",
     ),
     _check(
-        "teacher_drift", "The teacher stands still", teacher_drift,
+        "teacher_drift", "Teacher drift", teacher_drift,
         "Relative change of the teacher's entropy since the first steps.",
         "A live teacher moves with its student and may take it along. Compare with a frozen teacher, or re-sync it "
         "only now and then; a growing fallback share or falling reward confirms the trouble.",
     ),
     _check(
-        "reward_drop", "Reward holds its best level", lambda metrics: drop_from_best(metrics, "reward"),
+        "reward_drop", "Drop from the best level", lambda metrics: drop_from_best(metrics, "reward"),
         "How far the pass rate of the newest steps lies below the best stretch of this run.",
         "Go back to the checkpoint of the best stretch. Freeze the teacher, lower the learning rate or raise beta "
         "before going on.",
     ),
     _check(
-        "kl_reference", "Close to the initial model", _newest("kl_reference"),
+        "kl_reference", "Distance from the initial model", _newest("kl_reference"),
         "KL from the policy to the frozen initial weights, nats per token.",
         "The policy has moved far. If quality falls, raise beta; if it rises, this may be what you want.",
     ),
     _check(
-        "entropy_ratio", "The policy keeps its variety", _ratio("entropy"),
+        "entropy_ratio", "Variety of the policy", _ratio("entropy"),
         "Entropy of the policy, newest steps over first ones.",
         "The policy is becoming certain faster than better. Look at pass@k in the evaluation; raise beta, lower the "
         "learning rate or freeze the teacher.",
     ),
     _check(
-        "masked", "Rollouts teach", _newest("masked"),
+        "masked", "Rollouts without weight", _newest("masked"),
         "Share of rollouts with weight 0: neither a peer nor a known answer, or left out by the method.",
         "If the method distils only some rollouts, this is meant. Otherwise add reference answers to the data, or "
         "raise the group size.",
     ),
     _check(
-        "truncated", "Responses finish", _newest("truncated"),
+        "truncated", "Truncated responses", _newest("truncated"),
         "Share of rollouts that ran into the response limit.",
         "Raise the response limit, or find out in the rollout view whether they loop.",
     ),
     _check(
-        "peer_truncated", "Peers are read in full", _newest("peer_truncated"),
+        "peer_truncated", "Truncated peers", _newest("peer_truncated"),
         "Share of peers whose tail was cut because the teacher context was too long.",
         "Enlarge the context window: a cut peer hides how the problem was solved.",
     ),
     _check(
-        "unread_answers", "Answers are readable",
+        "unread_answers", "Unreadable answers",
         lambda metrics: share_of_verdicts(metrics, ("no_answer", "unparsed")),
         "Share of responses in which the verifier found no answer it could read.",
         "The reward measures format more than correctness. Check the task instruction and the chat template.",
     ),
     _check(
-        "verifier_failures", "The verifier works",
+        "verifier_failures", "Verifier failures",
         lambda metrics: share_of_verdicts(metrics, ("timeout", "crash")),
         "Share of verdicts that were a timeout or a crash of the checking process.",
         "Look at the extracted answers of such rollouts; raise the time limit if they are honest.",
     ),
     _check(
-        "hedging_ratio", "Doubt is still expressed", _ratio("hedging"),
+        "hedging_ratio", "Words of doubt", _ratio("hedging"),
         "Density of words such as wait, hmm or perhaps, newest steps over first ones.",
         "Answer-conditioned teachers make students sound sure. Check evaluation on harder, unseen problems.",
     ),
     _check(
-        "grad_norm_ratio", "Gradients stay in size", _ratio("grad_norm"),
+        "grad_norm_ratio", "Gradient growth", _ratio("grad_norm"),
         "Gradient norm before clipping, newest steps over first ones.",
         "A growing gradient comes before divergence: lower the learning rate or raise beta.",
     ),
     _check(
-        "recompilations", "Nothing recompiles", _newest("recompilations"),
+        "recompilations", "Recompilations", _newest("recompilations"),
         "Programs compiled per step after the first steps.",
         "Shapes change between steps: use fewer length buckets, or pad to fixed sizes.",
     ),

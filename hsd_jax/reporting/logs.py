@@ -82,7 +82,7 @@ def read_run(workdir: Path) -> Run:
     """
     if not workdir.is_dir():
         raise InputError(
-            f"--workdir must be the directory of a run; got {str(workdir)!r}, which does not exist. "
+            f"--workdir and --compare name directories of runs; got {str(workdir)!r}, which does not exist. "
             "A run makes it: python -m hsd_jax.train --config configs/tiny.py --workdir DIR"
         )
     damage: Counter[str] = Counter()

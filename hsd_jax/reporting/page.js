@@ -32,9 +32,9 @@
   const signed = (value) => (value > 0 ? "+" : value < 0 ? "−" : "") + digits(Math.abs(value));
   function percent(value) {
     if (!Number.isFinite(value)) return "–";
-    if (value > 0 && value < 0.0005) return "< 0.1 %";
-    if (value < 1 && value > 0.9995) return "> 99.9 %";
-    return (100 * value).toFixed(1) + " %";
+    if (value > 0 && value < 0.0005) return "<\u00a00.1\u00a0%";
+    if (value < 1 && value > 0.9995) return ">\u00a099.9\u00a0%";
+    return (100 * value).toFixed(1) + "\u00a0%";
   }
   function clip(text, most) {
     return text.length <= most ? text : text.slice(0, most) + "…";

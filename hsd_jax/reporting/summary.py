@@ -66,12 +66,12 @@ def tiles(run: Run, groups: Sequence[Group]) -> list[Record]:
         found.append({"label": "Credit near divergence", "value": _percent(float(mass)), "note": "within 8 tokens"})
     seconds = diagnostics.series_mean(metrics, "time/step")
     if np.isfinite(seconds):
-        found.append({"label": "Time per step", "value": f"{seconds:.3g} s", "note": ""})
+        found.append({"label": "Time per step", "value": f"{seconds:.3g}\N{NO-BREAK SPACE}s", "note": ""})
     return found
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %" if np.isfinite(value) else "–"
+    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%" if np.isfinite(value) else "–"
 
 
 def health_summary(findings: Sequence[health.Finding]) -> str:
