@@ -92,22 +92,21 @@ def _grade_by_algebra(lender: workers.WorkerSet, response: str, answer: str) -> 
 
 def ask_twice(lender: workers.WorkerSet, question: dict[str, object]) -> str:
     """A worker's result; a check whose worker is lost is repeated once in the time left, then a crash."""
-    left = lender.limit_seconds
+    left, begun = lender.limit_seconds, time.monotonic()
     for _ in range(2):
-        with workers.borrowed(lender) as worker:
-            left, worker.waited_seconds = max(0.5 * left, left - worker.waited_seconds), 0.0
-            begun = time.monotonic()
-            try:
+        try:
+            with workers.borrowed(lender) as worker:
+                left, worker.waited_seconds = max(0.5 * left, left - worker.waited_seconds), 0.0
+                begun = time.monotonic()
                 answer = workers.ask(worker, {**question, "id": next(_IDS)}, begun + left)
-            except workers.WorkerTimeout:
-                return "timeout"
-            except workers.WorkerDied:
-                left = max(0.5, left - (time.monotonic() - begun))
-                continue
-            if answer["result"] == "memory":
-                workers.stop(worker)
-                return "unparsed"
-        return str(answer["result"])
+                if answer["result"] == "memory":
+                    workers.stop(worker)
+                    return "unparsed"
+                return str(answer["result"])
+        except workers.WorkerTimeout:
+            return "timeout"
+        except workers.WorkerDied:
+            left = max(0.5, left - (time.monotonic() - begun))
     return "crash"
 
 

@@ -23,6 +23,7 @@ START_SECONDS = 60.0
 RECYCLE_AFTER = 2_000
 MOST_BORROWED = 16
 PATIENCE_SECONDS = 0.5
+_CANNOT_START = "the math worker did not start; `python -c 'import math_verify'` must work in this environment"
 
 
 class WorkerTimeout(Exception):
@@ -47,7 +48,12 @@ class Worker:
 
 
 def start_math_worker(limit_seconds: float) -> Worker:
-    """A worker ready to do algebra, with an empty environment and a memory limit of its own."""
+    """A worker ready to do algebra, with an empty environment and a memory limit of its own.
+
+    Raises:
+        WorkerDied: it was killed while it started.
+        RuntimeError: it cannot start in this environment.
+    """
     code = (
         "import sys; sys.dont_write_bytecode = True; sys.path.append(sys.argv[1]); "
         "from hsd_jax.verifiers.math_worker import main; main(float(sys.argv[2]))"
@@ -64,10 +70,12 @@ def start_math_worker(limit_seconds: float) -> Worker:
     worker = Worker(process)
     try:
         read_line(worker, time.monotonic() + START_SECONDS)
-    except (WorkerTimeout, WorkerDied) as error:
-        raise RuntimeError(
-            "the math worker did not start; `python -c 'import math_verify'` must work in this environment"
-        ) from error
+    except WorkerDied:
+        if (process.returncode or 0) < 0:
+            raise
+        raise RuntimeError(_CANNOT_START) from None
+    except WorkerTimeout:
+        raise RuntimeError(_CANNOT_START) from None
     return worker
 
 
@@ -216,39 +224,37 @@ def _give_back(workers: WorkerSet, worker: Worker) -> None:
 
 def _replace(workers: WorkerSet) -> None:
     """Starts one more worker in the background, so that the check after a killed worker does not wait for it."""
+    threading.Thread(target=_add, args=(workers,), daemon=True).start()
+
+
+def _add(workers: WorkerSet) -> None:
     with workers.changed:
         if workers.closed or workers.existing >= workers.most:
             return
         workers.existing += 1
-
-    def start() -> None:
-        try:
-            worker = start_math_worker(workers.limit_seconds)
-        except (RuntimeError, OSError):
-            with workers.changed:
-                workers.existing -= 1
-                workers.changed.notify()
-            return
-        _give_back(workers, worker)
-
-    threading.Thread(target=start, daemon=True).start()
+    try:
+        worker = start_math_worker(workers.limit_seconds)
+    except (RuntimeError, OSError, WorkerDied):
+        with workers.changed:
+            workers.existing -= 1
+            workers.changed.notify()
+        return
+    _give_back(workers, worker)
 
 
 def warm(workers: WorkerSet, count: int) -> None:
-    """Starts up to `count` workers ahead of the first question, at the same time."""
-    missing = max(0, min(count, workers.most) - workers.existing)
-    with workers.changed:
-        workers.existing += missing
+    """Starts up to `count` workers at the same time, ahead of the first question.
 
-    def start() -> None:
-        worker = start_math_worker(workers.limit_seconds)
-        _give_back(workers, worker)
-
-    threads = [threading.Thread(target=start, daemon=True) for _ in range(missing)]
+    Raises:
+        RuntimeError: none can start in this environment.
+    """
+    threads = [threading.Thread(target=_add, args=(workers,), daemon=True) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    if not workers.existing:
+        raise RuntimeError(_CANNOT_START)
 
 
 def open_set(*, limit_seconds: float = 5.0, most: int = MOST_BORROWED) -> WorkerSet:
