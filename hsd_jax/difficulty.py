@@ -16,9 +16,9 @@ from hsd_jax.data.sources import Corpus
 from hsd_jax.data.tokens import log_removed, usable
 from hsd_jax.errors import InputError
 from hsd_jax.evaluate import ask_and_save
-from hsd_jax.examinee import SPEED, Asking, open_examinee
+from hsd_jax.examinee import SPEED, Asking, open_examinee, open_graders
 from hsd_jax.grading import submit_to
-from hsd_jax.verifiers import pool
+from hsd_jax.verifiers import cases
 
 
 def measure(asking: Asking, corpora: Sequence[Corpus], split: str, screen: Console, *, first: int = 0) -> None:
@@ -34,8 +34,8 @@ def measure(asking: Asking, corpora: Sequence[Corpus], split: str, screen: Conso
     kinds = tuple(sorted({part[i].kind for part in rows for i in range(len(part))}))
     examinee = open_examinee(asking, kinds=kinds)
     settings = {name: value for name, value in dataclasses.asdict(asking).items() if name not in SPEED}
-    with pool.start(workers=asking.workers, math_limit_seconds=asking.verifier_seconds) as graders:
-        submit = submit_to(graders, lambda problem: problem.visible)
+    with open_graders(asking, kinds) as graders:
+        submit = submit_to(graders, lambda problem: cases.visible(problem.visible))
         for corpus in having:
             problems = _fitting(corpus, split, examinee, first)
             log_file = corpus.directory / f"difficulty-{settings_hash(settings)}.jsonl"

@@ -29,11 +29,11 @@ from hsd_jax.data.files import settings_hash
 from hsd_jax.data.problems import Problem
 from hsd_jax.errors import EXIT_DONE, InputError
 from hsd_jax.evaluation_report import print_table
-from hsd_jax.examinee import SPEED, Asking, check, choice, open_examinee, short_name
+from hsd_jax.examinee import SPEED, Asking, check, choice, open_examinee, open_graders, short_name
 from hsd_jax.gather import gather_json
-from hsd_jax.grading import Submit, submit_to
+from hsd_jax.grading import Submit
+from hsd_jax.hidden_tests import submit_all_tests
 from hsd_jax.results import EvalResult, summary
-from hsd_jax.verifiers import pool
 
 log = logging.getLogger(__name__)
 
@@ -158,8 +158,8 @@ def main(argv: Sequence[str]) -> int:
     settings = settings_of(given, benchmark)
     out = open_out(given, settings)
     screen, begun = Console(), time.monotonic()
-    with pool.start(workers=given.asking.workers, math_limit_seconds=given.asking.verifier_seconds) as graders:
-        submit = submit_to(graders, lambda problem: (*problem.visible, *problem.hidden))
+    with open_graders(given.asking, benchmark.kinds) as graders:
+        submit = submit_all_tests(graders)
         answered = ask_and_save(examinee, benchmark.problems, given.asking, submit, out / "answers.jsonl", screen)
     seconds = time.monotonic() - begun
     result = summary(benchmark.problems, answered, seed=given.asking.seed)

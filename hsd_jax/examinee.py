@@ -15,6 +15,8 @@ from hsd_jax.errors import InputError
 from hsd_jax.sampling_shapes import make_program
 from hsd_jax.sharding import make_mesh
 from hsd_jax.token_choice import Settings as Choice
+from hsd_jax.verifiers import pool
+from hsd_jax.verifiers.sandbox import NoSandbox
 from models import hf
 from models.qwen3 import Params, Qwen3Config
 
@@ -59,10 +61,12 @@ class Asking:
     """Grading processes on each host."""
     verifier_seconds: float = 5.0
     """Hard limit of one math check."""
+    allow_unsandboxed: bool = False
+    """Run model-written programs without any sandbox. Never do this on a machine you care about."""
 
 
 # What changes how fast the answers come, but not which ones.
-SPEED = ("batch", "slots", "chunk", "tensor", "workers")
+SPEED = ("batch", "slots", "chunk", "tensor", "workers", "allow_unsandboxed")
 
 
 def check(asking: Asking) -> None:
@@ -143,6 +147,19 @@ def open_examinee(asking: Asking, *, kinds: tuple[str, ...]) -> Examinee:
     weights = decode_params(params, config=model, dtype=asking.dtype, mesh=mesh)
     jax.block_until_ready(weights)
     return Examinee(program, weights, texts)
+
+
+def open_graders(asking: Asking, kinds: tuple[str, ...]) -> pool.Pool:
+    """The verifier processes. Raises: InputError if programs would have to run without isolation."""
+    try:
+        return pool.start(
+            workers=asking.workers,
+            programs="code" in kinds,
+            math_limit_seconds=asking.verifier_seconds,
+            allow_unsandboxed=asking.allow_unsandboxed,
+        )
+    except NoSandbox as error:
+        raise InputError(str(error)) from error
 
 
 def short_name(path: str) -> str:

@@ -59,12 +59,15 @@ def math500(root: Path) -> None:
 
 
 def gsm8k(root: Path) -> None:
+    stories = {
+        "train": "A driver delivers {n} parcels of {m} kilos every morning for {k} mornings. How many kilos is that?",
+        "test": "{k} shelves hold {n} jars each and a jar weighs {m} ounces. What do all jars weigh together?",
+    }
     for name, count in (("train", 12), ("test", 4)):
         rows = [
             {
-                "question": f"A {name} driver delivers {n} parcels of {n + 1} kilos every morning for "
-                f"{n + 3} mornings. How many kilos is that altogether?",
-                "answer": f"{n} * {n + 1} = <<{n}*{n + 1}={n * (n + 1)}>>{n * (n + 1)} kilos each morning.\n"
+                "question": stories[name].format(n=n, m=n + 1, k=n + 3),
+                "answer": f"{n} * {n + 1} = <<{n}*{n + 1}={n * (n + 1)}>>{n * (n + 1)} each time.\n"
                 f"#### {n * (n + 1) * (n + 3):,}",
             }
             for n in range(7, 7 + count)

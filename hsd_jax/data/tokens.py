@@ -67,7 +67,8 @@ def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """The ids of each text, with nothing added before or after."""
     if not texts:
         return []
-    return tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    # verbose: a text longer than the model's context is no mistake here, it is counted and left out
+    return tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
 
 
 def answer_ids(problems: Sequence[Problem], tokenizer: Any, window: int) -> list[list[int]]:
