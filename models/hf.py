@@ -4,6 +4,7 @@ Loading streams: every process reads only the slices its devices own, piece by p
 What is wrong with a directory is found from the file headers, before any weight is read, and told at once.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,8 +28,9 @@ from models.qwen3 import Params, Qwen3, param_shapes, params_of
 from models.tensor_files import Tensor
 
 Array = jax.Array
+Shape = tuple[int, ...]
 Read = Callable[[Index], np.ndarray]
-PIECE_BYTES = 64 << 20  # read at a time; also the host memory that loading needs beyond the arrays
+PIECE_BYTES = 32 << 20  # of an array, over all its shards, read at a time
 NAMED = 8  # problems told in full before the rest is counted
 
 
@@ -130,7 +132,7 @@ def _all_tensors(directory: Path) -> tuple[dict[str, Tensor], list[str], bool]:
     return tensors, problems, whole
 
 
-def _reader(entry: Entry, shape: tuple[int, ...], tensors: dict[str, Tensor], dtype: Any) -> Read:
+def _reader(entry: Entry, shape: Shape, tensors: dict[str, Tensor], dtype: Any) -> Read:
     """Reads slices (in our axes) of one parameter from its tensor, or from the tensors of its layers."""
     size = hf_layout.sizes(entry, shape)
 
@@ -160,53 +162,56 @@ def _equal_to(read: Read, copy: Read) -> Read:
     return both
 
 
-def _assemble(entry: Entry, shape: tuple[int, ...], sharding: NamedSharding, dtype: str, read: Read) -> Array:
-    """A sharded array, read in pieces along the layers or the vocabulary so that little of it is ever on the host."""
-    axis = 0 if len(shape) == 1 or entry.stacked else entry.letters.index("V")
-    name = sharding.spec[axis]
-    shards = 1 if name is None else sharding.mesh.shape[name]
-    local = shape[axis] // shards
-    row_bytes = math.prod(shape) // local * jnp.dtype(dtype).itemsize
-    step = max(1, min(local, PIECE_BYTES // row_bytes))
+def _assemble(entry: Entry, shape: Shape, sharding: NamedSharding, dtype: str, read: Read) -> Array:
+    """A sharded array, read in pieces so that little of it is ever on the host."""
+    local = sharding.shard_shape(shape)
+    steps = _steps(entry, shape, local, jnp.dtype(dtype).itemsize)
 
-    def piece(start: int, count: int) -> Array:
-        """Rows `start` to `start + count` of every shard."""
-        held: dict[tuple[int, ...], np.ndarray] = {}
+    def piece(starts: Shape) -> Array:
+        """From every shard the block at `starts`, at most `steps` long."""
+        counts = tuple(min(step, n - start) for step, n, start in zip(steps, local, starts, strict=True))
+        held: dict[Shape, np.ndarray] = {}
 
         def callback(index: Index | None) -> np.ndarray:
             assert index is not None
-            begin = (index[axis].start or 0) // count * local + start
-            absolute = tuple(slice(begin, begin + count) if i == axis else s for i, s in enumerate(index))
-            key = tuple(n for s, size in zip(absolute, shape, strict=True) for n in s.indices(size)[:2])
-            if key not in held:  # copies of a shard on other devices are read once
-                held[key] = read(absolute)
-            return held[key]
+            shards = [(s.start or 0) // count for s, count in zip(index, counts, strict=True)]
+            begins = tuple(i * n + start for i, n, start in zip(shards, local, starts, strict=True))
+            if begins not in held:  # copies of a shard on other devices are read once
+                held[begins] = read(tuple(slice(b, b + count) for b, count in zip(begins, counts, strict=True)))
+            return held[begins]
 
-        piece_shape = tuple(count * shards if i == axis else n for i, n in enumerate(shape))
+        piece_shape = tuple(n // part * count for n, part, count in zip(shape, local, counts, strict=True))
         return jax.make_array_from_callback(piece_shape, sharding, callback, dtype=jnp.dtype(dtype))
 
-    if step == local:
-        return piece(0, local)
+    if steps == local:
+        return piece((0,) * len(shape))
     whole = _zeros(shape, dtype, sharding)()
-    for start in range(0, local, step):
-        count = min(step, local - start)
+    for starts in itertools.product(*(range(0, n, step) for n, step in zip(local, steps, strict=True))):
         # waiting keeps one piece on the host instead of as many as the disk can outrun the device
-        whole = jax.block_until_ready(_place(sharding, axis)(whole, piece(start, count), start))
+        whole = jax.block_until_ready(_place(sharding)(whole, piece(starts), starts))
     return whole
 
 
+def _steps(entry: Entry, shape: Shape, local: Shape, itemsize: int) -> Shape:
+    """How much of each axis of a shard makes a piece: layers are split first, then whole rows of the file's tensors."""
+    rows = entry.ours.rsplit("_", 1)[1].index(entry.layout[0][0])
+    steps, size = list(local), math.prod(shape) * itemsize
+    for axis in (0, rows) if entry.stacked else (rows,):
+        steps[axis] = max(1, local[axis] // max(1, math.ceil(size / PIECE_BYTES)))
+        size = size * steps[axis] // local[axis]
+    return tuple(steps)
+
+
 @lru_cache
-def _zeros(shape: tuple[int, ...], dtype: str, sharding: NamedSharding) -> Callable[[], Array]:
+def _zeros(shape: Shape, dtype: str, sharding: NamedSharding) -> Callable[[], Array]:
     return jax.jit(lambda: jnp.zeros(shape, dtype), out_shardings=sharding)
 
 
 @lru_cache
-def _place(sharding: NamedSharding, axis: int) -> Callable[[Array, Array, int], Array]:
+def _place(sharding: NamedSharding) -> Callable[[Array, Array, Shape], Array]:
     """Writes a piece into every shard of an array, in place."""
     spec = sharding.spec
-
-    def local(whole: Array, part: Array, start: Array) -> Array:
-        return jax.lax.dynamic_update_slice_in_dim(whole, part, start, axis)
-
-    mapped = jax.shard_map(local, mesh=sharding.mesh, in_specs=(spec, spec, P()), out_specs=spec)
+    mapped = jax.shard_map(
+        jax.lax.dynamic_update_slice, mesh=sharding.mesh, in_specs=(spec, spec, P()), out_specs=spec, check_vma=False
+    )
     return jax.jit(mapped, donate_argnums=0)
