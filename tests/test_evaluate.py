@@ -4,10 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
+import corpora
 import jax
 import pytest
 
 from hsd_jax import checkpoint, evaluate, examinee
+from hsd_jax.benchmarks import open_benchmark
 from hsd_jax.decode_layout import decode_mesh
 from hsd_jax.errors import InputError
 from models import hf
@@ -112,6 +114,23 @@ def test_a_checkpoint_and_a_directory_of_the_same_weights_answer_alike(model, he
     checkpoint.save(store, 3, {"params": hf.load_params(model, config)}, meta, score=0.5)
     checkpoint.close(store)
     assert same_answers(run(here / "run", "a"), run(model, "b"))
+
+
+@pytest.mark.sandbox
+def test_programs_are_graded_by_all_tests_and_have_no_majority(model, here):
+    rows = [{"question": "Echo.", "tests": [{"input": "a", "output": "a"}], "solution": "print(input())"}]
+    (here / "own.jsonl").write_text("".join(json.dumps(row | {"id": f"c{i}"}) + "\n" for i, row in enumerate(rows * 3)))
+    found = run(model, "code")
+    assert set(found["metrics"]) == {"mean@4", "pass@1", "pass@2", "pass@4"}
+    assert sum(found["counts"].values()) == 12 and found["metrics"]["pass@1"]["value"] == 0
+
+
+@pytest.mark.parametrize("name", ["math500", "aime24", "humaneval_plus", "gsm8k", "tiny"])
+def test_named_benchmarks_are_found_where_fetch_puts_them(name, here):
+    if name in corpora.WRITERS:
+        corpora.WRITERS[name](here / "cache" / "raw" / name)
+    found = open_benchmark(name, first=2)
+    assert found.name == name and len(found.problems) == 2 and all(p.source == name for p in found.problems)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from hsd_jax.errors import InputError
 PREPARED, CARD = "prepared", "card.json"
 NOT_DATA = {"pins.json"}
 TEST_WORDS = {"test", "heldout", "valid", "validation", "eval"}
-TINY_TRAIN, TINY_TEST, TINY_SEED = 8192, 512, 0
+TINY_TRAIN, TINY_TEST, TINY_SEED = 4096, 512, 0
 Splits = Mapping[str, Callable[[], Rows]]
 
 
