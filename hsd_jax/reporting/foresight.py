@@ -1,44 +1,35 @@
 """Looks ahead before a run: samples a few groups with the untrained model and says whether hindsight can help it here.
 
-Nothing is trained and no optimiser state exists: sampling, grading, peers, contexts and scoring are those of the run,
-the gradient is left out. What a teacher at the very start would say is measured, which is where a run begins.
+It is the run's own first step, sampled, graded, scored and measured, behind an optimiser that changes nothing and
+keeps no state. What a teacher at the very start would say is measured, which is where a run begins.
 """
 
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+import optax
 from etils import epath
 
-from hsd_jax import measures, methods, randomness, rollout_log, setup, teacher
+from hsd_jax import rollout_log, setup
 from hsd_jax.clock import Clock
 from hsd_jax.config import Config
-from hsd_jax.contexts import Frame
-from hsd_jax.credit import divergence_positions
 from hsd_jax.errors import InputError
 from hsd_jax.grading import submit_to
-from hsd_jax.methods import Method
 from hsd_jax.metrics import text_metrics
-from hsd_jax.programs import to_host
+from hsd_jax.programs import build, run_update
 from hsd_jax.reporting import health
 from hsd_jax.reporting.coverage import Observed, group_sizes, observed
 from hsd_jax.reporting.logs import Group, Record, parse_group
 from hsd_jax.rollout import batch_of, sample_and_grade
 from hsd_jax.setup import Parts
-from hsd_jax.sharding import replicated
-from hsd_jax.types import Problems, Rollouts
-from hsd_jax.update import Settings, Trace, TrainState, choose_peers, interleave, micro_loss, prepare, restore_order
 from hsd_jax.verifiers import pool
-from models import hf
-from models.qwen3 import Params
 
 Outlook = Literal["can help", "may help", "cannot help as configured"]
 # The checks of the health panel that mean something before the first update.
@@ -64,8 +55,14 @@ def foresee(config: Config, problems: int) -> Prognosis:
 
     Raises: InputError for settings that cannot run, for methods without a teacher, and in a run of several processes.
     """
-    check(methods.resolve(config.method), config.method.name)
-    metrics, log = look(setup.assemble(narrowed(config, problems)))
+    if jax.process_count() > 1:
+        raise InputError("--before-you-train runs in one process; start it on one host of the slice")
+    parts = setup.assemble(narrowed(config, problems))
+    if not parts.method.reads.peer:
+        raise InputError(
+            f"--before-you-train judges methods whose teacher reads a peer; method.name is {config.method.name!r}"
+        )
+    metrics, log = look(parts)
     groups = [group for group in (parse_group(line, Counter()) for line in log) if group is not None]
     return judge(metrics, groups, log)
 
@@ -94,63 +91,21 @@ def narrowed(config: Config, problems: int) -> Config:
     )
 
 
-def check(method: Method, name: str) -> None:
-    """Refuses what this look cannot judge."""
-    if jax.process_count() > 1:
-        raise InputError("--before-you-train runs in one process; start it on one host of the slice")
-    if not methods.reads_teacher(method) or not method.reads.peer:
-        raise InputError(f"--before-you-train judges methods whose teacher reads a peer; method.name is {name!r}")
-
-
 def look(parts: Parts) -> tuple[Record, list[Record]]:
-    """(metrics, rollout log) of one step that is sampled, graded and scored, but not learned from."""
+    """(metrics, rollout log) of a first step that leaves the weights as they are."""
     config, clock = parts.config, Clock()
-    params = hf.load_params(config.model.path, parts.model, mesh=parts.mesh)
+    parts = dataclasses.replace(parts, settings=dataclasses.replace(parts.settings, optimizer=optax.set_to_zero()))
     with pool.start(workers=config.verifier.workers, math_limit_seconds=config.verifier.seconds) as graders:
-        submit = submit_to(graders, lambda problem: problem.visible)
+        programs = build(parts, submit_to(graders, lambda problem: problem.visible))
+        state = setup.initial_state(parts)
         batch = batch_of(parts, 1, parts.questions.steps[0])
-        rows = config.data.problems_per_step * config.sampling.group_size
-        program = setup.sampler(parts, rows=rows, response_tokens=max(parts.texts.windows.response.values()))
-        rollouts, graded = sample_and_grade(parts, program, submit, params, batch, clock)
-    with clock.phase("score"):
-        pieces, placed, rewards_PG = setup.global_array(parts.mesh)((batch.pieces, rollouts, graded.rewards_PG))
-        frame, key = jax.device_put(
-            (parts.texts.frame, randomness.key_of(config.seed, 1, "peers")), replicated(parts.mesh)
-        )
-        measured, trace = jax.jit(partial(read, parts.settings))(params, pieces, frame, placed, rewards_PG, key)
-        metrics, trace = to_host(measured), jax.device_get(trace)
+        rollouts, graded = sample_and_grade(parts, programs.sampler, programs.submit, state.params, batch, clock)
+    _, metrics, trace = run_update(parts, programs, state, batch, rollouts, graded, clock)
     flat_ids = np.asarray(rollouts.response_PGT).reshape(-1, rollouts.response_PGT.shape[-1])
     ids = [row[:n].tolist() for row, n in zip(flat_ids, np.ravel(rollouts.length_PG), strict=True)]
-    metrics |= graded.counts() | text_metrics([text for row in graded.texts for text in row], ids)
-    log = rollout_log.entries(0, batch.problems, rollouts, graded, trace, parts.texts.tokenizer)
-    return {"step": 0, **metrics, **clock.lap()}, log
-
-
-def read(
-    settings: Settings,
-    params: Params,
-    problems: Problems,
-    frame: Frame,
-    rollouts: Rollouts,
-    rewards_PG: jax.Array,
-    key: jax.Array,
-) -> tuple[dict[str, jax.Array], Trace]:
-    """What a first step would decide and measure; every copy of the weights is still the policy itself."""
-    peers_PG = choose_peers(settings.method, problems, rollouts, rewards_PG, key)
-    work, kept_PG, cut_PG = prepare(settings, problems, frame, rollouts, rewards_PG, peers_PG)
-    names = teacher.names_of_copies(
-        teacher=settings.method.teacher,
-        teaches=True,
-        anchored=bool(settings.method.beta),
-        reference_every=settings.reference_every,
-    )
-    state = TrainState(params, (), dict.fromkeys(names, params), jnp.zeros((), jnp.int32))
-    part_of: Callable[[Any], Any] = lambda part: micro_loss(settings, params, state, part)[1]  # noqa: E731
-    stats = restore_order(jax.lax.map(part_of, interleave(work, settings.micro_batches)))
-    divergence_PG = divergence_positions(rollouts.response_PGT, rollouts.length_PG, jnp.where(kept_PG, peers_PG, -1))
-    weights_PGT = work.token.distill * work.weights_PGT
-    trace = Trace(peers_PG, work.teacher, kept_PG, cut_PG, divergence_PG, weights_PGT, stats)
-    return measures.measure(settings, rollouts, rewards_PG, trace), trace
+    words = text_metrics([text for row in graded.texts for text in row], ids)
+    log = rollout_log.entries(0, batch.problems, rollouts, graded, jax.device_get(trace), parts.texts.tokenizer)
+    return {"step": 0, **metrics, **graded.counts(), **words, **clock.lap()}, log
 
 
 def check_free(workdir: Path) -> None:
