@@ -8,7 +8,7 @@ is one JSON file with every setting and every problem. Source of the protocol: a
 
 import dataclasses
 import json
-import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hsd_jax import cli, randomness
+from hsd_jax import cli, distributed, randomness
 from hsd_jax.answers import Answered, Examinee, answer, answer_all, from_json
 from hsd_jax.benchmarks import Benchmark, open_benchmark
 from hsd_jax.data.files import settings_hash
@@ -34,8 +34,6 @@ from hsd_jax.gather import gather_json
 from hsd_jax.grading import Submit
 from hsd_jax.hidden_tests import submit_all_tests
 from hsd_jax.results import EvalResult, summary
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -148,16 +146,23 @@ def open_out(given: Arguments, settings: Mapping[str, Any]) -> Path:
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command: refuse what is wrong, ask, grade, write, show."""
+    """The command: refuse what is wrong, then run."""
     default = Arguments(Asking(checkpoint=tyro.MISSING))
     given = cli.parse(Arguments, argv, default=default, command="evaluate", about=__doc__ or "")
     check(given.asking)
+    with distributed.joined(distributed.place_from(os.environ)):
+        run(given, Console())
+    return EXIT_DONE
+
+
+def run(given: Arguments, screen: Console) -> None:
+    """Asks, grades, writes and shows; in every process of a pod alike, process 0 writes."""
     benchmark = open_benchmark(given.benchmark, given.path, given.problems)
     examinee = open_examinee(given.asking, kinds=benchmark.kinds)
     benchmark = benchmark.that_fit(examinee.texts)
     settings = settings_of(given, benchmark)
     out = open_out(given, settings)
-    screen, begun = Console(), time.monotonic()
+    begun = time.monotonic()
     with open_graders(given.asking, benchmark.kinds) as graders:
         submit = submit_all_tests(graders)
         answered = ask_and_save(examinee, benchmark.problems, given.asking, submit, out / "answers.jsonl", screen)
@@ -166,7 +171,6 @@ def main(argv: Sequence[str]) -> int:
     if jax.process_index() == 0:
         file = write(out, settings, benchmark, result, seconds, dataclasses.asdict(given.asking))
         print_table(screen, settings, benchmark, result, seconds, file)
-    return EXIT_DONE
 
 
 def write(
