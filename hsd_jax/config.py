@@ -85,13 +85,15 @@ class Method:
 
     name: str = "hsd"
     """A row of hsd_jax/methods.py."""
+    reads: Literal["none", "answer", "solution", "peer", "answer_and_peer"] | None = None
+    """What the teacher reads besides the question."""
     peer_rule: Literal["uniform", "first", "shortest", "low_perplexity", "high_perplexity"] | None = None
     """Which successful rollout of the group the teacher reads."""
     peer_draws: Literal["coupled", "independent"] | None = None
     """At most two distinct peers in a group (cheaper), or one draw for every rollout; both are uniform."""
     fallback: bool | None = None
     """Whether a rollout without peer is distilled from the answer alone."""
-    distill: Literal["all", "failed", "with_peer"] | None = None
+    distilled: Literal["all", "failed", "with_peer"] | None = None
     """Which rollouts are distilled."""
     teacher: Literal["live", "frozen", "ema", "synced"] | None = None
     """Whose weights teach: the student's own, the initial ones, their moving average, or a copy renewed at times."""
@@ -101,12 +103,20 @@ class Method:
     """Steps between two renewals of a synced teacher."""
     divergence: Literal["forward", "reverse", "jsd", "sampled_reverse"] | None = None
     """What is minimised at a token; forward is KL(teacher || student), the paper's formula."""
+    advantage: Literal["std", "centred"] | None = None
+    """How rewards are compared within a group."""
+    normalise: Literal["sequence_mean", "token_mean", "constant"] | None = None
+    """What a token's loss is divided by."""
     beta: float | None = None
     """Weight of the KL to the reference policy."""
     reference_kl: Literal["full", "k1", "k2", "k3"] | None = None
     """How that KL is measured: exactly over the vocabulary, or by one of the usual one-sample estimates."""
     coefficient: float | None = None
     """Share of distillation in a hybrid of distillation and policy gradient."""
+    minibatches: int | None = None
+    """Updates per batch of rollouts."""
+    attempts: int | None = None
+    """Batches of questions sampled at the most until every group has unequal rewards; 1 takes what comes."""
     mask_truncated: bool | None = None
     """Leave rollouts that hit the cap out of the loss."""
     skip_tokens: int | None = None

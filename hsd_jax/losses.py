@@ -1,18 +1,19 @@
 """What is minimised at a token: plain functions on log-probabilities, one chunk of tokens at a time.
 
 A token loss is `(student_logp_CV, others, token) -> loss_C`: `others` holds the log-probabilities [C, V] of the frozen
-streams ("teacher", "reference"), `token` the per-token arrays [C] of `Token`. Here C counts the tokens of a chunk.
+streams ("teacher", "anchor", "reference"), `token` the per-token arrays [C] of `Token`; C counts the tokens of a chunk.
 Group and batch statistics never appear: they were computed before and live in `token` and in the weights.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.tree_util import register_dataclass
 
-from hsd_jax.divergence import entropy_logp, expect, forward_kl_logp, pick, reverse_kl_logp
+from hsd_jax.divergence import forward_kl_logp, jsd_logp, pick, reverse_kl_logp
 from hsd_jax.types import Array
 
 Others = Mapping[str, Array]
@@ -24,17 +25,22 @@ Divergence = Callable[[Array, Array], Array]
 class Token:
     """What is known about each token before its loss: its id, whether and how strongly it gets credit.
 
-    `distill` is the weight of distillation at the token (0: left out), `advantage` that of its rollout, `old_logprob`
-    the log-probability of the id under the policy that sampled it.
+    `distill` is 1 where the rollout is distilled, else 0; `advantage` is that of its rollout; `old_logprob` is the
+    log-probability of the id under the policy that sampled it; `log_ratio` is the mean of log p - log p_old over the
+    rollout (0 unless the method weighs whole rollouts); `strength` is the method's schedule.
     """
 
     id: Array
     distill: Array
     advantage: Array
     old_logprob: Array
+    log_ratio: Array
+    strength: Array
 
 
 TokenLoss = Callable[[Array, Others, Token], Array]
+
+# --- distillation
 
 
 def distillation(divergence: Divergence) -> TokenLoss:
@@ -54,15 +60,138 @@ def sampled_reverse(student: Array, others: Others, token: Token) -> Array:
     return token.distill * lax.stop_gradient(logprob - pick(others["teacher"], token.id)) * logprob
 
 
+def top_k_with_tail(divergence: Divergence, k: int) -> Divergence:
+    """A divergence on the student's k likeliest tokens and one bucket for all others. Source: arXiv:2601.20802."""
+
+    def truncated(student: Array, teacher: Array) -> Array:
+        _, ids = lax.top_k(lax.stop_gradient(student), k)
+        return divergence(*(_with_tail(jnp.take_along_axis(logp, ids, axis=-1)) for logp in (student, teacher)))
+
+    return truncated
+
+
+def _with_tail(logp: Array) -> Array:
+    kept = jnp.minimum(jax.nn.logsumexp(logp, axis=-1, keepdims=True), -1e-7)
+    return jnp.concatenate([logp, jnp.log(-jnp.expm1(kept))], axis=-1)
+
+
+def tempered(divergence: Divergence, temperature: float) -> Divergence:
+    """A divergence between both distributions at another temperature, without a factor T^2."""
+    return lambda student, teacher: divergence(
+        *(jax.nn.log_softmax(logp / temperature, axis=-1) for logp in (student, teacher))
+    )
+
+
+def pointwise_clipped_kl(limit: float) -> Divergence:
+    """sum_v min(p_T (log p_T - log p_S), limit): every entry is cut, so the sum may be negative.
+
+    Source: arXiv:2601.18734, released code (v3).
+    """
+
+    def clipped(student: Array, teacher: Array) -> Array:
+        return jnp.sum(jnp.minimum(jnp.exp(teacher) * (teacher - student), limit), axis=-1)
+
+    return clipped
+
+
+def token_clipped(divergence: Divergence, limit: float) -> Divergence:
+    """min(divergence, limit): a clipped token has no gradient at all."""
+    return lambda student, teacher: jnp.minimum(divergence(student, teacher), limit)
+
+
+def attenuated(limit: float, slope: float) -> TokenLoss:
+    """(1 - a) KL(S || T) + a KL(S || R), a = 2 limit (sigmoid(slope JSD(R, T)) - 1/2); R: no context.
+
+    It equals the KL to the mixture T^(1-a) R^a up to a constant. Times min(exp(log p - log p_old), 2).
+    Source: arXiv:2607.02502.
+    """
+
+    def loss(student: Array, others: Others, token: Token) -> Array:
+        teacher, anchor = others["teacher"], others["anchor"]
+        share = 2 * limit * (jax.nn.sigmoid(slope * jsd_logp(anchor, teacher, 0.5)) - 0.5)
+        pulled = (1 - share) * reverse_kl_logp(student, teacher) + share * reverse_kl_logp(student, anchor)
+        return token.distill * importance(student, token) * pulled
+
+    return loss
+
+
+def with_importance(loss: TokenLoss) -> TokenLoss:
+    """A token loss times the clipped importance ratio of its token. Source: arXiv:2601.20802, released code."""
+    return lambda student, others, token: importance(student, token) * loss(student, others, token)
+
+
+def importance(student: Array, token: Token, limit: float = 2.0) -> Array:
+    """sg(min(p / p_old, 2)) at the sampled id."""
+    return lax.stop_gradient(jnp.minimum(jnp.exp(pick(student, token.id) - token.old_logprob), limit))
+
+
+# --- policy gradients
+
+
 def policy_gradient(clip_low: float, clip_high: float) -> TokenLoss:
-    """-min(r A, clip(r, 1 - low, 1 + high) A) with r = exp(log p - log p_old). Source: arXiv:2402.03300, Eq. 3."""
+    """-min(r A, clip(r, 1 - low, 1 + high) A) with r = p / p_old at the token. Source: arXiv:2402.03300, Eq. 3."""
 
     def loss(student: Array, others: Others, token: Token) -> Array:
         ratio = jnp.exp(pick(student, token.id) - token.old_logprob)
-        clipped = jnp.clip(ratio, 1 - clip_low, 1 + clip_high)
-        return -jnp.minimum(ratio * token.advantage, clipped * token.advantage)
+        return _clipped(ratio, token.advantage, clip_low, clip_high)
 
     return loss
+
+
+def sequence_policy_gradient(clip_low: float, clip_high: float) -> TokenLoss:
+    """The same with the rollout's ratio s_i = exp(mean log r), its gradient spread over the tokens.
+
+    Source: arXiv:2507.18071, GSPO-token.
+    """
+
+    def loss(student: Array, others: Others, token: Token) -> Array:
+        logprob = pick(student, token.id)
+        ratio = jnp.exp(token.log_ratio + logprob - lax.stop_gradient(logprob))
+        return _clipped(ratio, token.advantage, clip_low, clip_high)
+
+    return loss
+
+
+def reweighted_policy_gradient(sign: float, width: float, clip_low: float, clip_high: float) -> TokenLoss:
+    """A policy gradient whose advantage at a token depends on what the teacher thinks of it.
+
+    A_t = A [(1 - l) + l clip(exp(sign * sgn(A) * D_t), 1 - width, 1 + width)], D_t = sg(log p_T(o_t) - log p_S(o_t)),
+    with l the schedule's strength where the rollout is distilled, else 0. Sign +1 favours what the teacher favours.
+    Source: arXiv:2604.03128 (+1), arXiv:2605.10781 (-1).
+    """
+
+    def loss(student: Array, others: Others, token: Token) -> Array:
+        logprob = pick(student, token.id)
+        difference = pick(others["teacher"], token.id) - lax.stop_gradient(logprob)
+        weight = jnp.clip(jnp.exp(sign * jnp.sign(token.advantage) * difference), 1 - width, 1 + width)
+        share = token.strength * token.distill
+        advantage = token.advantage * (1 - share + share * weight)
+        return _clipped(jnp.exp(logprob - token.old_logprob), advantage, clip_low, clip_high)
+
+    return loss
+
+
+def contrarian_policy_gradient(clip_low: float, clip_high: float) -> TokenLoss:
+    """A_t = A - l phi(u_t), phi(u) = (softplus(u) - log 2) / 2, u_t = log p_T(o_t) - log p_S(o_t): ascends the JSD.
+
+    Source: arXiv:2605.11609.
+    """
+
+    def loss(student: Array, others: Others, token: Token) -> Array:
+        logprob = pick(student, token.id)
+        gap = pick(others["teacher"], token.id) - lax.stop_gradient(logprob)
+        bonus = 0.5 * (jax.nn.softplus(gap) - jnp.log(2.0))
+        advantage = token.advantage - token.strength * token.distill * bonus
+        return _clipped(jnp.exp(logprob - token.old_logprob), advantage, clip_low, clip_high)
+
+    return loss
+
+
+def _clipped(ratio: Array, advantage: Array, low: float, high: float) -> Array:
+    return -jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - low, 1 + high) * advantage)
+
+
+# --- KL to the reference
 
 
 def full_kl(student: Array, others: Others, token: Token) -> Array:
@@ -90,50 +219,11 @@ def _log_ratio(student: Array, others: Others, token: Token) -> Array:
     return pick(others["reference"], token.id) - pick(student, token.id)
 
 
+# --- putting them together
+
+
 def weighted(terms: tuple[tuple[float, TokenLoss], ...]) -> TokenLoss:
     """The sum of token losses with fixed weights."""
     return lambda student, others, token: sum(
         (weight * loss(student, others, token) for weight, loss in terms), start=jnp.zeros_like(token.advantage)
     )
-
-
-def with_diagnostics(
-    loss: TokenLoss, names: tuple[str, ...]
-) -> Callable[[tuple[Array, ...], Token], tuple[Array, dict[str, Array]]]:
-    """A token loss in the form of `fused_loss`: (log-probabilities of student and streams, token) -> (loss, stats)."""
-
-    def chunk_loss(logps: tuple[Array, ...], token: Token) -> tuple[Array, dict[str, Array]]:
-        student, others = logps[0], dict(zip(names, logps[1:], strict=True))
-        return loss(student, others, token), diagnostics(student, others, token)
-
-    return chunk_loss
-
-
-def diagnostics(student: Array, others: Others, token: Token) -> dict[str, Array]:
-    """What is logged about a token; no gradient flows from it. `credit` is A_t of arXiv:2606.15576, Eq. 2."""
-    student = lax.stop_gradient(student)
-    seen = {"student_logprob": pick(student, token.id), "student_entropy": entropy_logp(student)}
-    seen |= likeliest(student, "student")
-    if "teacher" in others:
-        seen |= likeliest(others["teacher"], "teacher")
-        teacher_logprob = pick(others["teacher"], token.id)
-        seen |= {
-            "teacher_logprob": teacher_logprob,
-            "teacher_entropy": entropy_logp(others["teacher"]),
-            "credit": teacher_logprob - seen["student_logprob"],
-            "kl": forward_kl_logp(student, others["teacher"]),
-        }
-    if "reference" in others:
-        seen["kl_reference"] = expect(student, student - others["reference"])
-    return seen
-
-
-def likeliest(logp: Array, who: str, count: int = 3) -> dict[str, Array]:
-    """The ids and probabilities of the `count` likeliest tokens [C, count], by repeated argmax: no sort of V."""
-    ids, probs = [], []
-    for _ in range(count):
-        best = jnp.argmax(logp, axis=-1)
-        ids.append(best)
-        probs.append(jnp.exp(jnp.max(logp, axis=-1)))
-        logp = jnp.where(jnp.arange(logp.shape[-1])[None, :] == best[:, None], -jnp.inf, logp)
-    return {f"top_ids_{who}": jnp.stack(ids, axis=-1), f"top_probs_{who}": jnp.stack(probs, axis=-1)}

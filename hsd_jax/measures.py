@@ -28,7 +28,7 @@ def measure(settings: Settings, rollouts: Rollouts, rewards_PG: Array, trace: Tr
     }
     if "kl_reference" in trace.stats:
         seen["kl_reference"] = mean_over(trace.stats["kl_reference"], valid_PGT)
-    if methods.reads_teacher(settings.method):
+    if methods.has_teacher(settings.method):
         seen |= of_teacher(trace, valid_PGT)
     if settings.method.reads.peer:
         seen |= of_peers(rewards_PG, trace, valid_PGT)

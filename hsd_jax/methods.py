@@ -4,160 +4,211 @@ The step knows nothing of any method; it runs the functions of a row. `python -m
 run resolves to, and docs/methods.md shows how to add one.
 """
 
-import difflib
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import jax.numpy as jnp
 
-from hsd_jax import config, losses
+from hsd_jax import losses, weighing
 from hsd_jax.contexts import Reads
-from hsd_jax.divergence import jsd_logp, reverse_kl_logp
-from hsd_jax.errors import InputError
+from hsd_jax.divergence import forward_kl_logp, jsd_logp
 from hsd_jax.losses import TokenLoss
 from hsd_jax.types import Array
 
-# --- who is distilled: (success_PG, kept_PG) -> bool [P, G]; kept = its teacher reads a peer
+Memory = Mapping[str, Array]
 
 
-def all_rollouts(success_PG: Array, kept_PG: Array) -> Array:
-    """Every rollout, as Eq. 10 sums them."""
-    return jnp.ones_like(success_PG)
+@dataclass(frozen=True)
+class Stream:
+    """Log-probabilities a loss may look at: whose `weights` ("teacher" or "reference") read which context."""
+
+    weights: str
+    privileged: bool
 
 
-def failed(success_PG: Array, kept_PG: Array) -> Array:
-    """Failed rollouts alone. Source: arXiv:2604.02288."""
-    return ~success_PG
+STREAMS: dict[str, Stream] = {
+    "teacher": Stream("teacher", privileged=True),
+    "anchor": Stream("teacher", privileged=False),
+    "reference": Stream("reference", privileged=False),
+}
 
 
-def with_peer(success_PG: Array, kept_PG: Array) -> Array:
-    """Rollouts whose teacher reads a peer: no endpoint fallback."""
-    return kept_PG
+def forget(memory: Memory, teacher_entropy: Array) -> Memory:
+    """Methods without memory remember nothing."""
+    return memory
 
 
-# --- advantages: rewards_PG -> advantages_PG
-
-
-def no_advantage(rewards_PG: Array) -> Array:
-    """Rewards do not weigh tokens."""
-    return jnp.zeros_like(rewards_PG)
-
-
-def standardised(rewards_PG: Array) -> Array:
-    """(R - mean) / (sample std + 1e-6) over the group; 0 where all rewards are equal. Source: arXiv:2402.03300."""
-    centred_PG = rewards_PG - jnp.mean(rewards_PG, axis=1, keepdims=True)
-    group = rewards_PG.shape[1]
-    std_P1 = jnp.sqrt(jnp.sum(jnp.square(centred_PG), axis=1, keepdims=True) / max(group - 1, 1))
-    return centred_PG / (std_P1 + 1e-6)
-
-
-def centred(rewards_PG: Array) -> Array:
-    """R - mean over the group. Source: arXiv:2503.20783."""
-    return rewards_PG - jnp.mean(rewards_PG, axis=1, keepdims=True)
-
-
-# --- normalisation: (valid_PGT, response window) -> weights_PGT before the division by the number of rollouts
-
-
-def sequence_mean(valid_PGT: Array, limit: int) -> Array:
-    """1 / |o_i| at every token of o_i, over the number of rollouts of the global batch."""
-    length_PG1 = jnp.sum(valid_PGT, axis=2, keepdims=True)
-    return valid_PGT / jnp.maximum(length_PG1, 1) / (valid_PGT.shape[0] * valid_PGT.shape[1])
-
-
-def token_mean(valid_PGT: Array, limit: int) -> Array:
-    """One over the number of tokens of the global batch."""
-    return valid_PGT / jnp.maximum(jnp.sum(valid_PGT), 1)
-
-
-def constant(valid_PGT: Array, limit: int) -> Array:
-    """One over the number of rollouts times the longest response allowed. Source: arXiv:2503.20783."""
-    return valid_PGT / (valid_PGT.shape[0] * valid_PGT.shape[1] * limit)
+def no_memory(step: Array, memory: Memory) -> Array:
+    """A strength of 1, always."""
+    return weighing.steady(step)
 
 
 @dataclass(frozen=True)
 class Method:
-    """A row of the table. `distil` and `policy` weigh the two parts of the loss, `beta` the KL to the reference."""
+    """A row of the table.
+
+    The loss is distil * divergence + policy * policy_loss + beta * reference_kl at a token. `streams` are those that
+    divergence and policy_loss look at. `minibatches` are updates per batch; `attempts` is how many batches of questions
+    are sampled at the most until all groups have unequal rewards (1: take what comes). `memory` and `remember` are a
+    few scalars that are carried from step to step for `strength`.
+    """
 
     source: str
     reads: Reads = Reads()
+    streams: tuple[str, ...] = ()
     distil: float = 0.0
     policy: float = 0.0
     beta: float = 1e-3
     divergence: TokenLoss = losses.forward
     policy_loss: TokenLoss = losses.policy_gradient(0.2, 0.2)
     reference_kl: TokenLoss = losses.full_kl
-    distilled: Callable[[Array, Array], Array] = all_rollouts
-    advantage: Callable[[Array], Array] = no_advantage
-    normalise: Callable[[Array, int], Array] = sequence_mean
+    distilled: Callable[[Array, Array], Array] = weighing.all_rollouts
+    shaping: Callable[[Array, Array, Array], Array] = weighing.plain_rewards
+    advantage: Callable[[Array], Array] = weighing.no_advantage
+    normalise: Callable[[Array], Array] = weighing.sequence_mean
+    strength: Callable[[Array, Memory], Array] = no_memory
+    remember: Callable[[Memory, Array], Memory] = forget
+    memory: tuple[tuple[str, float], ...] = ()
+    rollout_ratio: Callable[[Callable[[], Array], Array, Array], Array] = weighing.no_rollout_ratio
     peer_rule: str = "uniform"
     peer_draws: str = "coupled"
     teacher: str = "live"
     teacher_rate: float = 0.05
     teacher_every: int = 20
+    minibatches: int = 1
+    attempts: int = 1
     mask_truncated: bool = False
     skip_tokens: int = 0
     horizon: int = 0
 
 
-HSD = Method("arXiv:2606.15576", reads=Reads(answer=True, peer=True), distil=1.0)
-GRPO = Method("arXiv:2402.03300", policy=1.0, advantage=standardised)
+# --- the paper's methods
+
+HSD = Method("arXiv:2606.15576", reads=Reads(answer=True, peer=True), streams=("teacher",), distil=1.0)
+GRPO = Method("arXiv:2402.03300", policy=1.0, advantage=weighing.standardised)
+OPSD = replace(HSD, source="arXiv:2601.18734, as run by arXiv:2606.15576", reads=Reads(answer=True))
+
+
+def rlsd_strength(step: Array, memory: Memory) -> Array:
+    """0.5, fading to 0 over 50 updates."""
+    return weighing.fading(0.5, 50)(step)
+
+
+# --- methods from outside the paper, each a row and, where it needs one, a loss and a schedule
+
+
+def antisd_strength(step: Array, memory: Memory) -> Array:
+    """0 for 5 updates, then 0.5 while the gate is open."""
+    return weighing.after_warmup(0.5, 5)(step) * memory["open"]
+
+
+def antisd_gate(memory: Memory, teacher_entropy: Array) -> Memory:
+    """Closes where the teacher's median entropy falls below 0.93 of what it was at first, opens at that value again."""
+    warm = jnp.where(memory["updates"] < 5, teacher_entropy, memory["warm"])
+    closed, opened = teacher_entropy < 0.93 * warm, teacher_entropy >= warm
+    is_open = jnp.where(closed, 0.0, jnp.where(opened, 1.0, memory["open"]))
+    return {"open": is_open, "warm": warm, "updates": memory["updates"] + 1}
+
 
 METHODS: dict[str, Method] = {
     "hsd": HSD,
-    "opsd": replace(HSD, source="arXiv:2601.18734, as run by arXiv:2606.15576", reads=Reads(answer=True)),
+    "opsd": OPSD,
+    "opsd_official": replace(
+        OPSD,
+        source="arXiv:2601.18734, released code (v3)",
+        reads=Reads(solution=True),
+        divergence=losses.distillation(losses.tempered(losses.pointwise_clipped_kl(0.06), 1.1)),
+        normalise=weighing.token_mean,
+        teacher="frozen",
+        beta=0.0,
+    ),
+    "sdpo": replace(
+        HSD,
+        source="arXiv:2601.20802",
+        reads=Reads(peer=True),
+        divergence=losses.with_importance(
+            losses.distillation(losses.top_k_with_tail(partial(jsd_logp, alpha=0.5), 100))
+        ),
+        distilled=weighing.with_peer,
+        normalise=weighing.token_mean,
+        peer_rule="first",
+        teacher="ema",
+    ),
+    "rlsd": replace(
+        GRPO,
+        source="arXiv:2604.03128",
+        reads=Reads(answer=True),
+        streams=("teacher",),
+        policy_loss=losses.reweighted_policy_gradient(1.0, 0.2, 0.2, 0.28),
+        normalise=weighing.token_mean,
+        strength=rlsd_strength,
+        teacher="synced",
+    ),
+    "sdft": replace(
+        HSD,
+        source="arXiv:2601.19897",
+        reads=Reads(solution=True),
+        divergence=losses.with_importance(losses.distillation(forward_kl_logp)),
+        teacher="ema",
+        teacher_rate=0.01,
+        skip_tokens=3,
+    ),
     "grpo": GRPO,
+    "dr_grpo": replace(GRPO, source="arXiv:2503.20783", advantage=weighing.centred, normalise=weighing.constant),
+    "gspo": replace(
+        GRPO,
+        source="arXiv:2507.18071",
+        policy_loss=losses.sequence_policy_gradient(3e-4, 4e-4),
+        rollout_ratio=weighing.mean_rollout_ratio,
+        minibatches=4,
+    ),
+    "dapo": replace(
+        GRPO,
+        source="arXiv:2503.14476",
+        policy_loss=losses.policy_gradient(0.2, 0.28),
+        shaping=weighing.soft_overlong,
+        normalise=weighing.token_mean,
+        attempts=10,
+    ),
+    "grpo_opsd": replace(
+        OPSD, source="arXiv:2606.15576, Table 1", distil=0.5, policy=0.5, advantage=weighing.standardised
+    ),
+    "rlrt": replace(
+        GRPO,
+        source="arXiv:2605.10781",
+        reads=Reads(peer=True),
+        streams=("teacher",),
+        policy_loss=losses.reweighted_policy_gradient(-1.0, 1.0, 0.2, 0.28),
+        distilled=weighing.successful_with_peer,
+        normalise=weighing.token_mean,
+        strength=lambda step, memory: jnp.full((), 0.5),
+        beta=0.0,
+    ),
+    "antisd": replace(
+        GRPO,
+        source="arXiv:2605.11609",
+        reads=Reads(peer=True),
+        streams=("teacher",),
+        policy_loss=losses.contrarian_policy_gradient(0.2, 0.2),
+        distilled=weighing.with_peer,
+        strength=antisd_strength,
+        remember=antisd_gate,
+        memory=(("open", 1.0), ("warm", 0.0), ("updates", 0.0)),
+        beta=0.0,
+    ),
+    "demopsd": replace(
+        HSD,
+        source="arXiv:2607.02502",
+        reads=Reads(peer=True),
+        streams=("teacher", "anchor"),
+        divergence=losses.attenuated(0.15, 50.0),
+        distilled=weighing.with_peer,
+        normalise=weighing.token_mean,
+        teacher="ema",
+        beta=0.0,
+    ),
 }
-
-DIVERGENCES: dict[str, TokenLoss] = {
-    "forward": losses.forward,
-    "reverse": losses.distillation(reverse_kl_logp),
-    "jsd": losses.distillation(partial(jsd_logp, alpha=0.5)),
-    "sampled_reverse": losses.sampled_reverse,
-}
-REFERENCE_KLS: dict[str, TokenLoss] = {"full": losses.full_kl, "k1": losses.k1, "k2": losses.k2, "k3": losses.k3}
-DISTILLED = {"all": all_rollouts, "failed": failed, "with_peer": with_peer}
-PEER_RULES = {"shortest": "lowest", "low_perplexity": "lowest", "high_perplexity": "highest"}
-
-
-def resolve(settings: config.Method) -> Method:
-    """The row that a config names, with the config's changes.
-
-    Raises: InputError for an unknown method or a change that has no effect on it.
-    """
-    if settings.name not in METHODS:
-        nearest = difflib.get_close_matches(settings.name, METHODS, 1, 0.0)[0]
-        raise InputError(
-            f"method.name: no method {settings.name!r}; the nearest is {nearest!r} (of {', '.join(METHODS)})"
-        )
-    row = METHODS[settings.name]
-    changes = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name != "name"}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    _refuse_idle(settings.name, row, changes)
-    return replace(row, **_as_fields(row, changes))
-
-
-def _as_fields(row: Method, changes: dict[str, Any]) -> dict[str, Any]:
-    tables = {"divergence": DIVERGENCES, "reference_kl": REFERENCE_KLS}
-    out = {name: tables[name][value] if name in tables else value for name, value in changes.items()}
-    if "distill" in out:
-        out["distilled"] = DISTILLED[out.pop("distill")]
-    if out.pop("fallback", True) is False:
-        out["distilled"] = with_peer
-    if "coefficient" in out:
-        share = out.pop("coefficient")
-        out |= {"distil": share, "policy": 1 - share}
-    return out
-
-
-def _refuse_idle(name: str, row: Method, changes: dict[str, Any]) -> None:
-    of_peers = [c for c in ("peer_rule", "peer_draws", "fallback") if c in changes and not row.reads.peer]
-    of_teacher = [c for c in ("teacher", "divergence", "distill") if c in changes and not row.distil]
-    of_hybrid = [c for c in ("coefficient",) if c in changes and not (row.distil and row.policy)]
-    for option in of_peers + of_teacher + of_hybrid:
-        raise InputError(f"method.{option.replace('_', '-')}: has no effect on {name!r}; leave it out")
 
 
 def token_loss(method: Method) -> TokenLoss:
@@ -170,20 +221,17 @@ def token_loss(method: Method) -> TokenLoss:
     return losses.weighted(tuple((weight, loss) for weight, loss in terms if weight))
 
 
-def reads_teacher(method: Method) -> bool:
+def streams(method: Method) -> dict[str, Stream]:
+    """The frozen streams that the method's loss looks at, the reference among them where it counts."""
+    names = (*method.streams, "reference") if method.beta else method.streams
+    return {name: STREAMS[name] for name in names}
+
+
+def has_teacher(method: Method) -> bool:
     """Whether a teacher is scored at all."""
-    return bool(method.distil)
+    return "teacher" in method.streams
 
 
-def describe(method: Method) -> dict[str, str]:
-    """The row in words, as runs print it."""
-
-    def word(value: Any) -> str:
-        if callable(value):
-            tables = DIVERGENCES | REFERENCE_KLS
-            return next((k for k, v in tables.items() if v is value), getattr(value, "__name__", "own"))
-        if isinstance(value, Reads):
-            return " + ".join(f.name for f in fields(value) if getattr(value, f.name)) or "nothing"
-        return str(value)
-
-    return {f.name: word(getattr(method, f.name)) for f in fields(method)}
+def start_memory(method: Method) -> dict[str, Array]:
+    """What the method remembers before the first update."""
+    return {name: jnp.asarray(value, jnp.float32) for name, value in method.memory}

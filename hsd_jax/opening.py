@@ -10,7 +10,7 @@ import jax
 from rich.console import Console
 from rich.logging import RichHandler
 
-from hsd_jax import checkpoint, console, held_out, methods, metrics, setup
+from hsd_jax import checkpoint, console, held_out, method_options, metrics, setup
 from hsd_jax.arguments import Arguments, resume_command
 from hsd_jax.clock import Clock, count_compilations
 from hsd_jax.data import stream
@@ -89,7 +89,7 @@ def announce(parts: Parts, workdir: Workdir, screen: Console) -> None:
     )
     if jax.process_index():
         return
-    row = ", ".join(f"{name} {value}" for name, value in methods.describe(parts.method).items())
+    row = ", ".join(f"{name} {value}" for name, value in method_options.describe(parts.method).items())
     devices = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
     screen.print(f"method {parts.config.method.name}: {row}", highlight=False)
     start = "" if workdir.start is None else f", continuing after step {workdir.start}"

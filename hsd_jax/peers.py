@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from hsd_jax.types import Array
+from hsd_jax.types import Array, Rollouts
 
 NO_PEER = -1
 
@@ -18,6 +18,23 @@ RULES: dict[str, Callable[[Array, Array], Array]] = {
     "lowest": lambda keys_P, scores_PG: -scores_PG,
     "highest": lambda keys_P, scores_PG: scores_PG,
 }
+
+
+# The rules a config may name, each the ranking that it is and what it ranks by.
+PEER_RANKINGS = {
+    "uniform": "uniform",
+    "first": "first",
+    "shortest": "lowest",
+    "low_perplexity": "lowest",
+    "high_perplexity": "highest",
+}
+
+
+def peer_scores(rule: str, rollouts: Rollouts) -> Array:
+    """What the rule ranks by: response length, or log perplexity (mean negative log-probability, nats)."""
+    if rule == "shortest":
+        return rollouts.length_PG
+    return -jnp.sum(rollouts.logprob_PGT, axis=2) / jnp.maximum(rollouts.length_PG, 1)
 
 
 def select_peers(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
 
-from hsd_jax import methods, sharding, teacher, token_choice
+from hsd_jax import method_options, methods, sharding, teacher, token_choice
 from hsd_jax.config import Config
 from hsd_jax.contexts import Frame
 from hsd_jax.data import stream, template, training
@@ -25,8 +24,8 @@ from hsd_jax.errors import InputError
 from hsd_jax.fused_loss import over_mesh
 from hsd_jax.methods import Method
 from hsd_jax.sampling_shapes import make_program
+from hsd_jax.scoring import padded_scorer
 from hsd_jax.token_choice import Settings as Choice
-from hsd_jax.two_stream import score_groups
 from hsd_jax.types import Ragged
 from hsd_jax.update import Settings, TrainState
 from models import hf
@@ -75,10 +74,10 @@ def assemble(config: Config) -> Parts:
 
     Raises: InputError for anything that cannot work, naming the field.
     """
-    method = methods.resolve(config.method)
+    method = method_options.resolve(config.method)
     check(config, method, jax.process_count())
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
-    check_mesh(config, mesh)
+    check_mesh(config, method, mesh)
     model = Qwen3Config.from_hf(config.model.path)
     sharding.param_shardings(model, mesh)
     texts = read_texts(config, model)
@@ -113,19 +112,20 @@ def check(config: Config, method: Method, processes: int) -> None:
             raise InputError(f"{field} must be at least {minimum}{reason}; got {value}")
     if optimizer.learning_rate < 0 or not np.isfinite(optimizer.learning_rate):
         raise InputError(f"optimizer.learning-rate must be a finite number >= 0; got {optimizer.learning_rate}")
-    if data.problems_per_step % (optimizer.micro_batches * processes):
+    if data.problems_per_step % (optimizer.micro_batches * method.minibatches * processes):
         raise InputError(
             f"data.problems-per-step ({data.problems_per_step}) must be a multiple of optimizer.micro-batches x"
-            f" processes ({optimizer.micro_batches} x {processes}), since a micro-batch holds whole problems"
+            f" method.minibatches x processes ({optimizer.micro_batches} x {method.minibatches} x {processes}), since"
+            " a micro-batch holds whole problems"
         )
     if method.reads.solution and not data.solution_tokens:
         raise InputError(f"data.solution-tokens is 0, but the teacher of {name!r} reads the solution; give it room")
 
 
-def check_mesh(config: Config, mesh: Mesh) -> None:
+def check_mesh(config: Config, method: Method, mesh: Mesh) -> None:
     """Refuses batches that do not divide over the devices."""
     rows = mesh.shape["data"] * mesh.shape["fsdp"]
-    part = config.data.problems_per_step // config.optimizer.micro_batches
+    part = config.data.problems_per_step // config.optimizer.micro_batches // method.minibatches
     if part % rows:
         raise InputError(
             f"data.problems-per-step / optimizer.micro-batches ({part}) must be a multiple of mesh.data x mesh.fsdp"
@@ -202,18 +202,21 @@ def step_settings(config: Config, method: Method, model: Qwen3Config, mesh: Mesh
     """What the jitted step is specialised on."""
     dtype = jnp.dtype(config.model.compute_dtype)
     return Settings(
-        model=model,
         method=method,
         optimizer=make_optimizer(config),
+        scorer=padded_scorer(
+            model,
+            steps=max(config.sampling.response_tokens, config.sampling.code_response_tokens),
+            dtype=dtype,
+            remat=config.model.remat,
+            placement=sharding.placement(model, mesh, dtype),
+        ),
         prompt_tokens=config.data.prompt_tokens,
         context_tokens=config.data.context_tokens,
         min_peer_tokens=config.data.min_peer_tokens,
         micro_batches=config.optimizer.micro_batches,
         chunk=config.optimizer.loss_chunk,
         reference_every=config.optimizer.reference_every,
-        score=partial(
-            score_groups, model, dtype=dtype, remat=config.model.remat, placement=sharding.placement(model, mesh, dtype)
-        ),
         spread=over_mesh(mesh),
     )
 
@@ -232,7 +235,7 @@ def initial_state(parts: Parts) -> TrainState:
     params = hf.load_params(config.model.path, parts.model, mesh=parts.mesh)
     names = teacher.names_of_copies(
         teacher=method.teacher,
-        teaches=methods.reads_teacher(method),
+        teaches=methods.has_teacher(method),
         anchored=bool(method.beta),
         reference_every=config.optimizer.reference_every,
     )
@@ -242,7 +245,13 @@ def initial_state(parts: Parts) -> TrainState:
 
     def build(params: Params) -> TrainState:
         copies = {name: jax.tree.map(lambda x, d=d: jnp.array(x, d), params) for name, d in dtypes.items()}
-        return TrainState(params, parts.settings.optimizer.init(params), copies, jnp.zeros((), jnp.int32))
+        return TrainState(
+            params,
+            parts.settings.optimizer.init(params),
+            copies,
+            methods.start_memory(parts.method),
+            jnp.zeros((), jnp.int32),
+        )
 
     shardings = state_shardings(parts.mesh, jax.eval_shape(build, params))
     return jax.jit(build, out_shardings=shardings)(params)

@@ -1,0 +1,123 @@
+"""Who gets credit, and how much: selections, advantages, reward shaping, normalisation, schedules; all before the loss.
+
+Each kind of function has one signature, and a method's row names one of each kind.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from hsd_jax.types import Array
+
+EPSILON = 1e-6  # added to the standard deviation of a group's rewards, as verl does
+
+# --- who is distilled: (success_PG, kept_PG) -> bool [P, G]; kept = its teacher reads a peer
+
+
+def all_rollouts(success_PG: Array, kept_PG: Array) -> Array:
+    """Every rollout, as Eq. 10 sums them."""
+    return jnp.ones_like(success_PG)
+
+
+def failed(success_PG: Array, kept_PG: Array) -> Array:
+    """Failed rollouts alone. Source: arXiv:2604.02288."""
+    return ~success_PG
+
+
+def with_peer(success_PG: Array, kept_PG: Array) -> Array:
+    """Rollouts whose teacher reads a peer: no endpoint fallback. Source: arXiv:2601.20802."""
+    return kept_PG
+
+
+def successful_with_peer(success_PG: Array, kept_PG: Array) -> Array:
+    """Successful rollouts whose teacher reads another success. Source: arXiv:2605.10781."""
+    return success_PG & kept_PG
+
+
+# --- reward shaping: (rewards_PG, length_PG, limit_P1) -> rewards_PG; peers and filters use the unshaped rewards
+
+
+def plain_rewards(rewards_PG: Array, length_PG: Array, limit_P1: Array) -> Array:
+    """R as the verifier gave it."""
+    return rewards_PG
+
+
+def soft_overlong(rewards_PG: Array, length_PG: Array, limit_P1: Array) -> Array:
+    """R - max(0, (|o| - (limit - buffer)) / buffer), buffer = limit / 8. Source: arXiv:2503.14476, Eq. 13."""
+    buffer_P1 = limit_P1 / 8
+    return rewards_PG - jnp.clip((length_PG - (limit_P1 - buffer_P1)) / buffer_P1, 0, 1)
+
+
+# --- advantages: rewards_PG -> advantages_PG
+
+
+def no_advantage(rewards_PG: Array) -> Array:
+    """Rewards do not weigh tokens."""
+    return jnp.zeros_like(rewards_PG)
+
+
+def standardised(rewards_PG: Array) -> Array:
+    """(R - mean) / (sample std + 1e-6) over the group; 0 where all rewards are equal. Source: arXiv:2402.03300."""
+    centred_PG = centred(rewards_PG)
+    variance_P1 = jnp.sum(jnp.square(centred_PG), axis=1, keepdims=True) / max(rewards_PG.shape[1] - 1, 1)
+    return centred_PG / (jnp.sqrt(variance_P1) + EPSILON)
+
+
+def centred(rewards_PG: Array) -> Array:
+    """R - mean over the group, exactly 0 where all rewards are equal. Source: arXiv:2503.20783."""
+    equal_P1 = jnp.all(rewards_PG == rewards_PG[:, :1], axis=1, keepdims=True)
+    return jnp.where(equal_P1, 0.0, rewards_PG - jnp.mean(rewards_PG, axis=1, keepdims=True))
+
+
+# --- normalisation: valid_PGT of the global batch -> weights_PGT
+
+
+def sequence_mean(valid_PGT: Array) -> Array:
+    """1 / |o_i| at every token of o_i, over the number of rollouts. Source: arXiv:2606.15576, Eq. 10."""
+    length_PG1 = jnp.sum(valid_PGT, axis=2, keepdims=True)
+    return valid_PGT / jnp.maximum(length_PG1, 1) / (valid_PGT.shape[0] * valid_PGT.shape[1])
+
+
+def token_mean(valid_PGT: Array) -> Array:
+    """One over the number of tokens. Source: arXiv:2503.14476, Eq. 8."""
+    return valid_PGT / jnp.maximum(jnp.sum(valid_PGT), 1)
+
+
+def constant(valid_PGT: Array) -> Array:
+    """One over the number of rollouts times the response window. Source: arXiv:2503.20783."""
+    return valid_PGT / valid_PGT.size
+
+
+# --- schedules: number of updates so far -> strength of the method's signal, a device scalar
+
+Schedule = Callable[[Array], Array]
+
+
+def steady(step: Array) -> Array:
+    """Always 1."""
+    return jnp.ones(())
+
+
+def fading(start: float, steps: int) -> Schedule:
+    """From `start` linearly to 0 over `steps` updates."""
+    return lambda step: start * jnp.maximum(1 - step / steps, 0.0)
+
+
+def after_warmup(strength: float, steps: int) -> Schedule:
+    """0 for the first updates, then `strength`."""
+    return lambda step: jnp.where(step < steps, 0.0, strength)
+
+
+# --- ratios of whole rollouts: (logprob of the current policy, when called; old_logprob_PGT, length_PG) -> [P, G, T]
+
+
+def no_rollout_ratio(logprob_PGT: Callable[[], Array], old_PGT: Array, length_PG: Array) -> Array:
+    """Zeros: every token has its own ratio, and the policy need not be scored beforehand."""
+    return jnp.zeros_like(old_PGT)
+
+
+def mean_rollout_ratio(logprob_PGT: Callable[[], Array], old_PGT: Array, length_PG: Array) -> Array:
+    """mean_t (log p - log p_old) of each rollout, at each of its tokens. Source: arXiv:2507.18071, Eq. 7."""
+    valid_PGT = jnp.arange(old_PGT.shape[2])[None, None, :] < length_PG[..., None]
+    total_PG1 = jnp.sum(jnp.where(valid_PGT, logprob_PGT() - old_PGT, 0.0), axis=2, keepdims=True)
+    return jnp.broadcast_to(total_PG1 / jnp.maximum(length_PG[..., None], 1), old_PGT.shape)
