@@ -5,6 +5,7 @@ starts in milliseconds. It never holds an expected value: whoever takes it over 
 are marshalled by the parent; messages out are one line of JSON each, made from exact built-in types.
 """
 
+import gc
 import marshal
 import os
 import sys
@@ -34,6 +35,7 @@ def supervise() -> None:
             __import__(module)
         except ImportError:
             pass
+    gc.freeze()  # a child that never traverses these objects never copies their pages
     send_line('{"ready": true}')
     while True:
         order = receive()
@@ -108,6 +110,9 @@ def address(data: bytes) -> int:
 
 def confine_supervisor(setup: dict) -> None:
     """Gives up the user id and, where asked, the file system, for this process and all it will start."""
+    import resource
+
+    setup["resource"] = resource  # loaded once, used in every child
     setup["prctl"] = native("prctl")
     uid = setup["uid"]
     if uid:
@@ -178,8 +183,7 @@ def serve(setup: dict, order: dict, given: bytes, output: int) -> None:
 
 def confine_program(setup: dict) -> None:
     """Limits and the system-call filter, in the process that will run the candidate."""
-    import resource
-
+    resource = setup["resource"]
     for name, value in setup["limits"]:
         limit = getattr(resource, name)
         soft, hard = resource.getrlimit(limit)

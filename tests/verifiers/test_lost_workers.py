@@ -68,7 +68,7 @@ def test_a_killed_sandbox_is_repeated_once(tier: sandbox.Tier, victim: str, time
     assert code.grade("def f(x):\n    return x + 1\n", TESTS, tier=tier).reward == 1.0
 
 
-@pytest.mark.parametrize(("times", "reason"), [(1, "timeout"), (3, "crash")])
+@pytest.mark.parametrize(("times", "reason"), [(1, "timeout"), (400, "crash")])
 def test_a_killed_math_worker_is_repeated_once(times: int, reason: str) -> None:
     lender = workers.open_set(limit_seconds=4.0, most=2)
     workers.warm(lender, 2)
@@ -76,11 +76,8 @@ def test_a_killed_math_worker_is_repeated_once(times: int, reason: str) -> None:
     thread = threading.Thread(target=lambda: verdicts.append(math.grade_with(lender, r"\boxed{x^{9^{9^9}}}", "x^2")))
     thread.start()
     time.sleep(0.7)
-    for _ in range(1 if times == 1 else 400):
-        for pid in descendants(os.getpid()):
-            with contextlib.suppress(OSError):
-                if b"math_worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    os.kill(pid, signal.SIGKILL)
+    for _ in range(times):
+        kill_busy_math_workers(lender)
         if not thread.is_alive():
             break
         time.sleep(0.05)
@@ -88,3 +85,10 @@ def test_a_killed_math_worker_is_repeated_once(times: int, reason: str) -> None:
     assert verdicts[0].reason == reason
     assert math.grade_with(lender, r"\boxed{(x+1)^2}", "x^2+2x+1").reason == "correct"
     workers.close_set(lender)
+
+
+def kill_busy_math_workers(lender: workers.WorkerSet) -> None:
+    for pid in set(descendants(os.getpid())) - {worker.process.pid for worker in lender.idle}:
+        with contextlib.suppress(OSError):
+            if b"math_worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)

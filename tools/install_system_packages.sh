@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Installs the system packages the project can use: bubblewrap (the sandbox for programs), chromium (report tests)
+# and shellcheck (script tests). Safe to run again. Never fails: what cannot be installed is named, and the tests that
+# need it are skipped with the same name.
+#
+#   tools/install_system_packages.sh [package ...]      default: bubblewrap chromium shellcheck
+set -uo pipefail
+
+declare -A COMMAND=([bubblewrap]=bwrap [chromium]=chromium [shellcheck]=shellcheck)
+declare -A PURPOSE=(
+  [bubblewrap]="the best sandbox for programs written by the model"
+  [chromium]="browser tests of the report"
+  [shellcheck]="checks of the shell scripts"
+)
+
+present() {
+  local package=$1
+  command -v "${COMMAND[$package]:-$package}" >/dev/null 2>&1 && return 0
+  [[ $package == chromium ]] || return 1
+  command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1
+}
+
+missing_of() {
+  local package
+  for package in "$@"; do
+    present "$package" || printf '%s\n' "$package"
+  done
+}
+
+install_with_apt() {
+  local -a run=()
+  if ! command -v apt-get >/dev/null 2>&1; then
+    echo "install_system_packages: no apt-get on this system; install with its own package manager"
+    return
+  fi
+  if [[ $(id -u) -ne 0 ]]; then
+    if command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+      run=(sudo -n)
+    else
+      echo "install_system_packages: neither root nor password-free sudo; ask an administrator to install"
+      return
+    fi
+  fi
+  "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq >/dev/null 2>&1 ||
+    echo "install_system_packages: apt-get update failed; trying with the known package lists"
+  local package
+  for package in "$@"; do
+    # one by one: a package that does not exist must not keep the others away
+    "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" \
+      >/dev/null 2>&1 || true
+  done
+}
+
+main() {
+  local -a wanted=("$@") missing
+  ((${#wanted[@]})) || wanted=(bubblewrap chromium shellcheck)
+  mapfile -t missing < <(missing_of "${wanted[@]}")
+  ((${#missing[@]})) && install_with_apt "${missing[@]}"
+  local package
+  for package in "${wanted[@]}"; do
+    if present "$package"; then
+      echo "present: $package"
+    else
+      echo "MISSING: $package (${PURPOSE[$package]:-a wanted package})"
+    fi
+  done
+}
+
+main "$@"
+exit 0
