@@ -58,9 +58,7 @@ def corpus() -> list[str]:
         text
         for problem in tiny.generate(20, split="train", seed=0)
         for text in (
-            *template.path_pieces(
-                frame, problem.question, template.INSTRUCTIONS["math"], "5", problem.solution
-            ),
+            *template.path_pieces(frame, problem.question, template.INSTRUCTIONS["math"], "5", problem.solution),
             *template.student_pieces(frame, problem.question, template.INSTRUCTIONS["code"]),
             template.solution_block(problem.solution),
         )
@@ -92,9 +90,7 @@ def build() -> Tokenizer:
 
 def main() -> None:
     """Writes tokenizer.json, tokenizer_config.json and chat_template.jinja."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("assets/tiny_qwen3"))
     out: Path = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
