@@ -85,19 +85,20 @@ def fused_token_loss(
 
     Differentiable in the student's hidden states and head, and in nothing else: frozen streams, `token` and weights
     are constants. Logits, log-softmax, loss and the head's gradient are float32; the products take the hidden
-    states' dtype and accumulate in float32. `chunk` is the number of tokens (over all chips) that meet the vocabulary
-    at once; results do not depend on it. `token_loss` must not close over traced arrays: pass those in `token`.
-    Raises: ValueError where N differs between arguments, or tokens or chunks do not divide over the chips.
+    states' dtype and accumulate in float32. `chunk` is the number of each chip's tokens that meet the vocabulary at
+    once (a chip holds [chunk, V] logits, whatever the number of chips); results do not depend on it. `token_loss`
+    must not close over traced arrays: pass those in `token`.
+    Raises: ValueError where N differs between arguments, or tokens do not divide over the chips.
     """
     count = len(weights_N)
     for name, leaf in jax.tree.leaves_with_path(([s.hidden_ND for s in (student, *frozen)], token)):
         if leaf.shape[:1] != (count,):
             raise ValueError(f"fused_token_loss: weights_N has {count} tokens but {name} has shape {leaf.shape}")
-    if count % spread.token_shards or chunk % spread.token_shards:
-        raise ValueError(f"fused_token_loss: {count} tokens, chunk = {chunk}: not multiples of {spread.token_shards}")
+    if count % spread.token_shards:
+        raise ValueError(f"fused_token_loss: {count} tokens do not divide over {spread.token_shards} parts of the mesh")
     constants: Any = jax.lax.stop_gradient((frozen, token, weights_N))
-    loss, stats = _loss(token_loss, chunk, spread, student, *constants)
-    return loss, jax.lax.stop_gradient(stats)
+    result: Any = _loss(token_loss, chunk, spread, student, *constants)
+    return result[0], jax.lax.stop_gradient(result[1])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
@@ -181,14 +182,14 @@ def _logits(spread: Spread, hidden_CD: Array, head_DV: Array, vocab: int) -> Arr
 
 
 def _chunks(spread: Spread, chunk: int, arrays: PyTree) -> PyTree:
-    """[N, ..] -> [chunks, chunk, ..]; every chunk takes the same share from each chip's tokens, zeros fill the last."""
-    shards, share = spread.token_shards, chunk // spread.token_shards
+    """[N, ..] -> [chunks, tokens of a chunk, ..]: each holds `chunk` tokens of every chip, zeros fill the last one."""
+    shards = spread.token_shards
 
     def split(x: Array) -> Array:
         x = x.reshape(shards, -1, *x.shape[1:])
-        x = jnp.pad(x, [(0, 0), (0, -x.shape[1] % share)] + [(0, 0)] * (x.ndim - 2))
-        x = jnp.swapaxes(x.reshape(shards, -1, share, *x.shape[2:]), 0, 1)
-        return spread.constrain(x.reshape(-1, chunk, *x.shape[3:]), P(None, spread.tokens))
+        x = jnp.pad(x, [(0, 0), (0, -x.shape[1] % chunk)] + [(0, 0)] * (x.ndim - 2))
+        x = jnp.swapaxes(x.reshape(shards, -1, chunk, *x.shape[2:]), 0, 1)
+        return spread.constrain(x.reshape(-1, shards * chunk, *x.shape[3:]), P(None, spread.tokens))
 
     return jax.tree.map(split, arrays)
 

@@ -132,7 +132,7 @@ def test_padded_and_packed_scorers_agree(params, expected):
     close(hidden, expected[0][1])
 
 
-@pytest.mark.parametrize("shape", [(2, 2, 2), (1, 4, 1)])
+@pytest.mark.parametrize("shape", [(2, 2, 2)])
 def test_devices_do_not_matter(params, shape):
     data, scorer, _ = planned(groups(problems=4), 4, 8)
     alone = value_and_gradient(scored(scorer))(params, *data)
