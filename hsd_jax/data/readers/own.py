@@ -4,7 +4,8 @@ r"""A user's own problems, one JSON object per line.
     {"question": "Read n, print 2n.", "kind": "code", "tests": [{"input": "3\n", "output": "6\n"}]}
 
 Optional: `id` (unique), `solution`, `hidden_tests`, `difficulty` (pass rate). A test is either {"input", "output"}
-(standard input and output) or {"call", "args", "output"} (a function of the program).
+(standard input and output) or {"call", "args", "output"} (a function of the program; with a further "rule":
+"unordered" the order of the result does not matter).
 """
 
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from hsd_jax.data.files import Row, rows
 from hsd_jax.data.problems import KINDS, Problem, Test
 from hsd_jax.errors import InputError
 
-TEST_FORMS = ({"input", "output"}, {"call", "args", "output"})
+TEST_FORMS = ({"input", "output"}, {"call", "args", "output"}, {"call", "args", "output", "rule"})
 
 
 def own(files: list[Path], split: str) -> Rows:
