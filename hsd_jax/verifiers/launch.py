@@ -7,6 +7,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from hsd_jax.verifiers.sandbox_child import STDIN_COPY
 PYTHON_AT = "/python"
 TEMPORARY_BYTES = 16 << 20
 _FLAGS = ("-P", "-s", "-S", "-B", "-X", "int_max_str_digits=0", "-c")
+
+
+def interpreter() -> str:
+    """The interpreter itself, not its link in a virtual environment."""
+    return os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
 
 def start(way: str, python: str, prefix: str, boot: str) -> "subprocess.Popen[bytes]":

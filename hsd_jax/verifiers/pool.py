@@ -1,4 +1,4 @@
-"""Grades finished rollouts in the background: threads that wait on killable worker and sandbox processes.
+"""Grades finished rollouts in the background: threads that wait on killable worker and sandbox lending.
 
     with pool.start(workers=8, programs=True) as graders:
         futures = [graders.submit_math(response, answer), graders.submit_code(response, tests)]
@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from hsd_jax.types import Verdict
-from hsd_jax.verifiers import cases, code, sandbox
+from hsd_jax.verifiers import cases, code, lending, sandbox
 from hsd_jax.verifiers import math as math_verifier
-from hsd_jax.verifiers import workers as processes
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Pool:
     """Running graders. `submit_*` return at once; close (or leave the context) when no check is wanted any more."""
 
     threads: ThreadPoolExecutor
-    math_workers: processes.WorkerSet
+    math_workers: lending.WorkerSet
     limits: sandbox.Limits
     allow_unsandboxed: bool
     tier: str
@@ -58,7 +57,7 @@ class Pool:
     def close(self) -> None:
         """Cancels what has not begun, waits for running checks (each has its limit) and ends the workers."""
         self.threads.shutdown(wait=True, cancel_futures=True)
-        processes.close_set(self.math_workers)
+        lending.close_set(self.math_workers)
 
     def __enter__(self) -> "Pool":
         return self
@@ -94,7 +93,7 @@ def start(
     tier = str(sandbox.tier_for(allow_unsandboxed=allow_unsandboxed)) if programs else "not probed"
     if programs:
         print(tier, flush=True)
-    lender = processes.open_set(limit_seconds=math_limit_seconds, most=count + 1)
-    processes.warm(lender, count)
+    lender = lending.open_set(limit_seconds=math_limit_seconds, most=count + 1)
+    lending.warm(lender, count)
     threads = ThreadPoolExecutor(count, thread_name_prefix="grader")
     return Pool(threads, lender, limits, allow_unsandboxed, tier)

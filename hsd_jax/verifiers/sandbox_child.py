@@ -14,9 +14,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing itself would cost every sandbox some milliseconds
     from typing import Any
 
+    # their texts are sent in front of this one
+    from hsd_jax.verifiers.sandbox_confine import confine_program, confine_supervisor
+    from hsd_jax.verifiers.sandbox_values import encode
+
 CHANNEL_IN, CHANNEL_OUT = 60, 61
 FINISHED, RAISED, NO_MEMORY, NOT_PYTHON = 0, 91, 92, 93
-MOST_DEPTH = 200
 STDIN_COPY = "/tmp/.stdin"
 
 
@@ -85,71 +88,6 @@ def copy_input(given: bytes) -> None:
         pass
 
 
-def native(name: str) -> "Any":
-    """A C function of this process that returns an int (the ctypes package itself takes 10 ms to import)."""
-    import _ctypes
-
-    class Integer(_ctypes._SimpleCData):
-        _type_ = "i"
-
-    class Function(_ctypes.CFuncPtr):
-        _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
-        _restype_ = Integer
-
-    class Pointer(_ctypes._SimpleCData):
-        _type_ = "P"
-
-    this_process: Any = None
-    function = Function(_ctypes.dlsym(_ctypes.dlopen(this_process, 0), name))
-    return lambda *arguments: function(*(Pointer(argument) for argument in arguments))
-
-
-def address(data: bytes) -> int:
-    return id(data) + bytes.__basicsize__ - 1
-
-
-def confine_supervisor(setup: dict) -> None:
-    """Gives up the user id and, where asked, the file system, for this process and all it will start."""
-    import resource
-
-    setup["resource"] = resource  # loaded once, used in every child
-    setup["prctl"] = native("prctl")
-    uid = setup["uid"]
-    if uid:
-        os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
-    setup["prctl"](38, 1, 0, 0, 0)  # no new privileges
-    if setup["landlock"]:
-        restrict_files(setup["readable"], setup["writable"])
-    setup["prctl"](4, 0, 0, 0, 0)  # not dumpable: /proc of this process belongs to root
-
-
-def restrict_files(readable: list, writable: list) -> None:
-    """Landlock: only these paths can be opened, for reading (and the device null for writing)."""
-    syscall = native("syscall")
-    version = syscall(444, 0, 0, 1)
-    if version < 1:
-        os._exit(70)
-    rights = {1: (1 << 13) - 1, 2: (1 << 14) - 1}.get(version, (1 << 15) - 1)
-    attributes = rights.to_bytes(8, "little")
-    ruleset = syscall(444, address(attributes), 8, 0)
-    for paths, allowed, on_file in ((readable, 1 << 2 | 1 << 3, 1 << 2), (writable, 1 << 2 | 1 << 1, 1 << 2 | 1 << 1)):
-        for path in paths:
-            try:
-                descriptor = os.open(path, os.O_PATH)
-            except OSError:
-                continue
-            granted = allowed if os.path.isdir(path) else on_file
-            rule = granted.to_bytes(8, "little") + descriptor.to_bytes(4, "little")
-            if syscall(445, ruleset, 1, address(rule), 0):
-                os._exit(71)
-            os.close(descriptor)
-    if ruleset < 0 or syscall(446, ruleset, 0):
-        os._exit(72)
-    os.close(ruleset)
-
-
 def serve(setup: dict, order: dict, given: bytes, output: int) -> None:
     """Runs the program in a process of its own and reports how that ended."""
     source = os.memfd_create("input")
@@ -179,22 +117,6 @@ def serve(setup: dict, order: dict, given: bytes, output: int) -> None:
         send(block)
         offset += len(block)
     os.close(output)
-
-
-def confine_program(setup: dict) -> None:
-    """Limits and the system-call filter, in the process that will run the candidate."""
-    resource = setup["resource"]
-    for name, value in setup["limits"]:
-        limit = getattr(resource, name)
-        soft, hard = resource.getrlimit(limit)
-        ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(limit, (ceiling, ceiling))
-    setup["prctl"](1, 9, 0, 0, 0)  # die with the supervisor
-    code = setup["filter"].replace(setup["own_pid"], os.getpid().to_bytes(4, "little"))
-    if code:
-        header = (len(code) // 8).to_bytes(8, "little") + address(code).to_bytes(8, "little")
-        if setup["prctl"](22, 2, address(header), 0, 0):
-            os._exit(73)
 
 
 def prepare(setup: dict, name: str) -> tuple:
@@ -281,56 +203,3 @@ def find(module: "Any", name: str) -> "Any":
     if name not in module.__dict__ and hasattr(module, "Solution"):
         return getattr(module.Solution(), name)
     return getattr(module, name)
-
-
-def encode(value: object, depth: int) -> str:
-    """JSON for a value of built-in type; containers and what JSON lacks carry a tag. Subclasses count as their base."""
-    if depth > MOST_DEPTH:
-        raise ValueError
-    kind = type(value)
-    if value is None or kind is bool:
-        return {None: "null", True: "true", False: "false"}[value]
-    for base, writer in WRITERS:
-        if issubclass(kind, base):
-            return writer(value, depth)
-    raise TypeError
-
-
-def encode_text(value: str, depth: int) -> str:
-    from _json import encode_basestring_ascii
-
-    return encode_basestring_ascii(str.__str__(value))
-
-
-def encode_integer(value: int, depth: int) -> str:
-    plain = int.__add__(value, 0)
-    if -(1 << 60) < plain < 1 << 60:
-        return int.__repr__(plain)
-    return '{"i": "' + format(plain, "x") + '"}'
-
-
-def encode_float(value: float, depth: int) -> str:
-    text = float.__repr__(value)
-    return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(text, text)
-
-
-def encode_many(tag: str, iterate: "Any") -> "Any":
-    return lambda value, depth: f'{{"{tag}": [' + ", ".join([encode(item, depth + 1) for item in iterate(value)]) + "]}"
-
-
-def pairs(value: dict) -> list:
-    return [[key, item] for key, item in dict.items(value)]
-
-
-WRITERS: "Any" = (
-    (str, encode_text),
-    (int, encode_integer),
-    (float, encode_float),
-    (list, encode_many("l", list.__iter__)),
-    (tuple, encode_many("t", tuple.__iter__)),
-    (dict, encode_many("d", pairs)),
-    (set, encode_many("s", set.__iter__)),
-    (frozenset, encode_many("f", frozenset.__iter__)),
-    (complex, encode_many("c", lambda value: (value.real, value.imag))),
-    ((bytes, bytearray), encode_many("b", lambda value: [bytes(value).hex()])),
-)

@@ -10,19 +10,12 @@ from typing import NamedTuple
 
 from hsd_jax.verifiers import rational
 from hsd_jax.verifiers.normalization import compact
+from hsd_jax.verifiers.relations import CLOSING, FLIPPED, OPENING, as_interval, is_name, relations
 
 PartRule = Callable[[str, str], bool]
 MOST_PARTS = 64
 
-_OPEN, _CLOSE = "([{", ")]}"
-_RELATION = re.compile(r"\\leq|\\geq|\\neq|\\approx|\\equiv|\\in(?![a-zA-Z])|[=<>]")
 _REALS = re.compile(r"\\mathbb\{R\}$")
-_FLIPPED = {"<": ">", ">": "<", "\\leq": "\\geq", "\\geq": "\\leq", "=": "=", "\\neq": "\\neq"}
-_NAME = re.compile(
-    r"[A-Za-z]+'?(?:_\{?[A-Za-z0-9,]+\}?)?(?:\^\{?(?:-1|\\prime|\*)\}?)?'?(?:\([A-Za-z0-9,]+\))?"
-    r"|\\(?:angle|triangle)\s*[A-Za-z]+|\|[A-Za-z]+\||\\[a-z]+(?:_\{?\w+\}?)?|[A-Z]\([A-Za-z ]+\)"
-    r"|\([A-Za-z](?:,[A-Za-z])+\)|[A-Za-z_{}0-9]+:[A-Za-z_{}0-9]+|\\frac\{[A-Z]+\}\{[A-Z]+\}"
-)
 
 
 class NeedsAlgebra(Exception):
@@ -148,9 +141,9 @@ def _split(text: str, separator: str) -> list[str]:
             depth += 1
         elif text.startswith("\\end", index):
             depth -= 1
-        elif text[index] in _OPEN:
+        elif text[index] in OPENING:
             depth += 1
-        elif text[index] in _CLOSE:
+        elif text[index] in CLOSING:
             depth -= 1
         elif depth == 0 and text.startswith(separator, index):
             parts.append(text[start:index].strip())
@@ -171,11 +164,11 @@ def _plus_minus(text: str) -> list[str]:
 def _bracketed(text: str) -> tuple[str, str]:
     """Inside and brackets of a text that is wholly inside one pair, else ("", "")."""
     skip = 1 if text.startswith("\\{") else 0
-    if len(text) < 2 + 2 * skip or text[skip] not in _OPEN or text[-1] not in _CLOSE:
+    if len(text) < 2 + 2 * skip or text[skip] not in OPENING or text[-1] not in CLOSING:
         return "", ""
     depth = 0
     for index in range(skip, len(text)):
-        depth += (text[index] in _OPEN) - (text[index] in _CLOSE)
+        depth += (text[index] in OPENING) - (text[index] in CLOSING)
         if depth == 0 and index < len(text) - 1:
             return "", ""
     if depth:
@@ -185,25 +178,12 @@ def _bracketed(text: str) -> tuple[str, str]:
     return (text[skip + 1 : end].strip(), brackets) if skip == 0 or brackets == "\\{\\}" else ("", "")
 
 
-def relations(text: str) -> tuple[list[str], list[str]]:
-    """Members and relation signs of a chain, split outside all brackets."""
-    members, signs, start = [], [], 0
-    for match in _RELATION.finditer(text):
-        before = text[: match.start()]
-        depth = sum(before.count(character) for character in _OPEN) - sum(before.count(c) for c in _CLOSE)
-        if depth == 0:
-            members.append(text[start : match.start()].strip())
-            signs.append(match.group())
-            start = match.end()
-    return [*members, text[start:].strip()], signs
-
-
 def _without_name(text: str, *, trusted: bool) -> str:
     """`x = 5` and `x \\in A` without their name. A trusted chain ends in its value, any other chain stays."""
     members, signs = relations(text)
     if not signs or "\\also" in text or "," in members[0] and not members[0].startswith("("):
         return text
-    if len(signs) == 1 and signs[0] in ("=", "\\in", "\\approx") and _NAME.fullmatch(compact(members[0])):
+    if len(signs) == 1 and signs[0] in ("=", "\\in", "\\approx") and is_name(members[0]):
         return " \\also ".join(_split_list(members[1]))
     if trusted and signs[-1] == "\\approx" and set(signs[:-1]) <= {"="}:
         return members[-2]
@@ -226,10 +206,10 @@ def _same_leaf(gold: str, given: str, same_part: PartRule) -> bool:
 
 def _chain_gives(members: list[str], signs: list[str], gold: str, same_part: PartRule) -> bool:
     """A chain states one value: all members but a leading name agree. `e \\approx d` states e, or d if they agree."""
-    values = members[1:] if _NAME.fullmatch(compact(members[0])) and len(members) > 2 else members
+    values = members[1:] if is_name(members[0]) and len(members) > 2 else members
     if set(signs) <= {"=", "\\approx"} and signs[-1] == "\\approx" and len(values) == 2:
         return same_part(gold, values[0])
-    if set(signs) != {"="} or len(values) < 2 or not _NAME.fullmatch(compact(members[0])):
+    if set(signs) != {"="} or len(values) < 2 or not is_name(members[0]):
         return False
     return all(same_part(gold, value) for value in values)
 
@@ -238,7 +218,7 @@ Chain = tuple[list[str], list[str]]
 
 
 def _same_relation(gold: Chain, given: Chain, same_part: PartRule) -> bool:
-    for members, signs in (given, ([*reversed(given[0])], [_FLIPPED.get(s, "") for s in reversed(given[1])])):
+    for members, signs in (given, ([*reversed(given[0])], [FLIPPED.get(s, "") for s in reversed(given[1])])):
         if signs == gold[1] and len(members) == len(gold[0]):
             if all(compact(a) == compact(b) for a, b in zip(gold[0], members, strict=True)):
                 return True
@@ -246,46 +226,12 @@ def _same_relation(gold: Chain, given: Chain, same_part: PartRule) -> bool:
         joined = [f"{members[0]} {signs[0]} {members[1]}" for members, signs in (gold, given)]
         return same_part(joined[0], joined[1])
     if len(gold[1]) == len(given[1]) == 2:
-        flipped = ([*reversed(given[0])], [_FLIPPED.get(sign, "") for sign in reversed(given[1])])
+        flipped = ([*reversed(given[0])], [FLIPPED.get(sign, "") for sign in reversed(given[1])])
         return any(
             signs == gold[1] and all(same_part(a, b) for a, b in zip(gold[0], members, strict=True))
             for members, signs in (given, flipped)
         )
     return False
-
-
-def as_interval(members: list[str], signs: list[str]) -> str | None:
-    """The interval an inequality in one name describes: `1 < x \\leq 2` is `(1, 2]`."""
-    if len(signs) == 2 and set(signs) <= {">", "\\geq"}:
-        members, signs = members[::-1], [_FLIPPED[sign] for sign in reversed(signs)]
-    if len(signs) == 2 and set(signs) <= {"<", "\\leq"} and _NAME.fullmatch(compact(members[1])):
-        left, right = ("(" if signs[0] == "<" else "["), (")" if signs[1] == "<" else "]")
-        if members[1].startswith("|"):
-            mirrored = {"(": ")", "[": "]", ")": "(", "]": "["}
-            below = f"{mirrored[right]}-({members[2]}), -({members[0]}){mirrored[left]}"
-            return f"{below} \\cup {left}{members[0]}, {members[2]}{right}"
-        return f"{left}{members[0]}, {members[2]}{right}"
-    if len(signs) != 1 or signs[0] not in ("<", ">", "\\leq", "\\geq"):
-        return None
-    name, sign, bound = members[0], signs[0], members[1]
-    if not _NAME.fullmatch(compact(name)):
-        name, sign, bound = bound, _FLIPPED[sign], name
-    if not _NAME.fullmatch(compact(name)):
-        return None
-    if name.startswith("|"):
-        return _around_zero(bound, sign)
-    if sign in ("<", "\\leq"):
-        return f"(-\\infty, {bound}{')' if sign == '<' else ']'}"
-    return f"{'(' if sign == '>' else '['}{bound}, \\infty)"
-
-
-def _around_zero(bound: str, sign: str) -> str:
-    """`|x| < b` is (-b, b), `|x| > b` is what lies outside."""
-    if sign in ("<", "\\leq"):
-        left, right = "()" if sign == "<" else "[]"
-        return f"{left}-({bound}), {bound}{right}"
-    left, right = "()" if sign == ">" else "[]"
-    return f"(-\\infty, -({bound}){right} \\cup {left}{bound}, \\infty)"
 
 
 def _same_decimal_comma(gold: str, given: str) -> bool:

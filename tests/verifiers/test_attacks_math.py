@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hsd_jax.types import Verdict
-from hsd_jax.verifiers import math, workers
+from hsd_jax.verifiers import lending, math
 from tests.verifiers.attacks_math import ATTACKS
 
 LIMIT_SECONDS = 3.0
@@ -15,8 +15,8 @@ LIMIT_SECONDS = 3.0
 
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, tuple[Verdict, float]]:
-    lender = workers.open_set(limit_seconds=LIMIT_SECONDS, most=6)
-    workers.warm(lender, 5)
+    lender = lending.open_set(limit_seconds=LIMIT_SECONDS, most=6)
+    lending.warm(lender, 5)
 
     def timed(attack: tuple[str, str]) -> tuple[Verdict, float]:
         begun = time.monotonic()
@@ -27,7 +27,7 @@ def outcomes() -> dict[str, tuple[Verdict, float]]:
         with ThreadPoolExecutor(2) as threads:
             return dict(zip(ATTACKS, threads.map(timed, ATTACKS.values()), strict=True))
     finally:
-        workers.close_set(lender)
+        lending.close_set(lender)
 
 
 def test_there_are_at_least_sixty_attacks() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hsd_jax.types import Verdict
-from hsd_jax.verifiers import code, math, sandbox, workers
+from hsd_jax.verifiers import code, lending, math, sandbox
 from tests.verifiers.tiers import needs_sandbox, processes_of_sandboxes, tiers
 
 SLOW_SUM = "import time\ndef f(x):\n    time.sleep(1.5)\n    return x + 1\n"
@@ -70,8 +70,8 @@ def test_a_killed_sandbox_is_repeated_once(tier: sandbox.Tier, victim: str, time
 
 @pytest.mark.parametrize(("times", "reason"), [(1, "timeout"), (400, "crash")])
 def test_a_killed_math_worker_is_repeated_once(times: int, reason: str) -> None:
-    lender = workers.open_set(limit_seconds=4.0, most=2)
-    workers.warm(lender, 2)
+    lender = lending.open_set(limit_seconds=4.0, most=2)
+    lending.warm(lender, 2)
     verdicts: list[Verdict] = []
     thread = threading.Thread(target=lambda: verdicts.append(math.grade_with(lender, r"\boxed{x^{9^{9^9}}}", "x^2")))
     thread.start()
@@ -84,10 +84,10 @@ def test_a_killed_math_worker_is_repeated_once(times: int, reason: str) -> None:
     thread.join()
     assert verdicts[0].reason == reason
     assert math.grade_with(lender, r"\boxed{(x+1)^2}", "x^2+2x+1").reason == "correct"
-    workers.close_set(lender)
+    lending.close_set(lender)
 
 
-def kill_busy_math_workers(lender: workers.WorkerSet) -> None:
+def kill_busy_math_workers(lender: lending.WorkerSet) -> None:
     for pid in set(descendants(os.getpid())) - {worker.process.pid for worker in lender.idle}:
         with contextlib.suppress(OSError):
             if b"math_worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
