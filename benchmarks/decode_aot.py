@@ -25,7 +25,8 @@ from models.qwen3 import Qwen3Config, param_shapes
 GIB = 2**30
 # Nearly all VMEM for the operations themselves. With the default, weights are prefetched into VMEM and XLA's count
 # has them three times (out of HBM, into VMEM, out of VMEM), which says nothing about HBM.
-COUNTING: dict[str, str | bool] = {"xla_tpu_scoped_vmem_limit_kib": "122880"}
+Options = dict[str, str | bool]
+COUNTING: Options = {"xla_tpu_scoped_vmem_limit_kib": "122880"}
 WIDTHS = {"f32": 4, "s32": 4, "u32": 4, "bf16": 2, "f16": 2, "s8": 1, "u8": 1, "pred": 1}
 NO_TRAFFIC = {"parameter", "get-tuple-element", "tuple", "bitcast", "while", "conditional", "constant", "custom-call"}
 
@@ -66,7 +67,7 @@ def compile_chunk(
     *,
     rows: int = 1024,
     length: int = 4352,
-    options: dict[str, str | bool] = COUNTING,
+    options: Options = COUNTING,
 ) -> Chunk:
     """Compiles `decode` for rows x length bf16 cache places over all chips, four to a tensor group."""
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
