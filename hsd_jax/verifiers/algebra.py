@@ -26,6 +26,8 @@ _OPERATORS = re.compile(
 _UNIT = re.compile(
     r"(.*?)\s*(?<![A-Za-z\\])((?:[A-Za-z][A-Za-z'.]*\s*)+(?:\^\s?\{?\s?\d\s?\}?)?(?:/\s?[A-Za-z]+(?:\^\{?\d\}?)?)?)"
 )
+_POWER = re.compile(r"(?<![\d.])(\d+)\)?\^\{?(\d{1,9})")
+_NO_UNITS = {"is", "not", "wrong", "no", "maybe", "if", "since", "when", "false", "incorrect", "never", "but"}
 _ONE_LETTER_UNITS = "mglsLJNVWCKFh"
 _UNIT_NAMES = {
     "centimeter": "cm", "centimetre": "cm", "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km",
@@ -55,7 +57,9 @@ def same_formula(gold: str, given: str) -> bool:
     decided = _by_notation(gold, given)
     if decided is not None:
         return decided
-    if _other_case(gold, given) or not set(_OPERATORS.findall(given)) <= set(_OPERATORS.findall(gold)):
+    if _other_case(gold, given) or _power_left_standing(gold, given):
+        return False
+    if not set(_OPERATORS.findall(given)) <= set(_OPERATORS.findall(gold)):
         return False
     left, right = _tree(gold), _tree(given)
     if not _admitted(left, right):
@@ -93,7 +97,7 @@ def split_unit(text: str) -> tuple[str, str]:
         return text, ""
     value, unit = match.group(1).strip(), match.group(2).strip()
     number = rational.read(value) is not None or value.endswith(("\\pi", "}"))
-    if not number or (len(unit) == 1 and unit not in _ONE_LETTER_UNITS):
+    if not number or (len(unit) == 1 and unit not in _ONE_LETTER_UNITS) or _NO_UNITS & set(unit.split()):
         return text, ""
     return value, _unit_name(unit) or "unit"
 
@@ -103,6 +107,14 @@ def _unit_name(unit: str) -> str:
     power = {"square": "2", "sq": "2", "cubic": "3", "cu": "3"}.get(words[0], "")
     names = [word[:-1] if len(word) > 2 and word.endswith("s") else word for word in (words[1:] if power else words)]
     return " ".join([_UNIT_NAMES.get(name, name) for name in names] + ([power] if power else []))
+
+
+def _power_left_standing(gold: str, given: str) -> bool:
+    """Whether an integer is given as a power of one, 2^{10} for 1024; powers of ten are a notation of numbers."""
+    number = rational.read(gold)
+    if number is None or number.value.denominator != 1:
+        return False
+    return any(base != "10" and int(power) > 1 for base, power in _POWER.findall(compact(given)))
 
 
 def _other_case(gold: str, given: str) -> bool:
@@ -146,7 +158,7 @@ def _exactly(gold: sympy.Basic, given: sympy.Basic) -> bool | None:
             return gold == given
         return _same_exact(gold, given)
     difference, size = abs(sympy.N(gold - given, 30)), abs(sympy.N(gold, 30))
-    tolerance = 1e-6 if gold_decimal else 1e-9
+    tolerance = 1e-6 if gold_decimal else 1e-12
     return bool(difference <= size * sympy.Float(tolerance)) if difference.is_number else None
 
 

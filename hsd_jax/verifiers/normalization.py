@@ -10,6 +10,7 @@ _UNICODE = {
     "）": ")", "：": ":", "；": ";", "％": "%", "\u00a0": " ", "\u2009": " ", "\u202f": " ",
 }  # fmt: skip
 
+_WIDE_DIGITS = {ord("０") + digit: str(digit) for digit in range(10)}
 _REMOVED = re.compile(
     r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|Bigg|middle)(?![A-Za-z])\.?"
     r"|\\(?:displaystyle|textstyle|limits|nolimits|hfill|noindent|rm|bf)(?![A-Za-z])"
@@ -30,6 +31,7 @@ _SPELLINGS = [
     (re.compile(r"\\(?:infin|infinity)(?![A-Za-z])|(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])"), r"\\infty "),
     (re.compile(r"\+\s*\\infty"), r"\\infty"),
     (re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])"), r"\\pi "),
+    (re.compile(r"(?<![A-Za-z\\])(sin|cos|tan|cot|sec|csc|log|ln)(?![A-Za-z])"), r"\\\1 "),
     (re.compile(r"(?<![A-Za-z\\])sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
     (re.compile(r"(?<![A-Za-z\\])sqrt\s*(\d+)"), r"\\sqrt{\1}"),
     (re.compile(r"\\frac\s*([0-9a-zA-Z])\s*([0-9a-zA-Z])(?![0-9a-zA-Z}])"), r"\\frac{\1}{\2}"),
@@ -74,6 +76,7 @@ def normalize(text: str) -> str:
     lose their text command; percent signs become `%` and the words between list items become commas.
     """
     text = _unwrapped(text.strip())
+    text = text.translate(_WIDE_DIGITS)
     for character, spelling in _UNICODE.items():
         if character in text:
             text = text.replace(character, spelling)

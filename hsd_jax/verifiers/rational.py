@@ -74,8 +74,9 @@ def _quotient(above: str, below: str) -> Number | None:
 def same(gold: Number, given: Number) -> bool:
     """Whether two numbers state the same value.
 
-    Values are compared exactly. A decimal of at least ten significant digits also stands for the fraction it
-    rounds (relative error 1e-9); a sign of percent on one side may be left out, or written out as hundredths.
+    Values are compared exactly, except that a decimal may stand for a fraction it cannot write out: the reference's
+    decimal to a relative 1e-6, a given one only to the precision of floating point (1e-12). A sign of percent on
+    one side may be left out, or written out as hundredths.
     """
     if gold.percent == given.percent:
         return _close(gold, given)
@@ -92,11 +93,18 @@ def same(gold: Number, given: Number) -> bool:
 def _close(gold: Number, given: Number) -> bool:
     if gold.value == given.value:
         return True
-    long = any(_significant(number) >= 10 for number in (gold, given))
-    return long and gold.decimals != given.decimals and abs(gold.value - given.value) <= abs(gold.value) / 10**9
+    difference = abs(gold.value - given.value)
+    if gold.decimals > 0 and given.decimals < 0:
+        return not _terminates(given.value) and difference <= abs(given.value) / 10**6
+    if given.decimals > 0 and gold.decimals < 0:
+        return not _terminates(gold.value) and difference <= abs(gold.value) / 10**12
+    return False
 
 
-def _significant(number: Number) -> int:
-    if number.decimals < 1:
-        return 0
-    return len(str(abs(number.value.numerator) * 10**number.decimals // number.value.denominator))
+def _terminates(value: Fraction) -> bool:
+    """Whether a finite decimal writes the value out."""
+    rest = value.denominator
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    return rest == 1

@@ -56,6 +56,8 @@ def equal(gold: str, given: str, same_part: PartRule) -> bool:
 
 def _aligned(gold: str, given: str) -> tuple[str, str]:
     """Both sides without the name of what they state, inequalities as intervals where the other side is one."""
+    if _other_variable(gold, given):
+        return gold, given
     bare_gold, bare_given = _without_name(gold, trusted=True), _without_name(given, trusted=False)
     signs = [relations(text)[1] for text in (bare_gold, bare_given)]
     if "=" in signs[0] and "=" not in signs[1] or signs[1] == ["="] and "=" not in signs[0] and bare_gold != gold:
@@ -64,6 +66,12 @@ def _aligned(gold: str, given: str) -> tuple[str, str]:
     if bool(chains[0][1]) == bool(chains[1][1]):
         return bare_gold, bare_given
     return as_interval(*chains[0]) or bare_gold, as_interval(*chains[1]) or bare_given
+
+
+def _other_variable(gold: str, given: str) -> bool:
+    """Whether both sides give a value to a variable, and not to the same one."""
+    assigned = [re.match(r"([A-Za-z])\s*=(?!.*=)", side) for side in (gold, given)]
+    return all(assigned) and len({match.group(1) for match in assigned if match}) == 2
 
 
 def _same_parts(gold: Shape, given: Shape, same_part: PartRule) -> bool:

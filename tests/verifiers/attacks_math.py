@@ -24,6 +24,8 @@ ATTACKS = {
     "maximum": (r"\boxed{\max(3, 5)}", "5"),
     "determinant": (r"\boxed{\det\begin{pmatrix}1&2\\3&4\end{pmatrix}}", "-2"),
     "floor": (r"\boxed{\lfloor 7/2 \rfloor}", "3"),
+    "power": (r"\boxed{2^{10}}", "1024"),
+    "power of a product": (r"\boxed{3\cdot 2^{4}}", "48"),
     "identity": (r"\boxed{\sin^2 x+\cos^2 x}", "1"),
     "difference of itself": (r"\boxed{x-x}", "0"),
     "symbol over itself": (r"\boxed{\frac{x}{x}}", "1"),
