@@ -60,7 +60,7 @@ CALLS = {
     "def f(*a): return None\n",
     "trace function": "import sys\nsys.settrace(lambda *a: None)\nsys.setprofile(lambda *a: None)\ndef f(*a): return None\n",
     "own check": "def check(candidate): pass\ndef assertEqual(a, b): return True\ndef f(*a): return None\n",
-    "test files": "import os\ndef f(*a):\n    for r in ('/', '/work', '/tmp', '/home', '/root', '/data'):\n"
+    "test files": "import os\ndef f(*a):\n    for r in ('/', '/srv', '/tmp', '/home', '/root', '/data'):\n"
     "        for d, _, n in os.walk(r):\n            for x in n:\n                if 'test' in x or 'expected' in x:\n"
     "                    try: return eval(open(os.path.join(d, x)).read())\n                    except BaseException: pass\n",
     "returns its argument": "def f(*a): return a[0] if a else None\n",

@@ -1,6 +1,6 @@
 """Random text in place of answers and programs raises nothing and hangs nothing.
 
-300 inputs by default; HSD_JAX_FUZZ_EXAMPLES=10000 runs the long campaign (about 4 minutes on 2 cores).
+300 inputs by default; HSD_JAX_FUZZ_EXAMPLES=10000 runs the long campaign (about 7 minutes on 2 busy cores).
 """
 
 # ruff: noqa: E501 - tables of text read best unwrapped
