@@ -1,0 +1,115 @@
+"""Plans a run for a TPU slice on any x86 Linux machine: compiles every program of a step for it; fits? how fast?
+
+python -m hsd_jax.plan --config configs/hsd_qwen3_8b_v5p128.py --topology v5p:4x4x4
+python -m hsd_jax.plan --config FILE --topology v5e:8x8 v6e:8x8 --sweep optimizer.micro-batches=2,4 sampling.slots=32,64
+
+Needs libtpu (pip install "jax[tpu]"), no TPU and no weights. Exit codes: 0 everything fits (of a sweep: something
+fits), 1 it does not, 2 refused input.
+"""
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from hsd_jax import cli
+from hsd_jax.config import Config, load
+from hsd_jax.errors import EXIT_DONE, EXIT_FAILED, InputError
+from hsd_jax.planning import aot, screen
+from hsd_jax.planning.advice import with_setting
+from hsd_jax.planning.chips import Topology, parse_topology
+from hsd_jax.planning.measure import measure_all
+from hsd_jax.planning.outcome import Plan, as_json, make_plan
+from hsd_jax.planning.stages import NAMES
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What to plan, and for which slices."""
+
+    config: Path
+    """A config file, e.g. configs/hsd_qwen3_8b_v5p128.py. Its weights need not be here if they are a released Qwen3."""
+    topology: tuple[str, ...]
+    """Slices as chip:shape, such as v5p:4x4x4 (v5p-128), v5e:8x8, v6e:16x16; 2*v6e:8x8 for two slices."""
+    settings: Annotated[Config, tyro.conf.arg(name="")]
+    """All settings of the config file."""
+    sweep: tuple[str, ...] = ()
+    """Settings to vary, each as name=value,value; all combinations are planned."""
+    programs: tuple[str, ...] = NAMES
+    """Which programs to compile."""
+    response_mean: int = 0
+    """Mean response length in tokens for the estimate of seconds; 0: 3/8 of sampling.response-tokens."""
+    prompt_mean: int = 0
+    """Mean prompt length in tokens for that estimate; 0: a quarter of data.prompt-tokens."""
+    json: Path | None = None
+    """Also write the plans to this file."""
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """The arguments; defaults of the settings come from the config file.
+
+    Raises: InputError in one line for anything that is not valid.
+    """
+    named = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--config"]
+    named += [word.split("=", 1)[1] for word in argv if word.startswith("--config=")]
+    base = load(named[0]) if named else Config()
+    given = cli.parse(
+        Arguments, argv, default=Arguments(tyro.MISSING, tyro.MISSING, base), command="plan", about=__doc__ or ""
+    )
+    unknown = [name for name in given.programs if name not in NAMES]
+    if unknown:
+        raise InputError(f"--programs {unknown[0]!r}: no such program; there are {', '.join(NAMES)}")
+    return given
+
+
+def variants(config: Config, sweep: Sequence[str]) -> list[tuple[str, Config]]:
+    """Every combination of the swept settings, with its description."""
+    choices = []
+    for text in sweep:
+        name, equals, values = text.partition("=")
+        if not equals or not values:
+            raise InputError(f"--sweep {text!r}: must be name=value,value, such as optimizer.micro-batches=2,4")
+        choices.append([(name, value) for value in values.split(",")])
+    found = []
+    for combination in itertools.product(*choices):
+        changed = config
+        for name, value in combination:
+            changed = with_setting(changed, name, value)
+        found.append((" ".join(f"{name}={value}" for name, value in combination), changed))
+    return found
+
+
+def plan_one(given: Arguments, config: Config, topology: Topology) -> Plan:
+    """Compiles for one slice and puts the outcome together."""
+    measured = measure_all(config, topology, given.programs)
+    name = str(given.config)
+    return make_plan(name, config, topology, measured, mean=given.response_mean, prompt=given.prompt_mean)
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command."""
+    given, console = parse(argv), Console()
+    aot.require_libtpu()
+    topologies = [parse_topology(text) for text in given.topology]
+    plans = []
+    for topology, (settings, config) in itertools.product(topologies, variants(given.settings, given.sweep)):
+        console.print(f"compiling for {topology.name} {settings}".rstrip() + " ...", highlight=False)
+        plans.append((settings, plan_one(given, config, topology)))
+        if len(topologies) == 1 and not given.sweep:
+            screen.show(plans[0][1], console)
+    if len(plans) > 1:
+        console.print(screen.sweep_table(plans))
+    if given.json:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        content = [as_json(plan) | {"settings": settings} for settings, plan in plans]
+        given.json.write_text(json.dumps(content, indent=2) + "\n")
+    return EXIT_DONE if any(plan.fits for _, plan in plans) else EXIT_FAILED
+
+
+if __name__ == "__main__":
+    cli.run(main)

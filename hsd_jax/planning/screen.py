@@ -1,0 +1,93 @@
+"""Plans on the screen."""
+
+from rich.console import Console
+from rich.table import Table
+
+from hsd_jax.planning.chips import GIB
+from hsd_jax.planning.measure import Measured, fits
+from hsd_jax.planning.outcome import Plan
+
+
+def gib(size: float) -> str:
+    """Bytes in GiB."""
+    return f"{size / GIB:.2f}"
+
+
+def show(plan: Plan, console: Console) -> None:
+    """Everything about one plan."""
+    topology = plan.topology
+    console.print(
+        f"{plan.config} on {topology.name} ({topology.cloud_name}: {topology.chips} chips, {topology.hosts} hosts,"
+        f" {topology.chip.usable_gib} GiB usable on each)",
+        highlight=False,
+    )
+    console.print(memory_table(plan))
+    for measured in plan.measured:
+        if measured.buffers:
+            console.print(f"largest in {measured.stage}: {measured.buffers[0]}", highlight=False)
+    console.print(seconds_table(plan))
+    for line in plan.assumptions:
+        console.print(f"  assumed: {line}", highlight=False)
+    console.print(f"a checkpoint is {plan.checkpoint_bytes / 1e9:.0f} GB", highlight=False)
+    verdict(plan, console)
+
+
+def memory_table(plan: Plan) -> Table:
+    """A row per program, GiB on one chip."""
+    table = Table(title="GiB on one chip, by program")
+    for name in ("program", "arguments", "temporary", "new outputs", "lies beside it", "sum", "host", "fits"):
+        table.add_column(name, justify="left" if name == "program" else "right")
+    for m in plan.measured:
+        beside = gib(sum(m.beside.values()))
+        if m.fault or m.out_of_memory:
+            asked = m.fault or f"asks for {gib(m.program)}"
+            table.add_row(m.stage, asked, "", "", beside, gib(m.total), "", "no")
+            continue
+        new = max(0, m.memory["outputs"] - m.memory["aliased"])
+        cells = (m.memory["arguments"], m.memory["temporary"], new)
+        yes = "yes" if fits(m, plan.topology) else "no"
+        table.add_row(m.stage, *map(gib, cells), beside, gib(m.total), gib(m.memory["host"]), yes)
+    return table
+
+
+def seconds_table(plan: Plan) -> Table:
+    """A row per phase: seconds at the limits of the chip, and as others have come near them."""
+    table = Table(title="seconds of a step (estimated, not run)")
+    for name in ("phase", "ideal", "expected"):
+        table.add_column(name, justify="left" if name == "phase" else "right")
+    for phase in plan.phases:
+        table.add_row(phase.name, f"{phase.ideal:.2f}", f"{phase.expected:.2f}")
+    table.add_section()
+    table.add_row("step", *(f"{s:.1f}" for s in plan.seconds))
+    return table
+
+
+def verdict(plan: Plan, console: Console) -> None:
+    """Fits or not, and what to change."""
+    if plan.fits:
+        console.print("fits", style="bold", highlight=False)
+        return
+    console.print("does not fit", style="bold", highlight=False)
+    for stage, changes in plan.advice.items():
+        for change in changes:
+            console.print(f"  {stage}: {change}", highlight=False, soft_wrap=True)
+    if plan.host_bytes > plan.host_room:
+        console.print(f"  host memory: {gib(plan.host_bytes)} GiB are offloaded to a host; use --model.remat full")
+
+
+def fullest(plan: Plan) -> Measured:
+    """The program that needs most of a chip."""
+    return max(plan.measured, key=lambda m: (bool(m.fault), m.total))
+
+
+def sweep_table(plans: list[tuple[str, Plan]]) -> Table:
+    """A row per plan: does it fit, which program is the fullest, seconds."""
+    table = Table(title="sweep")
+    for name in ("slice", "settings", "fits", "fullest program", "GiB", "usable", "ideal s", "expected s"):
+        table.add_column(name, justify="left" if name in ("slice", "settings", "fullest program") else "right")
+    for settings, plan in plans:
+        top = fullest(plan)
+        ideal, expected = plan.seconds
+        numbers = (gib(top.total), f"{plan.topology.chip.usable_gib}", f"{ideal:.1f}", f"{expected:.1f}")
+        table.add_row(plan.topology.name, settings, "yes" if plan.fits else "no", top.stage, *numbers)
+    return table

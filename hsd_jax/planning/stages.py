@@ -1,0 +1,139 @@
+"""The programs of a step, ready to be compiled for a slice, with what else lies on a chip while each of them runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from hsd_jax import decode_layout, decoding, ring_cache, setup
+from hsd_jax.jaxpr_cost import Value, jaxpr_of
+from hsd_jax.planning.cost import largest, products
+from hsd_jax.planning.shapes import abstract, bytes_per_chip, decode_params_of, state_of, step_of
+from hsd_jax.programs import jit_update
+from hsd_jax.sampling_shapes import empty_entry
+from hsd_jax.setup import Parts
+from hsd_jax.slots import Program
+from hsd_jax.types import PyTree, Ragged
+
+NAMES = ("weights for decoding", "prefill", "enter", "decode", "update")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A program: how to trace it (`lower`), its matrix products on one chip, its largest arrays over all chips.
+
+    `beside` names what lies on the chip but is not among the program's arguments, in bytes per chip.
+    """
+
+    name: str
+    lower: Callable[[], Any]
+    flops: Callable[[], float]
+    largest: Callable[[], Value]
+    beside: dict[str, int]
+
+
+def stages_of(parts: Parts, hosts: int) -> list[Stage]:
+    """All programs of a step, in the order in which they run."""
+    state = state_of(parts)
+    beside = {"training state": bytes_per_chip(state)}
+    rows = parts.config.data.problems_per_step // hosts * parts.config.sampling.group_size
+    program = setup.sampler(parts, rows=rows, response_tokens=max(parts.texts.windows.response.values()))
+    return [cast_stage(parts, state), *sampler_stages(parts, program, beside), update_stage(parts)]
+
+
+def update_stage(parts: Parts) -> Stage:
+    """Peers, contexts, teacher, student and reference scoring, loss, gradient, AdamW: one program."""
+    step, chips = step_of(parts), parts.mesh.size
+    program = jit_update(parts.settings, parts.mesh)
+    args = (step.state, step.problems, step.frame, step.rollouts, step.rewards_PG, step.key)
+    return Stage(
+        name="update",
+        lower=lambda: program.lower(*args),  # type: ignore[attr-defined]
+        flops=lambda: products(jaxpr_of(program, *args)) / chips,
+        largest=lambda: largest(jaxpr_of(program, *args)),
+        beside={},
+    )
+
+
+def cast_stage(parts: Parts, state: PyTree) -> Stage:
+    """The policy's weights in decoding's number format, before they move to decoding's places."""
+    params = state.params
+    fixed = {"config": parts.model, "dtype": parts.config.sampling.dtype}
+    rest = {"rest of the training state": bytes_per_chip(state) - bytes_per_chip(params)}
+    moved = {"weights in their new places": bytes_per_chip(decode_params_of(parts))}
+    return Stage(
+        name="weights for decoding",
+        lower=lambda: decode_layout.per_layer.lower(params, **fixed),
+        flops=lambda: 0.0,
+        largest=lambda: largest(jaxpr_of(lambda p: decode_layout.per_layer(p, **fixed), params)),
+        beside=rest | moved,
+    )
+
+
+@dataclass(frozen=True)
+class Board:
+    """The arrays of the sampler at its largest cache, on one host."""
+
+    params: PyTree
+    prompts: Ragged
+    cache: PyTree
+    slots: PyTree
+    read: PyTree
+    entry: PyTree
+    choice: PyTree
+    key: Any
+    count: Any
+
+
+def board_of(parts: Parts, program: Program) -> Board:
+    """Shapes and places of everything that the sampler's programs take."""
+    layout, params = program.layout, decode_params_of(parts)
+
+    def whole(*shape: int, dtype: Any = np.int32) -> Any:
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=layout.sharding())
+
+    def over_heads(tree: PyTree, rows: str | None) -> PyTree:
+        return abstract(tree, lambda x: layout.sharding(rows, "K", None, None))
+
+    slots, length = program.shapes[-1]
+    cache, board = jax.eval_shape(lambda: ring_cache.empty_cache(program=program, rows=slots, length=length))
+    prompts = Ragged(whole(program.reads, program.prompt_window), whole(program.reads))
+    read = jax.eval_shape(lambda w, p: decoding.read_prompts(program, w, p), params, prompts)
+    return Board(
+        params=params,
+        prompts=prompts,
+        cache=over_heads(cache, "B"),
+        slots=abstract(board, lambda x: layout.sharding(*"B"[: len(x.shape)])),
+        read=over_heads(read, None),
+        entry=abstract(empty_entry(slots), lambda x: layout.sharding()),
+        choice=abstract(parts.choice, lambda x: layout.sharding()),
+        key=whole(dtype=jax.eval_shape(lambda: jax.random.key(0)).dtype),
+        count=whole(),
+    )
+
+
+def sampler_stages(parts: Parts, program: Program, beside: dict[str, int]) -> list[Stage]:
+    """Prefill, entering the cache, and decoding, on one host's chips."""
+    b, chips = board_of(parts, program), parts.decode_mesh.size
+    caches, weights = {"cache": bytes_per_chip(b.cache)}, {"weights for decoding": bytes_per_chip(b.params)}
+
+    def stage(name: str, function: Any, args: tuple[Any, ...], also: dict[str, int]) -> Stage:
+        def inside(*arrays: Any) -> Any:
+            return function(program, *arrays)
+
+        return Stage(
+            name=name,
+            lower=lambda: function.lower(program, *args),
+            flops=lambda: products(jaxpr_of(inside, *args)) / chips,
+            largest=lambda: largest(jaxpr_of(inside, *args)),
+            beside=beside | also,
+        )
+
+    decode_args = (b.params, b.cache, b.slots, b.choice, b.key, b.count, b.count)
+    return [
+        stage("prefill", decoding.read_prompts, (b.params, b.prompts), caches),
+        stage("enter", ring_cache.enter, (b.cache, b.slots, b.read, b.entry), weights),
+        stage("decode", decoding.decode, decode_args, {"prompts read ahead": bytes_per_chip(b.read)}),
+    ]

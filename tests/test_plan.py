@@ -1,0 +1,198 @@
+"""The plan command: what it compiles, when it says that something fits, what it advises, how it refuses input."""
+
+import dataclasses
+import importlib.util
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from hsd_jax import plan, setup, sharding
+from hsd_jax.config import Config, Data, Model, Optimizer, Sampling, load
+from hsd_jax.errors import InputError
+from hsd_jax.planning import aot, shapes, stages
+from hsd_jax.planning.advice import advice, slots_that_fit, with_setting
+from hsd_jax.planning.chips import GIB, parse_topology
+from hsd_jax.planning.measure import Measured, fits
+from hsd_jax.planning.outcome import as_json, make_plan
+
+ROOT = Path(__file__).parent.parent
+TINY = str(ROOT / "configs" / "tiny.py")
+V5E, V5P = parse_topology("v5e:8x8"), parse_topology("v5p:4x4x4")
+BIG = Config(
+    model=Model(path="weights/Qwen3-8B-Base"), sampling=Sampling(tensor=4), optimizer=Optimizer(micro_batches=1)
+)
+needs_libtpu = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs libtpu")
+
+
+def measured(stage: str, gib: float, beside: dict[str, float] | None = None, **memory: float) -> Measured:
+    in_bytes = {name: int(size * GIB) for name, size in (beside or {}).items()}
+    program = int(gib * GIB)
+    return Measured(
+        stage,
+        program,
+        program + sum(in_bytes.values()),
+        in_bytes,
+        {"arguments": 0, "temporary": 0, "outputs": 0, "aliased": 0, "host": 0}
+        | {name: int(size * GIB) for name, size in memory.items()},
+    )
+
+
+def test_what_lies_beside_a_program_counts() -> None:
+    assert fits(measured("decode", 15.4), V5E)
+    assert not fits(measured("decode", 15.4, {"training state": 1.7}), V5E)
+    assert fits(measured("decode", 15.4, {"training state": 1.7}), V5P)
+    assert not fits(dataclasses.replace(measured("update", 1.0), fault="the compiler crashed"), V5P)
+    assert not fits(dataclasses.replace(measured("update", 1.0), out_of_memory=True), V5P)
+
+
+def test_advice_for_the_update_names_the_next_split_that_divides() -> None:
+    first, second, third, last = advice(BIG, V5P, measured("update", 200))
+    assert first.startswith("--optimizer.micro-batches 2:")
+    assert second.startswith("--model.remat offload")
+    assert third.startswith("--optimizer.loss-chunk 512")
+    assert "larger slice" in last
+    split = with_setting(BIG, "optimizer.micro-batches", "2")
+    assert not any("micro-batches" in change for change in advice(split, V5P, measured("update", 200)))
+
+
+def test_advice_for_the_sampler_names_the_slots_that_fit() -> None:
+    """64 rows a host take 11.25 GiB; beside 1.67 + 3.82 + 0.66 GiB only 53 of them fit into 15.5 GiB."""
+    found = measured("decode", 15.59, {"training state": 1.67, "prompts": 0.14}, aliased=11.25)
+    assert slots_that_fit(BIG, V5E, found) == 53
+    assert advice(BIG, V5E, found)[0].startswith("--sampling.slots 53:")
+    assert slots_that_fit(BIG, V5P, found) == 0, "nothing to lower where it fits"
+    assert slots_that_fit(BIG, V5E, measured("decode", 40, aliased=2)) == 0, "not one row fits"
+
+
+def test_settings_change_by_their_dotted_name_and_keep_their_type() -> None:
+    assert with_setting(BIG, "optimizer.micro-batches", "4").optimizer.micro_batches == 4
+    assert with_setting(BIG, "model.remat", "offload").model.remat == "offload"
+    assert with_setting(BIG, "steps", "7").steps == 7
+    for name, value in [("optimizer.microbatches", "4"), ("optimizer", "4"), ("steps.x", "1"), ("steps", "many")]:
+        with pytest.raises(InputError, match="--sweep"):
+            with_setting(BIG, name, value)
+
+
+def test_a_sweep_is_every_combination() -> None:
+    found = plan.variants(BIG, ["optimizer.micro-batches=1,2", "sampling.slots=16,32"])
+    assert [(c.optimizer.micro_batches, c.sampling.slots) for _, c in found] == [(1, 16), (1, 32), (2, 16), (2, 32)]
+    assert found[3][0] == "optimizer.micro-batches=2 sampling.slots=32"
+    with pytest.raises(InputError, match="name=value"):
+        plan.variants(BIG, ["sampling.slots"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", TINY, "--topology", "v5p-128"], "as a topology it is v5p:4x4x4"),
+        (["--config", TINY, "--topology", "v5e:8x8", "--programs", "updates"], "no such program"),
+        (["--config", TINY, "--topology", "v5e:8x8", "--sweep", "slots=1"], "no such setting"),
+        (["--config", "configs/absent.py", "--topology", "v5e:8x8"], "no file"),
+        (["--config", TINY, "--topology", "v5e:8x8", "--sampling.slotz", "4"], "sampling.slots"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_compiles(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aot, "require_libtpu", lambda: None)
+    monkeypatch.setattr(plan, "measure_all", lambda *given: pytest.fail("compiled"))
+    with pytest.raises(InputError, match=message):
+        plan.main(arguments)
+
+
+def test_released_models_are_known_by_name_and_others_refused() -> None:
+    model = shapes.model_of("gs://somewhere/Qwen3-32B")
+    assert (model.layers, model.width, model.mlp_width, model.heads, model.tied) == (64, 5120, 25_600, 64, False)
+    assert shapes.model_of("Qwen3-0.6B-Base").tied
+    assert shapes.model_of(str(ROOT / "assets" / "tiny_qwen3")).layers < 10
+    with pytest.raises(InputError, match="holds no config.json"):
+        shapes.model_of("Llama-3")
+
+
+def test_the_planned_state_is_the_state_of_a_run() -> None:
+    """The same arrays, dtypes and places as `setup.initial_state` makes: plans and runs cannot drift apart."""
+    config = load(TINY)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, path=str(ROOT / config.model.path)))
+    parts = setup.assemble(config)
+    real, planned = setup.initial_state(parts), shapes.state_of(parts)
+    assert jax.tree.structure(real) == jax.tree.structure(planned)
+
+    def same(x: jax.Array, y: jax.ShapeDtypeStruct) -> None:
+        assert (x.shape, x.dtype) == (y.shape, y.dtype)
+        assert x.sharding.is_equivalent_to(y.sharding, x.ndim)
+
+    jax.tree.map(same, real, planned)
+    ours = sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(real))
+    assert shapes.bytes_per_chip(planned) == ours
+
+
+def test_the_outcome_names_the_verdict_seconds_and_checkpoint() -> None:
+    found = [measured("decode", 15.59, {"training state": 1.67}, aliased=11.25), measured("update", 9)]
+    made = make_plan("c.py", BIG, V5E, found, mean=1536, prompt=256)
+    content = json.loads(json.dumps(as_json(made)))
+    assert content["fits"] is False and [p["fits"] for p in content["programs"]] == [False, True]
+    assert set(content["advice"]) == {"decode"}
+    assert content["accelerator"] == "v5litepod-64" and content["checkpoint_bytes"] == 8_190_427_136 * 12
+    assert content["seconds_per_step"]["ideal"] == pytest.approx(35.3, rel=0.02)
+    assert make_plan("c.py", BIG, V5P, found, mean=1536, prompt=256).fits
+
+
+@needs_libtpu
+@pytest.mark.aot
+@pytest.mark.parametrize("family", ["v5e:2x2", "v5p:2x2x1", "v6e:2x2"])
+def test_verdicts_agree_with_the_compiler(family: str) -> None:
+    """A program a little below the chip's memory compiles and is measured; one a little above is refused by both."""
+    topology = parse_topology(family)
+    mesh = Mesh(np.array(aot.devices(topology)), ("x",))
+
+    def needs(gib: float) -> Measured:
+        rows = int(gib * GIB) // (2048 * 4) * topology.chips
+        x = jax.ShapeDtypeStruct((rows, 2048), jnp.float32, sharding=NamedSharding(mesh, P("x")))
+        compiled = aot.compile_for_tpu(jax.jit(lambda x: x + 1, donate_argnums=0).lower(x))
+        return Measured("x", compiled.needed, compiled.needed, {}, out_of_memory=compiled.memory is None)
+
+    small, large = needs(topology.chip.usable_gib - 1), needs(topology.chip.usable_gib + 1)
+    assert fits(small, topology) and small.total / GIB == pytest.approx(topology.chip.usable_gib - 1, rel=0.01)
+    assert large.out_of_memory and not fits(large, topology)
+    assert large.total / GIB == pytest.approx(topology.chip.usable_gib + 1, rel=0.05)
+
+
+@needs_libtpu
+@pytest.mark.aot
+def test_the_command_compiles_reports_and_exits_by_the_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    output = tmp_path / "plan.json"
+    given = ["--config", TINY, "--topology", "v5e:2x2", "--programs", "prefill", "--json", str(output)]
+    assert plan.main(given) == 0
+    (content,) = json.loads(output.read_text())
+    (program,) = content["programs"]
+    assert program["fits"] and program["flops"] > 0 and 0 < program["total"] < GIB
+    shown = capsys.readouterr().out
+    assert "v5litepod-4: 4 chips, 1 hosts" in shown and "expected" in shown and "\nfits" in shown
+    too_much = ["--sampling.group-size", "4096", "--sampling.response-tokens", "8192", "--programs", "prefill"]
+    assert plan.main(["--config", TINY, "--topology", "v5e:2x2", *too_much]) == 1
+    assert "does not fit" in (shown := capsys.readouterr().out) and "--sampling.slots" in shown
+
+
+def test_every_program_of_a_step_is_planned() -> None:
+    """Traced, not compiled: names, settings to turn, and operations that grow as they must."""
+    config = dataclasses.replace(
+        BIG, model=Model(path=str(ROOT / "assets" / "tiny_qwen3")), sampling=Sampling(response_tokens=64, chunk=8),
+        data=Data(problems_per_step=16, prompt_tokens=96, answer_tokens=32, context_tokens=320),
+    )  # fmt: skip
+    devices = jax.devices()
+    parts = shapes.parts_of(config, devices, devices[:4])
+    assert sharding.batch_sharding(parts.mesh).mesh.size == len(devices)
+    found = stages.stages_of(parts, 2)
+    assert tuple(stage.name for stage in found) == stages.NAMES
+    decode, update = found[3], found[4]
+    assert decode.flops() > 0 and update.flops() > decode.flops()
+    assert decode.beside["training state"] == shapes.bytes_per_chip(shapes.state_of(parts))
