@@ -15,7 +15,7 @@ from rich.console import Console
 
 from hsd_jax import checkpoint, console, guards, metrics, report, rollout_log
 from hsd_jax.clock import Clock, Compilations
-from hsd_jax.grading import Graded
+from hsd_jax.console import Summary
 from hsd_jax.rollout import Batch
 from hsd_jax.setup import Parts
 from hsd_jax.types import Rollouts
@@ -43,25 +43,24 @@ class Journal:
     lines: list[dict[str, Any]]
     page: dict[str, Any] = field(default_factory=dict)
 
-    def record(
-        self, batch: Batch, rollouts: Rollouts, graded: Graded, measured: Mapping[str, Any], trace: Trace
-    ) -> None:
+    def record(self, batch: Batch, measured: Mapping[str, Any], trace: Trace) -> None:
         """Takes down a step: its metrics, and some of its rollouts where they are due."""
-        ids = [row[:n].tolist() for row, n in zip(*_flat(rollouts), strict=True)]
-        texts = [text for row in graded.texts for text in row]
-        self.page |= {**measured, **graded.counts(), **metrics.text_metrics(texts, ids)}
+        ids = [row[:n].tolist() for row, n in zip(*_flat(batch.rollouts), strict=True)]
+        texts = [text for row in batch.graded.texts for text in row]
+        self.page |= {**measured, **batch.graded.counts(), **metrics.text_metrics(texts, ids)}
+        self.page["questions_drawn"] = batch.drawn
         every = self.parts.config.logging.rollouts_every
         if every and (batch.step == 1 or batch.step % every == 0) and self.sinks:
             with self.clock.phase("log"):
-                self._log_rollouts(batch, rollouts, graded, trace)
+                self._log_rollouts(batch, trace)
 
-    def _log_rollouts(self, batch: Batch, rollouts: Rollouts, graded: Graded, trace: Trace) -> None:
+    def _log_rollouts(self, batch: Batch, trace: Trace) -> None:
         count = min(self.parts.config.logging.rollout_problems, len(batch.problems))
         rows = rollout_log.entries(
             batch.step,
             batch.problems[:count],
-            rollouts,
-            graded,
+            batch.rollouts,
+            batch.graded,
             jax.tree.map(local_rows, trace),
             self.parts.texts.tokenizer,
         )
@@ -124,12 +123,12 @@ class Journal:
         if self.parts.method.reads.peer and "://" not in str(self.path):
             self.console.print(report.credit_profile(Path(self.path)), highlight=False)
 
-    def _summary(self) -> console.Summary:
+    def _summary(self) -> Summary:
         scored = [line for line in self.lines if "eval/pass@1" in line]
         names = ("eval/pass@1", "eval/greedy")
         first, last = ({name: line[name] for name in names} for line in (scored[0], scored[-1])) if scored else ({}, {})
         places = {"checkpoints": str(self.path / "checkpoints"), "report": str(self.path / "report" / "index.html")}
-        return console.Summary(first, last, self.clock.total, places)
+        return Summary(first, last, self.clock.total, places)
 
 
 def _flat(rollouts: Rollouts) -> tuple[np.ndarray, np.ndarray]:

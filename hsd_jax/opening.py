@@ -7,19 +7,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import jax
+from etils import epath
 from rich.console import Console
 from rich.logging import RichHandler
 
-from hsd_jax import checkpoint, console, held_out, method_options, metrics, setup
+from hsd_jax import checkpoint, console, distributed, held_out, method_options, metrics, setup
 from hsd_jax.arguments import Arguments, resume_command
 from hsd_jax.clock import Clock, count_compilations
+from hsd_jax.config import Config
 from hsd_jax.data import stream
+from hsd_jax.errors import InputError
 from hsd_jax.grading import submit_to
+from hsd_jax.hidden_tests import submit_all_tests
 from hsd_jax.journal import Journal, past_lines
 from hsd_jax.programs import Programs, build
 from hsd_jax.setup import Parts
 from hsd_jax.update import TrainState
-from hsd_jax.verifiers import pool
+from hsd_jax.verifiers import cases, pool, sandbox
 from hsd_jax.workdir import Workdir, open_workdir
 
 log = logging.getLogger(__name__)
@@ -34,20 +38,12 @@ def open_run(
     Raises: InputError if the workdir cannot be used; nothing was written then.
     """
     config = parts.config
-    workdir = open_workdir(
-        given.workdir,
-        config,
-        resume=given.resume == "auto",
-        overwrite=given.overwrite,
-        allow_changes=given.resume_with_changes,
-        command=[*sys.argv],
-    )
+    workdir = open_together(given, config)
     announce(parts, workdir, screen)
     with ExitStack() as stack:
-        graders = stack.enter_context(
-            pool.start(workers=config.verifier.workers, math_limit_seconds=config.verifier.seconds)
-        )
-        programs = build(parts, submit_to(graders, lambda problem: problem.visible))
+        graders = stack.enter_context(open_graders(parts))
+        submit = submit_to(graders, lambda problem: cases.visible(problem.visible))
+        programs = build(parts, submit, submit_all_tests(graders))
         state = first_state(parts, workdir)
         chief = jax.process_index() == 0
         show = stack.enter_context(console.progress(screen, int(state.step), config.steps, quiet=not chief))
@@ -70,6 +66,42 @@ def open_run(
             book.evaluate(state.params, 0)
             book.close_step(0)
         yield programs, book, state
+
+
+def open_together(given: Arguments, config: Config) -> Workdir:
+    """Process 0 opens the run directory; the others take over what it decided."""
+    if jax.process_index():
+        (start, *_) = distributed.gather("workdir", None)
+        return Workdir(epath.Path(given.workdir), start, None)
+    workdir = open_workdir(
+        given.workdir,
+        config,
+        resume=given.resume == "auto",
+        overwrite=given.overwrite,
+        allow_changes=given.resume_with_changes,
+        command=[*sys.argv],
+    )
+    distributed.gather("workdir", workdir.start)
+    return workdir
+
+
+def open_graders(parts: Parts) -> pool.Pool:
+    """The verifier processes; the sandbox is probed only where programs will be graded.
+
+    Raises: InputError if programs would have to run without isolation.
+    """
+    settings = parts.config.verifier
+    limits = dataclasses.replace(sandbox.DEFAULT_LIMITS, seconds=settings.test_seconds)
+    try:
+        return pool.start(
+            workers=settings.workers,
+            programs="code" in parts.questions.identity["weights"],
+            math_limit_seconds=settings.seconds,
+            limits=limits,
+            allow_unsandboxed=settings.allow_unsandboxed,
+        )
+    except sandbox.NoSandbox as error:
+        raise InputError(str(error)) from error
 
 
 def first_state(parts: Parts, workdir: Workdir) -> TrainState:

@@ -12,7 +12,7 @@ from hsd_jax import measures, randomness
 from hsd_jax.clock import Clock
 from hsd_jax.contexts import Frame
 from hsd_jax.decoding import Program
-from hsd_jax.grading import Graded, Submit
+from hsd_jax.grading import Submit
 from hsd_jax.rollout import Batch
 from hsd_jax.setup import Parts, global_array, sampler, state_shardings
 from hsd_jax.sharding import replicated
@@ -24,23 +24,23 @@ Update = Callable[..., tuple[TrainState, dict[str, Any], Trace]]
 
 @dataclass(frozen=True)
 class Programs:
-    """What a run executes: the sampler, the update, and where responses are graded."""
+    """What a run executes: the sampler, the update, and how responses are graded in training and in evaluation."""
 
     sampler: Program
     update: Update
     frame: Frame
     submit: Submit
+    examine: Submit
 
 
-def build(parts: Parts, submit: Submit) -> Programs:
+def build(parts: Parts, submit: Submit, examine: Submit) -> Programs:
     """Fixes the shapes of a run's programs; they compile when they first run."""
     config = parts.config
     rows = config.data.problems_per_step // jax.process_count() * config.sampling.group_size
     response = max(parts.texts.windows.response.values())
     frame = jax.device_put(parts.texts.frame, replicated(parts.mesh))
-    return Programs(
-        sampler(parts, rows=rows, response_tokens=response), jit_update(parts.settings, parts.mesh), frame, submit
-    )
+    made = sampler(parts, rows=rows, response_tokens=response)
+    return Programs(made, jit_update(parts.settings, parts.mesh), frame, submit, examine)
 
 
 def jit_update(settings: Settings, mesh: Mesh) -> Update:
@@ -65,13 +65,11 @@ def run_update(
     programs: Programs,
     state: TrainState,
     batch: Batch,
-    rollouts: Rollouts,
-    graded: Graded,
     clock: Clock,
 ) -> tuple[TrainState, Mapping[str, Any], Trace]:
     """One update on the rows of all processes; returns the new state, host metrics, and the trace on the device."""
     with clock.phase("update"):
-        pieces, rollouts, rewards_PG = global_array(parts.mesh)((batch.pieces, rollouts, graded.rewards_PG))
+        pieces, rollouts, rewards_PG = global_array(parts.mesh)((batch.pieces, batch.rollouts, batch.graded.rewards_PG))
         key = jax.device_put(randomness.key_of(parts.config.seed, batch.step, "peers"), replicated(parts.mesh))
         state, metrics, trace = programs.update(state, pieces, programs.frame, rollouts, rewards_PG, key)
         return state, to_host(metrics), trace

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
+import numpy as np
 
 from hsd_jax import randomness
 from hsd_jax.clock import Clock
@@ -13,7 +15,7 @@ from hsd_jax.data.problems import Problem
 from hsd_jax.data.tokens import tokenise
 from hsd_jax.decode_layout import DecodeParams, decode_params
 from hsd_jax.decoding import Program
-from hsd_jax.grading import Desk, Graded, Submit, desk
+from hsd_jax.grading import Graded, Submit, desk
 from hsd_jax.sampling import sample
 from hsd_jax.setup import Parts
 from hsd_jax.types import Problems, Ragged, Rollouts
@@ -22,17 +24,14 @@ from models.qwen3 import Params
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's questions on this process: as read, and as token pieces (host arrays)."""
+    """One step's graded groups on this process, as host arrays; `drawn` counts the questions that were sampled."""
 
     step: int
     problems: Sequence[Problem]
     pieces: Problems
-
-
-def batch_of(parts: Parts, step: int, problems: Sequence[Problem]) -> Batch:
-    """Tokenises the questions of a step."""
-    texts = parts.texts
-    return Batch(step, problems, tokenise(problems, texts.tokenizer, texts.chat, texts.windows))
+    rollouts: Rollouts
+    graded: Graded
+    drawn: int
 
 
 @partial(jax.jit, static_argnames="width")
@@ -41,23 +40,78 @@ def prompts_of(pieces: Problems, *, width: int) -> Ragged:
     return splice([pieces.head, pieces.tail], width)
 
 
-def sample_and_grade(
-    parts: Parts, program: Program, submit: Submit, params: Params, batch: Batch, clock: Clock
-) -> tuple[Rollouts, Graded]:
-    """G rollouts of every question from the current policy, with their verdicts (host arrays of this process)."""
-    marking: Desk = desk(batch.problems, submit, parts.texts.tokenizer, parts.texts.stop_ids)
+def sample_and_grade(parts: Parts, program: Program, submit: Submit, params: Params, step: int, clock: Clock) -> Batch:
+    """G graded rollouts of every question of a step, from the current policy.
+
+    A method that resamples draws further batches of questions, up to its number of attempts, and keeps groups of
+    unequal rewards; if too few are found, groups of equal rewards fill the step (their advantage is zero).
+    Source: arXiv:2503.14476 (dynamic sampling).
+    """
     with clock.phase("sample"):
-        weights: DecodeParams = decode_params(params, config=parts.model, dtype=program.dtype, mesh=parts.decode_mesh)
+        weights = decode_params(params, config=parts.model, dtype=program.dtype, mesh=parts.decode_mesh)
+    attempts, drawn = parts.method.attempts, []
+    for attempt in range(attempts):
+        problems: Sequence[Problem] = parts.questions.steps[(step - 1) * attempts + attempt] or ()
+        drawn.append(_draw(parts, program, submit, weights, step, problems, clock))
+        if sum(int(_unequal(batch).sum()) for batch in drawn) >= len(problems):
+            break
+    return drawn[0] if attempts == 1 else fill(drawn)
+
+
+def _draw(
+    parts: Parts,
+    program: Program,
+    submit: Submit,
+    weights: DecodeParams,
+    step: int,
+    problems: Sequence[Problem],
+    clock: Clock,
+) -> Batch:
+    texts = parts.texts
+    pieces = tokenise(problems, texts.tokenizer, texts.chat, texts.windows)
+    marking = desk(problems, submit, texts.tokenizer, texts.stop_ids)
+    with clock.phase("sample"):
         rollouts = sample(
             program,
             weights,
-            prompts_of(batch.pieces, width=parts.config.data.prompt_tokens),
-            batch.pieces.id_P,
-            key=randomness.key_of(parts.config.seed, batch.step, "sample"),
+            prompts_of(pieces, width=texts.windows.prompt),
+            pieces.id_P,
+            key=randomness.key_of(parts.config.seed, step, "sample"),
             settings=parts.choice,
-            limit_P=batch.pieces.limit_P,
+            limit_P=pieces.limit_P,
             group_size=parts.config.sampling.group_size,
             on_finished=marking.take,
         )
     with clock.phase("grade"):
-        return rollouts, marking.collect(rollouts)
+        return Batch(step, problems, pieces, rollouts, marking.collect(rollouts), len(problems))
+
+
+def fill(drawn: Sequence[Batch]) -> Batch:
+    """One batch from several: groups of unequal rewards in the order they were drawn, then others if there is room."""
+    size = len(drawn[0].problems)
+    unequal = np.concatenate([_unequal(batch) for batch in drawn])
+    rows = np.sort(np.argsort(~unequal, kind="stable")[:size])
+
+    def chosen(*leaves: Any) -> np.ndarray:
+        return np.concatenate([np.asarray(leaf) for leaf in leaves])[rows]
+
+    def listed(lists: Sequence[Sequence[Any]]) -> list[Any]:
+        return [[item for part in lists for item in part][row] for row in rows]
+
+    return Batch(
+        drawn[0].step,
+        listed([batch.problems for batch in drawn]),
+        jax.tree.map(chosen, *(batch.pieces for batch in drawn)),
+        jax.tree.map(chosen, *(batch.rollouts for batch in drawn)),
+        Graded(
+            chosen(*(batch.graded.rewards_PG for batch in drawn)),
+            listed([batch.graded.verdicts for batch in drawn]),
+            listed([batch.graded.texts for batch in drawn]),
+        ),
+        sum(batch.drawn for batch in drawn),
+    )
+
+
+def _unequal(batch: Batch) -> np.ndarray:
+    rewards_PG = batch.graded.rewards_PG
+    return (rewards_PG != rewards_PG[:, :1]).any(axis=1)

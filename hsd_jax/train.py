@@ -11,36 +11,35 @@ For every step:
 Source: arXiv:2606.15576.
 """
 
+import os
 from collections.abc import Sequence
 
 from rich.console import Console
 
-from hsd_jax import arguments, cli, setup
-from hsd_jax.data import stream
+from hsd_jax import arguments, cli, distributed, setup
 from hsd_jax.errors import EXIT_DONE, EXIT_PREEMPTED
 from hsd_jax.interrupts import Stop, watch
 from hsd_jax.journal import Journal
 from hsd_jax.opening import open_run
 from hsd_jax.programs import Programs, run_update
-from hsd_jax.rollout import batch_of, sample_and_grade
+from hsd_jax.rollout import sample_and_grade
 from hsd_jax.setup import Parts
 from hsd_jax.update import TrainState
 
 
 def train(parts: Parts, programs: Programs, book: Journal, state: TrainState, stop: Stop) -> TrainState:
-    """The steps after `state.step`; once `stop` is asked, the step in progress is finished and saved."""
-    for index, problems in stream.iterate(parts.questions.steps, start_step=int(state.step)):
-        step = index + 1
-        batch = batch_of(parts, step, problems)
-        rollouts, graded = sample_and_grade(parts, programs.sampler, programs.submit, state.params, batch, book.clock)
-        state, metrics, trace = run_update(parts, programs, state, batch, rollouts, graded, book.clock)
-        book.record(batch, rollouts, graded, metrics, trace)
-        if book.evaluation_is_due(step) and not stop.asked:
+    """The steps after `state.step`; once anybody asks to stop, the step in progress is finished and saved."""
+    for step in range(int(state.step) + 1, parts.config.steps + 1):
+        batch = sample_and_grade(parts, programs.sampler, programs.submit, state.params, step, book.clock)
+        state, metrics, trace = run_update(parts, programs, state, batch, book.clock)
+        book.record(batch, metrics, trace)
+        stopping = distributed.any_process(f"stop/{step}", bool(stop.asked))
+        if book.evaluation_is_due(step) and not stopping:
             book.evaluate(state.params, step)
         book.close_step(step)
-        if book.checkpoint_is_due(step) or stop.asked:
+        if book.checkpoint_is_due(step) or stopping:
             book.save(state, step)
-        if step == parts.config.steps or stop.asked:
+        if stopping:
             break
     return state
 
@@ -48,10 +47,11 @@ def train(parts: Parts, programs: Programs, book: Journal, state: TrainState, st
 def main(argv: Sequence[str]) -> int:
     """The command: refuse what is wrong before anything compiles, train, say how it went."""
     given = arguments.parse(argv, about=__doc__ or "")
-    parts = setup.assemble(given.settings)
-    with watch() as stop, open_run(given, parts, Console(), argv) as (programs, book, state):
-        train(parts, programs, book, state, stop)
-        book.close(stop.asked)
+    with distributed.joined(distributed.place_from(os.environ)), watch() as stop:
+        parts = setup.assemble(given.settings)
+        with open_run(given, parts, Console(), argv) as (programs, book, state):
+            train(parts, programs, book, state, stop)
+            book.close(stop.asked)
     return EXIT_PREEMPTED if stop.asked == "preemption" else EXIT_DONE
 
 

@@ -258,7 +258,7 @@ def test_a_teacher_that_reads_what_the_student_reads_teaches_nothing(
     ((loss, stats), grads), _ = run(setting, weights, known, np.zeros_like(REWARDS))
     assert float(jnp.abs(stats["credit"]).max()) < 1e-5
     assert float(loss) == pytest.approx(0.0, abs=1e-7)
-    assert float(optax.tree.norm(grads)) < 1e-6
+    assert float(optax.tree.norm(grads)) < 1e-5
 
 
 def test_nothing_flows_into_the_teacher(case: Case, weights: tuple[Params, Params]) -> None:

@@ -23,13 +23,14 @@ from hsd_jax.config import Config
 from hsd_jax.errors import InputError
 from hsd_jax.grading import submit_to
 from hsd_jax.metrics import text_metrics
+from hsd_jax.opening import open_graders
 from hsd_jax.programs import build, run_update
 from hsd_jax.reporting import health
 from hsd_jax.reporting.coverage import Observed, group_sizes, observed
 from hsd_jax.reporting.logs import Group, Record, parse_group
-from hsd_jax.rollout import batch_of, sample_and_grade
+from hsd_jax.rollout import sample_and_grade
 from hsd_jax.setup import Parts
-from hsd_jax.verifiers import pool
+from hsd_jax.verifiers import cases
 
 Outlook = Literal["can help", "may help", "cannot help as configured"]
 # The checks of the health panel that mean something before the first update.
@@ -93,19 +94,20 @@ def narrowed(config: Config, problems: int) -> Config:
 
 def look(parts: Parts) -> tuple[Record, list[Record]]:
     """(metrics, rollout log) of a first step that leaves the weights as they are."""
-    config, clock = parts.config, Clock()
+    clock = Clock()
     parts = dataclasses.replace(parts, settings=dataclasses.replace(parts.settings, optimizer=optax.set_to_zero()))
-    with pool.start(workers=config.verifier.workers, math_limit_seconds=config.verifier.seconds) as graders:
-        programs = build(parts, submit_to(graders, lambda problem: problem.visible))
+    with open_graders(parts) as graders:
+        submit = submit_to(graders, lambda problem: cases.visible(problem.visible))
+        programs = build(parts, submit, submit)
         state = setup.initial_state(parts)
-        batch = batch_of(parts, 1, parts.questions.steps[0])
-        rollouts, graded = sample_and_grade(parts, programs.sampler, programs.submit, state.params, batch, clock)
-    _, metrics, trace = run_update(parts, programs, state, batch, rollouts, graded, clock)
-    flat_ids = np.asarray(rollouts.response_PGT).reshape(-1, rollouts.response_PGT.shape[-1])
-    ids = [row[:n].tolist() for row, n in zip(flat_ids, np.ravel(rollouts.length_PG), strict=True)]
-    words = text_metrics([text for row in graded.texts for text in row], ids)
-    log = rollout_log.entries(0, batch.problems, rollouts, graded, jax.device_get(trace), parts.texts.tokenizer)
-    return {"step": 0, **metrics, **graded.counts(), **words, **clock.lap()}, log
+        batch = sample_and_grade(parts, programs.sampler, submit, state.params, 1, clock)
+    _, metrics, trace = run_update(parts, programs, state, batch, clock)
+    flat_ids = np.asarray(batch.rollouts.response_PGT).reshape(-1, batch.rollouts.response_PGT.shape[-1])
+    ids = [row[:n].tolist() for row, n in zip(flat_ids, np.ravel(batch.rollouts.length_PG), strict=True)]
+    words = text_metrics([text for row in batch.graded.texts for text in row], ids)
+    host = jax.device_get(trace)
+    log = rollout_log.entries(0, batch.problems, batch.rollouts, batch.graded, host, parts.texts.tokenizer)
+    return {"step": 0, **metrics, **batch.graded.counts(), **words, **clock.lap()}, log
 
 
 def check_free(workdir: Path) -> None:
