@@ -36,18 +36,18 @@ def rate(engine: Engine, prompts: Sequence[np.ndarray], top_p: float, batch: int
 def choice_seconds(top_p: float, *, rows: int = 16, repeats: int = 20) -> float:
     """Median time of choosing one token for every row from random logits."""
     logits_BV = jax.random.normal(jax.random.key(0), (rows, peers.VOCABULARY)) * 2
-    choice, active_B = settings(top_p=top_p), np.ones(rows, bool)
+    chosen, active_B = settings(top_p=top_p), np.ones(rows, bool)
 
     @jax.jit
-    def once(step: jax.Array) -> jax.Array:
+    def once(logits_BV: jax.Array, step: jax.Array) -> jax.Array:
         key_B = address(jax.random.key(0), jnp.arange(rows), jnp.full(rows, step), jnp.full(rows, step))
-        return choose(logits_BV, key_B, choice, vocabulary=peers.VOCABULARY, active_B=active_B)[0]
+        return choose(logits_BV, key_B, chosen, vocabulary=peers.VOCABULARY, active_B=active_B)[0]
 
-    once(jnp.int32(0)).block_until_ready()
+    once(logits_BV, jnp.int32(0)).block_until_ready()
     times = []
     for step in range(repeats):
         started = time.perf_counter()
-        once(jnp.int32(step)).block_until_ready()
+        once(logits_BV, jnp.int32(step)).block_until_ready()
         times.append(time.perf_counter() - started)
     return median(times)
 

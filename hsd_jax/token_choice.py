@@ -91,25 +91,25 @@ def draw(logits_BV: Array, key_B: Array, settings: Settings, active_B: Array) ->
     everything_B = jnp.full(score_BV.shape[0], -jnp.inf, jnp.float32)
     mass_Bn = jnp.exp(score_BnW).sum(-1)
     token_B = pick(score_BnW, everything_B, mass_Bn, fold(key_B, 0))
-    return shrink_to_nucleus(score_BnW, mass_Bn.sum(-1), token_B, key_B, settings.top_p, active_B)
+    return shrink_to_nucleus(score_BnW, mass_Bn, token_B, key_B, settings.top_p, active_B)
 
 
 def shrink_to_nucleus(
-    score_BnW: Array, total_B: Array, token_B: Array, key_B: Array, top_p: Array, active_B: Array
+    score_BnW: Array, mass_Bn: Array, token_B: Array, key_B: Array, top_p: Array, active_B: Array
 ) -> Array:
     """Redraws every row until its token is in the nucleus: mass of strictly likelier tokens < top_p * total.
 
     Above one half the test is made on the rest, mass of the token and the less likely > (1 - top_p) * total: the
     smaller sum has the smaller rounding error. One pass over the scores per round, none at all where top_p is 1.
     """
+    total_B = mass_Bn.sum(-1)
 
     def body(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         round_, token_B, settled_B = carry
         level_B = at(score_BnW, token_B)
-        above_BnW = score_BnW > level_B[:, None, None]
-        weight_BnW = jnp.exp(score_BnW)
-        above_Bn = jnp.where(above_BnW, weight_BnW, 0).sum(-1)
-        rest_B = jnp.where(above_BnW, 0, weight_BnW).sum(-1).sum(-1)
+        above_Bn = jnp.where(score_BnW > level_B[:, None, None], jnp.exp(score_BnW), 0).sum(-1)
+        # block by block, because the difference of two totals would carry the rounding error of a total
+        rest_B = (mass_Bn - above_Bn).sum(-1)
         above_B = above_Bn.sum(-1)
         inside_B = jnp.where(top_p < 0.5, above_B < top_p * total_B, rest_B > (1 - top_p) * total_B)
         settled_B = settled_B | inside_B | (above_B <= 0)
