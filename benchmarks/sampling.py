@@ -36,7 +36,7 @@ def rate(engine: Engine, prompts: Sequence[np.ndarray], top_p: float, batch: int
 def choice_seconds(top_p: float, *, rows: int = 16, repeats: int = 20) -> float:
     """Median time of choosing one token for every row from random logits."""
     logits_BV = jax.random.normal(jax.random.key(0), (rows, peers.VOCABULARY)) * 2
-    chosen, active_B = settings(top_p=top_p), np.ones(rows, bool)
+    chosen, active_B = settings(top_p=top_p), jnp.ones(rows, bool)
 
     @jax.jit
     def once(logits_BV: jax.Array, step: jax.Array) -> jax.Array:
@@ -52,7 +52,9 @@ def choice_seconds(top_p: float, *, rows: int = 16, repeats: int = 20) -> float:
     return median(times)
 
 
-def engines(names: Sequence[str], *, window: int, longest: int, slots: int, group: int, uses: list[float]) -> dict:
+def engines(
+    names: Sequence[str], *, window: int, longest: int, slots: int, group: int, uses: list[float]
+) -> dict[str, Engine]:
     """The engines that can be built here; the others are named."""
     params = peers.counting_params()
     shape = {"window": window, "longest": longest, "slots": slots, "group": group}
