@@ -177,9 +177,9 @@ def test_the_command_compiles_reports_and_exits_by_the_verdict(
     assert program["fits"] and program["flops"] > 0 and 0 < program["total"] < GIB
     shown = capsys.readouterr().out
     assert "v5litepod-4: 4 chips, 1 hosts" in shown and "expected" in shown and "\nfits" in shown
-    too_much = ["--sampling.group-size", "4096", "--sampling.response-tokens", "8192", "--programs", "prefill"]
+    too_much = ["--model.path", "weights/Qwen3-32B", "--programs", "weights for decoding"]
     assert plan.main(["--config", TINY, "--topology", "v5e:2x2", *too_much]) == 1
-    assert "does not fit" in (shown := capsys.readouterr().out) and "--sampling.slots" in shown
+    assert "does not fit" in (shown := capsys.readouterr().out) and "take a larger slice" in shown
 
 
 def test_every_program_of_a_step_is_planned() -> None:

@@ -51,7 +51,7 @@ class Cloud:
     def script(self, name: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [self.checkout / "tpu_scripts" / name, *arguments], env={**self.environment, **settings},
-            capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
     def calls(self, *words: str) -> list[list[str]]:
@@ -396,6 +396,39 @@ def test_pull_copies_metrics_and_leaves_checkpoints(cloud: Cloud, tmp_path: Path
     done = cloud.script("pull.sh", "--to", str(tmp_path / "to"))
     assert done.returncode == 0, done.stderr
     assert [p.name for p in (tmp_path / "to").rglob("*")] == ["metrics.jsonl"]
+
+
+def test_workers_get_weights_and_data_beside_the_code(cloud: Cloud) -> None:
+    weights = cloud.home / "bucket" / "b" / "files" / "weights" / "Qwen3-8B-Base" / "config.json"
+    weights.parent.mkdir(parents=True)
+    weights.write_text("{}")
+    files = {"HSD_FILES": "gs://b/files"}
+    assert cloud.script("create.sh").returncode == 0
+    done = cloud.script("setup.sh", **files)
+    assert done.returncode == 0, done.stderr
+    for worker in ("hsd-w0", "hsd-w1"):
+        assert (cloud.home / "vm" / worker / "code" / "weights" / "Qwen3-8B-Base" / "config.json").read_text() == "{}"
+    assert cloud.script("setup.sh", **files).returncode == 0, "repeating it is no error"
+
+
+COMMAND = re.compile(r"^(?:\w+=\S+ )*tpu_scripts/(\w+\.sh)([^#\n]*)", re.M)
+
+
+def test_every_command_of_the_operations_page_is_marked_and_understood(cloud: Cloud) -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    fences = re.findall(r"```bash\n(.*?)```", text, re.S)
+    used = set()
+    for line in "".join(fences).replace("\\\n", " ").splitlines():
+        if line.startswith(("gcloud", "ssh-add")):
+            assert "[cloud]" in line, line
+        if found := COMMAND.match(line):
+            used.add(found[1])
+            assert "[tested]" in line, line
+            before, _, after = found[2].strip().partition("-- ")
+            words = [*before.split(), "--dry-run", *(["--", *after.split()] if after else [])]
+            done = cloud.script(found[1], *words, HSD_AUTOSTART="1" if "AUTOSTART=1" in line else "0")
+            assert done.returncode == 0, (line, done.stderr)
+    assert used == set(COMMANDS)
 
 
 def test_the_lock_satisfies_the_requirements_and_pairs_jax_with_libtpu() -> None:

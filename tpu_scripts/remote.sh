@@ -33,7 +33,7 @@ on_slices() {
 
 # The command that runs one phase of worker.sh on a worker, quoted for ssh.
 worker_command() {
-  quote sudo HSD_HOME="$HSD_HOME" HSD_USER="$HSD_USER" HSD_CACHE="$HSD_CACHE" \
+  quote sudo HSD_HOME="$HSD_HOME" HSD_USER="$HSD_USER" HSD_CACHE="$HSD_CACHE" HSD_FILES="$HSD_FILES" \
     bash "$HSD_HOME/code/tpu_scripts/worker.sh" "$@"
 }
 

@@ -28,6 +28,8 @@
 : "${HSD_BUCKET=}"
 : "${HSD_WORKDIR=${HSD_BUCKET:+$HSD_BUCKET/runs/$HSD_NAME}}"
 : "${HSD_CACHE=${HSD_BUCKET:+$HSD_BUCKET/compile_cache}}"
+# A gs:// folder that every worker copies beside the code before it starts: weights/ and datasets/, as configs name them.
+: "${HSD_FILES=}"
 # The run: a config of this repository. Further flags of hsd_jax.train go after `--` on the command line.
 : "${HSD_CONFIG=configs/hsd_qwen3_8b_v5p128.py}"
 # 1: `create` also puts setup and launch into the workers' startup script, so that a worker that boots (the first

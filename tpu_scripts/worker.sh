@@ -5,7 +5,7 @@
 # Under HSD_HOME: code, venv, run/train.log, run/exit_code (0 done, 1 failed, 2 refused, 3 preempted and saved).
 
 set -euo pipefail
-: "${HSD_HOME:=/opt/hsd}" "${HSD_USER:=}" "${HSD_CACHE:=}"
+: "${HSD_HOME:=/opt/hsd}" "${HSD_USER:=}" "${HSD_CACHE:=}" "${HSD_FILES:=}"
 run=$HSD_HOME/run python=$HSD_HOME/venv/bin/python
 export UV_PYTHON_INSTALL_DIR=$HSD_HOME/python UV_CACHE_DIR=$HSD_HOME/cache UV_LINK_MODE=copy
 host=$(hostname)
@@ -24,8 +24,22 @@ alive() {
   return 1
 }
 
-# A digest of what decides how the run behaves: the commit and every installed package.
-digest() { { cat "$HSD_HOME/commit"; uv pip freeze --python "$python"; } | sha256sum | cut -c1-16; }
+# A digest of what decides how the run behaves: the commit, every installed package, names and sizes of the files.
+digest() {
+  {
+    cat "$HSD_HOME/commit"
+    uv pip freeze --python "$python"
+    if [[ -d $HSD_HOME/files ]]; then find "$HSD_HOME/files" -type f -printf '%P %s\n' | sort; fi
+  } | sha256sum | cut -c1-16
+}
+
+# Copies weights and datasets to this worker and shows them beside the code, where configs look for them.
+copy_files() {
+  local entry
+  mkdir -p "$HSD_HOME/files"
+  gcloud storage rsync --recursive "$HSD_FILES" "$HSD_HOME/files"
+  for entry in "$HSD_HOME"/files/*; do ln -sfn "$entry" "$HSD_HOME/code/${entry##*/}"; done
+}
 
 setup() {
   local code=$HSD_HOME/code stamp
@@ -40,6 +54,7 @@ setup() {
     printf '%s' "$stamp" >"$HSD_HOME/stamp"
   fi
   printf '%s\n' "$1" >"$HSD_HOME/commit"
+  if [[ -n $HSD_FILES ]]; then copy_files; fi
   mkdir -p "$run"
   chmod 755 "$HSD_HOME" "$run"
   if [[ -n $HSD_USER ]]; then chown -R "$HSD_USER" "$run"; fi
