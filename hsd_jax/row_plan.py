@@ -26,7 +26,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class RowPlan:
-    """`order_P`: the problems row by row; `sizes` of each stream; `filled`: the share of positions that are tokens."""
+    """`order_P`: the problems, row by row in each part; `sizes` of each stream; `filled`: the share of positions that are tokens."""
 
     order_P: IntArray
     sizes: tuple[Sizes, ...]
@@ -39,19 +39,25 @@ def plan_rows(
     rows: int,
     *,
     block: int,
+    parts: int = 1,
     known: Sequence[tuple[Sizes, ...]] = (),
     reuse: float = 1.15,
 ) -> RowPlan:
     """Spreads P problems over `rows` rows of P / rows problems each and returns sizes that hold every row.
 
+    The rows are those of all `parts` of the batch (micro-batches) together; `order_P` is such that part k takes every
+    problem at a place p with p mod parts = k, and finds the problems of each of its rows / parts rows side by side.
+
     `streams` are the forward passes over those rows (student, teacher, reference). `known` are the sizes already
     compiled; one of them is taken again if it has at most `reuse` times the positions needed. Small batches vary
     more and want a larger value.
-    Raises: ValueError where P does not divide by `rows`.
+    Raises: ValueError where P does not divide by `rows`, or `rows` by `parts`.
     """
     problems = len(length_PG)
-    if rows < 1 or problems % rows:
-        raise ValueError(f"plan_rows: {problems} problems do not divide over {rows} rows; change either")
+    if rows < 1 or problems % rows or rows % parts:
+        raise ValueError(
+            f"plan_rows: {problems} problems, {rows} rows, {parts} parts do not divide; change one of them"
+        )
     responses_P = length_PG.sum(1)
     loads_PK = np.stack([responses_P] + [s.length_PM.sum(1) for s in streams], axis=1)
     cost_K = np.array([len(streams)] + [1] * len(streams))
@@ -60,7 +66,8 @@ def plan_rows(
     needed = tuple(_needed(length_PG[order_P], s.length_PM[order_P], s.of_PG[order_P], rows, block) for s in streams)
     sizes = _compiled_before(needed, known, reuse) or tuple(_rounded(size) for size in needed)
     positions = rows * sum(size.context_tokens + size.response_tokens for size in sizes)
-    return RowPlan(order_P.astype(np.int32), sizes, float((loads_PK @ cost_K).sum() / positions))
+    order_P = order_P.reshape(parts, -1).T.reshape(-1).astype(np.int32)
+    return RowPlan(order_P, sizes, float((loads_PK @ cost_K).sum() / positions))
 
 
 def _spread(load_P: IntArray, rows: int) -> IntArray:

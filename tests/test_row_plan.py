@@ -75,7 +75,15 @@ def test_known_sizes_that_are_too_small_or_far_too_large_are_not_used():
     assert plan_rows(response_PG, streams[:1], 2, block=128, known=[small, large]).sizes == plan.sizes
 
 
+def test_interleaved_parts_find_their_rows_side_by_side():
+    response_PG, streams = lengths(problems=24)
+    whole, split = (plan_rows(response_PG, streams, 6, block=64, parts=parts) for parts in (1, 3))
+    assert whole.sizes == split.sizes
+    rows = [set(row) for part in range(3) for row in split.order_P[part::3].reshape(2, -1)]
+    assert rows == [set(row) for row in whole.order_P.reshape(6, -1)]
+
+
 def test_problems_that_do_not_divide_over_rows_are_refused():
     response_PG, streams = lengths(problems=6)
-    with pytest.raises(ValueError, match="6 problems .* 4 rows"):
+    with pytest.raises(ValueError, match="6 problems, 4 rows"):
         plan_rows(response_PG, streams, 4, block=128)
