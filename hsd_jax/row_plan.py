@@ -26,7 +26,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class RowPlan:
-    """`order_P`: the problems, row by row in each part; `sizes` of each stream; `filled`: the share of positions that are tokens."""
+    """`order_P`: the problems row by row; `sizes` of each stream; `filled`: the share of positions that are tokens."""
 
     order_P: IntArray
     sizes: tuple[Sizes, ...]
