@@ -49,7 +49,7 @@ TABLES: dict[str, dict[str, Any]] = {
 def resolve(settings: config.Method) -> Method:
     """The row that a config names, with the config's changes.
 
-    Raises: InputError for an unknown method, or an option that has no effect on it.
+    Raises: InputError for an unknown method or an impossible value.
     """
     if settings.name not in METHODS:
         nearest = difflib.get_close_matches(settings.name, METHODS, 1, 0.0)[0]
@@ -59,7 +59,7 @@ def resolve(settings: config.Method) -> Method:
     row = METHODS[settings.name]
     given = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name != "name"}
     given = {name: value for name, value in given.items() if value is not None}
-    _refuse_idle(settings.name, row, given)
+    given = _without_idle(settings.name, row, given)
     method = replace(row, **_as_fields(given))
     _warn(settings.name, method)
     return method
@@ -77,8 +77,8 @@ def _as_fields(given: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _refuse_idle(name: str, row: Method, given: dict[str, Any]) -> None:
-    """Options of parts that the method does not have."""
+def _without_idle(name: str, row: Method, given: dict[str, Any]) -> dict[str, Any]:
+    """Takes out options of parts that the method does not have, and says so: one config may serve several methods."""
     reads_peer = given.get("reads", "peer" if row.reads.peer else "") in ("peer", "answer_and_peer")
     idle = {
         "peer_rule": not reads_peer,
@@ -89,19 +89,18 @@ def _refuse_idle(name: str, row: Method, given: dict[str, Any]) -> None:
         "distilled": not has_teacher(row),
         "divergence": not row.distil,
         "advantage": not row.policy,
-        "minibatches": False,
         "coefficient": not (row.distil and row.policy),
         "teacher_rate": given.get("teacher", row.teacher) != "ema" or not has_teacher(row),
         "teacher_every": given.get("teacher", row.teacher) != "synced" or not has_teacher(row),
         "reference_kl": given.get("beta", row.beta) == 0,
     }
-    for option in given:
-        if idle.get(option):
-            raise InputError(f"method.{option.replace('_', '-')}: has no effect on {name!r} as it is set; leave it out")
+    for option in [option for option in given if idle.get(option)]:
+        log.warning("method.%s has no effect on %r as it is set", option.replace("_", "-"), name)
     if "coefficient" in given and not 0 <= given["coefficient"] <= 1:
         raise InputError(f"method.coefficient must lie in [0, 1]; got {given['coefficient']}")
     if given.get("beta", 0) < 0:
         raise InputError(f"method.beta must be at least 0; got {given['beta']}")
+    return {option: value for option, value in given.items() if not idle.get(option)}
 
 
 def _warn(name: str, method: Method) -> None:

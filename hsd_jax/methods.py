@@ -98,6 +98,11 @@ def rlsd_strength(step: Array, memory: Memory) -> Array:
 # --- methods from outside the paper, each a row and, where it needs one, a loss and a schedule
 
 
+def rlrt_strength(step: Array, memory: Memory) -> Array:
+    """0.5, without decay."""
+    return jnp.full((), 0.5)
+
+
 def antisd_strength(step: Array, memory: Memory) -> Array:
     """0 for 5 updates, then 0.5 while the gate is open."""
     return weighing.after_warmup(0.5, 5)(step) * memory["open"]
@@ -182,7 +187,7 @@ METHODS: dict[str, Method] = {
         policy_loss=losses.reweighted_policy_gradient(-1.0, 1.0, 0.2, 0.28),
         distilled=weighing.successful_with_peer,
         normalise=weighing.token_mean,
-        strength=lambda step, memory: jnp.full((), 0.5),
+        strength=rlrt_strength,
         beta=0.0,
     ),
     "antisd": replace(
