@@ -20,7 +20,7 @@ class Arguments:
     """A config file, e.g. configs/tiny.py."""
     workdir: str
     """Directory for checkpoints, metrics, rollouts and the report; may be a gs:// path."""
-    settings: Annotated[Config, tyro.conf.arg(name="")] = field(metadata={"flat": True})
+    settings: Annotated[Config, tyro.conf.arg(name=""), tyro.conf.FlagConversionOff] = field(metadata={"flat": True})
     """All settings of the config file."""
     resume: Literal["never", "auto"] = "never"
     """auto: continue from the newest good checkpoint of the workdir, or start if there is none."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from hsd_jax.answers import Examinee
-from hsd_jax.data import difficulty, stream
+from hsd_jax.data import difficulty
 from hsd_jax.data.files import settings_hash
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.sources import Corpus
@@ -50,5 +50,5 @@ def _fitting(corpus: Corpus, split: str, examinee: Examinee, first: int) -> list
     found = usable(corpus.splits[split], texts.tokenizer, texts.chat, texts.windows)
     log_removed(found, corpus.source)
     rows = sorted(row for indices in found.indices.values() for row in indices)
-    kept = stream.select(corpus.splits[split], rows[:first] if first else rows)
-    return [kept[i] for i in range(len(kept))]
+    problems = corpus.splits[split]
+    return [problems[row] for row in (rows[:first] if first else rows)]

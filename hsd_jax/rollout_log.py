@@ -10,7 +10,6 @@ from etils import epath
 from hsd_jax.data.problems import Problem
 from hsd_jax.grading import Graded
 from hsd_jax.types import Rollouts
-from hsd_jax.update import Trace
 
 PER_TOKEN = ("credit", "kl", "student_logprob", "teacher_logprob", "student_entropy", "teacher_entropy")
 
@@ -20,10 +19,10 @@ def entries(
     problems: Sequence[Problem],
     rollouts: Rollouts,
     graded: Graded,
-    trace: Trace,
+    trace: Any,
     tokenizer: Any,
 ) -> list[dict[str, Any]]:
-    """One JSON object per problem; `trace` holds host arrays of (at least) these problems, in the same order."""
+    """One JSON object per problem; `trace` is a `Trace` of host arrays that begin with these problems."""
     return [
         {
             "step": step,
@@ -49,7 +48,7 @@ def write(folder: epath.Path, step: int, rows: Sequence[Mapping[str, Any]]) -> N
     part.replace(folder / f"step-{step:06d}.jsonl")
 
 
-def _contexts(trace: Trace, p: int, tokenizer: Any) -> list[str]:
+def _contexts(trace: Any, p: int, tokenizer: Any) -> list[str]:
     tokens_MC, length_M = trace.contexts.tokens_PMC[p], trace.contexts.length_PM[p]
     return [tokenizer.decode(ids[:n]) for ids, n in zip(tokens_MC.tolist(), length_M.tolist(), strict=True)]
 
@@ -59,7 +58,7 @@ def _rollout(
     i: int,
     rollouts: Rollouts,
     graded: Graded,
-    trace: Trace,
+    trace: Any,
     tokenizer: Any,
 ) -> dict[str, Any]:
     length = int(rollouts.length_PG[p, i])

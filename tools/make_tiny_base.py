@@ -10,7 +10,7 @@ import argparse
 import itertools
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +98,7 @@ def optimizer_for(steps: int) -> optax.GradientTransformation:
     muon = optax.contrib.muon(
         lambda step: MUON_RATE * rate(step),
         adam_learning_rate=lambda step: ADAM_RATE * rate(step),
-        muon_weight_dimension_numbers=matrix_axes,
+        muon_weight_dimension_numbers=cast(Any, matrix_axes),
         consistent_rms=0.2,
         weight_decay=0.01,
     )
@@ -159,8 +159,8 @@ def pass_at_1(tokenizer: Any, params: qwen3.Params, count: int) -> dict[tuple[st
     weights, shares = sampling.decode_params(params, config=SHAPE, dtype="float32"), {}
     for reader, temperature in itertools.product(read[0], (1.0, 0.0)):
         prompts = Ragged(
-            np.stack([np.pad(c[reader], (0, WINDOW - len(c[reader]))) for c in read]).astype(np.int32),
-            np.array([len(c[reader]) for c in read], np.int32),
+            jnp.asarray([np.pad(c[reader], (0, WINDOW - len(c[reader]))) for c in read], jnp.int32),
+            jnp.asarray([len(c[reader]) for c in read], jnp.int32),
         )
         rollouts = sampling.sample(
             program,

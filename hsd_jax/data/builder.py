@@ -15,13 +15,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grain
 import numpy as np
 import tensorflow_datasets as tfds
 
 from hsd_jax.data.problems import Problem, Removed, from_example, to_example, to_tests
+from hsd_jax.data.stream import ProblemSource
 from hsd_jax.errors import InputError
 
 BUILDER_VERSION = "1.0.0"
@@ -150,20 +151,23 @@ def splits_of(directory: Path) -> tuple[str, ...]:
     return tuple(name for name in names if not name.endswith(TESTS))
 
 
-def read(directory: Path, split: str) -> grain.MapDataset:
+DATASET = cast(Any, grain.MapDataset)  # its factories are annotated as if they took no arguments
+
+
+def read(directory: Path, split: str) -> ProblemSource:
     """The problems of a split, with their tests, by random access (`dataset[i]`)."""
     builder = tfds.builder_from_directory(str(directory))
-    rows = builder.as_data_source(split)
+    rows: Any = builder.as_data_source(split)
     if split + TESTS not in builder.info.splits:
-        return grain.MapDataset.source(rows).map(from_example)
-    tests = builder.as_data_source(split + TESTS)
-    return grain.MapDataset.range(len(rows)).map(lambda i: from_example(rows[i], tests[i]["tests"]))
+        return DATASET.source(rows).map(from_example)
+    tests: Any = builder.as_data_source(split + TESTS)
+    return DATASET.range(len(rows)).map(lambda i: from_example(rows[i], tests[i]["tests"]))
 
 
-def read_questions(directory: Path, split: str) -> grain.MapDataset:
+def read_questions(directory: Path, split: str) -> ProblemSource:
     """The problems of a split without their tests: quick to scan."""
-    rows = tfds.builder_from_directory(str(directory)).as_data_source(split)
-    return grain.MapDataset.source(rows).map(from_example)
+    rows: Any = tfds.builder_from_directory(str(directory)).as_data_source(split)
+    return DATASET.source(rows).map(from_example)
 
 
 def removed_rows(directory: Path) -> dict[str, Any]:

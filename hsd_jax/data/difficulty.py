@@ -10,9 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import grain
-
-from hsd_jax.data.problems import Problem
+from hsd_jax.data.stream import ProblemSource, map_problems
 from hsd_jax.errors import InputError
 
 FILE = "difficulty.json"
@@ -49,8 +47,8 @@ def rates(directory: Path) -> dict[str, float]:
         raise InputError(f"{file}: not a difficulty file ({error}); delete it or measure again") from error
 
 
-def joined(problems: grain.MapDataset[Problem], found: Mapping[str, float]) -> grain.MapDataset[Problem]:
+def joined(problems: ProblemSource, found: Mapping[str, float]) -> ProblemSource:
     """The problems with their measured rates; a rate that came with the problem stays where none was measured."""
     if not found:
         return problems
-    return problems.map(lambda problem: replace(problem, difficulty=found.get(problem.id, problem.difficulty)))
+    return map_problems(problems, lambda one: replace(one, difficulty=found.get(one.id, one.difficulty)))

@@ -14,11 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import grain
-
 from hsd_jax.data import builder, difficulty, files, readers, tiny
 from hsd_jax.data.builder import BUILDER_VERSION, Rows
 from hsd_jax.data.problems import Problem
+from hsd_jax.data.stream import ProblemSource
 from hsd_jax.errors import InputError
 
 PREPARED, CARD = "prepared", "card.json"
@@ -49,7 +48,7 @@ class Corpus:
     source: str
     fingerprint: str
     directory: Path
-    splits: Mapping[str, grain.MapDataset[Problem]]
+    splits: Mapping[str, ProblemSource]
     removed: Mapping[str, Any]
 
 

@@ -19,7 +19,7 @@ from hsd_jax.errors import InputError
 class Pool:
     """The problems that can be trained on: one random-access dataset per kind, and what was left out per source."""
 
-    problems: Mapping[str, grain.MapDataset[Problem]]
+    problems: Mapping[str, stream.ProblemSource]
     fingerprint: str
     left_out: Mapping[str, Usable]
 

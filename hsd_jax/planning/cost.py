@@ -29,7 +29,8 @@ def values(jaxpr: Jaxpr) -> Iterator[Value]:
     for eqn in jaxpr.eqns:
         for inner in inside(eqn):
             yield from values(inner)
-        for aval in (v.aval for v in eqn.outvars if hasattr(v.aval, "shape")):
+        shaped: list[Any] = [v.aval for v in eqn.outvars if hasattr(v.aval, "shape")]
+        for aval in shaped:
             size = prod(aval.shape) * getattr(aval.dtype, "itemsize", 1)
             yield Value(eqn.primitive.name, tuple(aval.shape), size)
 

@@ -45,7 +45,7 @@ def write_pictures(figure: Figure, folder: Path) -> list[Path]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
-    style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": figure.name}
+    style: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": figure.name}
     with matplotlib.rc_context(style):
         canvas = Canvas(figsize=(4.2, 2.8), layout="constrained")
         FigureCanvasAgg(canvas)

@@ -8,6 +8,7 @@ free symbols where the answer is a number, decimals that only resemble an exact 
 import re
 import warnings
 from functools import lru_cache
+from typing import Any
 
 import sympy
 from math_verify import LatexExtractionConfig, parse, verify
@@ -127,8 +128,10 @@ def _other_case(gold: str, given: str) -> bool:
 def _tree(text: str) -> sympy.Basic:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        # no alarm (the parent keeps the time): math-verify documents None here and does not annotate it
+        no_alarm: Any = None
         found = parse(
-            f"\\boxed{{{text}}}", _READER, fallback_mode="no_fallback", parsing_timeout=None, raise_on_error=False
+            f"\\boxed{{{text}}}", _READER, fallback_mode="no_fallback", parsing_timeout=no_alarm, raise_on_error=False
         )
     trees = [item for item in found if not isinstance(item, str)]
     if not trees:
