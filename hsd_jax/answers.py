@@ -57,7 +57,7 @@ def answer(
     rollouts = sample(
         examinee.program,
         examinee.weights,
-        prompts_of(pieces, width=texts.windows.prompt),
+        prompts_of(jax.device_put(pieces), width=texts.windows.prompt),
         pieces.id_P,
         key=key,
         settings=choice,

@@ -6,20 +6,26 @@ versions) and, soon after it is committed, `manifest.json` with the size and CRC
 
 import json
 import logging
+import os
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as policies
 
+from hsd_jax import faults
 from hsd_jax.errors import InputError
+from hsd_jax.sharding import abstract_params
 from hsd_jax.types import PyTree
-from models.qwen3 import Params, Qwen3Config
+from models.qwen3 import Params, Qwen3Config, param_shapes
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
@@ -35,10 +41,11 @@ class Store:
     sealer: ThreadPoolExecutor
 
 
-def open_store(root: str | epath.Path, *, keep: int = 2, keep_every: int = 0) -> Store:
+def open_store(root: str | os.PathLike[str], *, keep: int = 2, keep_every: int = 0) -> Store:
     """Opens (creates) a checkpoint directory: the newest `keep`, the best and every `keep_every`-th are preserved."""
     root = epath.Path(root)
     root.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("absl").addFilter(_is_not_raised_too)
     kept: list[Any] = [policies.LatestN(keep), policies.BestN(get_metric_fn=lambda m: m[BEST], n=1)]
     if keep_every:
         kept.append(policies.EveryNSteps(keep_every))
@@ -69,7 +76,21 @@ def close(store: Store) -> None:
     store.manager.close()
 
 
-def steps(root: str | epath.Path) -> list[int]:
+@contextmanager
+def finishing(store: Store) -> Iterator[Store]:
+    """Lets a write in flight come to its end if the block fails: it may be the last good state."""
+    try:
+        yield store
+    except BaseException:
+        try:
+            store.manager.wait_until_finished()
+            _seal_all(store.root)
+        except Exception as error:
+            log.warning("the checkpoint in flight was not finished: %s", faults.explain(error) or error)
+        raise
+
+
+def steps(root: str | os.PathLike[str]) -> list[int]:
     """The committed checkpoints of a directory, oldest first."""
     root = epath.Path(root)
     if not root.exists():
@@ -77,9 +98,17 @@ def steps(root: str | epath.Path) -> list[int]:
     return sorted(int(path.name) for path in root.iterdir() if path.name.isdigit())
 
 
-def newest_good(root: str | epath.Path) -> int | None:
-    """The newest checkpoint whose files are all there and unchanged; damaged ones are named in the log."""
+def unfinished(root: str | os.PathLike[str]) -> list[epath.Path]:
+    """What is left of checkpoints whose writing was interrupted; they never had their final names."""
+    root = epath.Path(root)
+    return [path for path in root.iterdir() if ".orbax-checkpoint-tmp" in path.name] if root.exists() else []
+
+
+def newest_good(root: str | os.PathLike[str], before: float = float("inf")) -> int | None:
+    """The newest checkpoint (before a step) whose files are all there and unchanged; the log names damaged ones."""
     for step in reversed(steps(root)):
+        if step >= before:
+            continue
         fault = damage(epath.Path(root) / str(step))
         if not fault:
             return step
@@ -87,23 +116,24 @@ def newest_good(root: str | epath.Path) -> int | None:
     return None
 
 
-def restore_meta(root: str | epath.Path, step: int) -> dict[str, Any]:
+def restore_meta(root: str | os.PathLike[str], step: int) -> dict[str, Any]:
     """What a checkpoint says about itself: step, data position, best score, config, versions."""
     with ocp.CheckpointManager(root) as manager:
         return manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
 
 
-def restore(root: str | epath.Path, step: int, like: PyTree) -> PyTree:
+def restore(root: str | os.PathLike[str], step: int, like: PyTree) -> PyTree:
     """Reads a state into the shapes, dtypes and shardings of `like` (arrays or ShapeDtypeStructs)."""
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     with ocp.CheckpointManager(root) as manager:
         return manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))["state"]
 
 
-def restore_params(checkpoint: str | epath.Path) -> tuple[Qwen3Config, Params, str]:
-    """The weights of a checkpoint, with the model's configuration and the directory its tokenizer came from.
+def restore_params(checkpoint: str | os.PathLike[str], mesh: Mesh | None = None) -> tuple[Qwen3Config, Params, str]:
+    """The float32 weights of a checkpoint, with the model's configuration and the directory its tokenizer came from.
 
-    `checkpoint` is one step's directory, or a workdir or checkpoint directory, of which the newest good step is taken.
+    Only the weights are read: sharded over `mesh`, or without one as host arrays. `checkpoint` is one step's
+    directory, or a workdir or checkpoint directory, of which the newest good step is taken.
     Raises: InputError if there is no good checkpoint.
     """
     path = epath.Path(checkpoint)
@@ -114,9 +144,19 @@ def restore_params(checkpoint: str | epath.Path) -> tuple[Qwen3Config, Params, s
             f"--checkpoint {checkpoint}: no finished checkpoint here; expected <workdir>/checkpoints/<step>"
         )
     meta = restore_meta(root, step)
-    with ocp.CheckpointManager(root) as manager:
-        state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore()))["state"]
-    return Qwen3Config(**meta["model"]), state["params"], meta["config"]["model"]["path"]
+    model = Qwen3Config(**meta["model"])
+    target = {"params": _on_host(model) if mesh is None else abstract_params(model, mesh, np.float32)}
+    with ocp.PyTreeCheckpointer() as reader:
+        how = ocp.args.PyTreeRestore(
+            item=target, restore_args=ocp.checkpoint_utils.construct_restore_args(target), partial_restore=True
+        )
+        params = reader.restore(root / str(step) / "state", args=how)["params"]
+    return model, params, meta["config"]["model"]["path"]
+
+
+def _on_host(model: Qwen3Config) -> Any:
+    shapes = param_shapes(model)
+    return jax.tree.map(lambda shape: np.empty(shape, np.float32), shapes, is_leaf=lambda x: isinstance(x, tuple))
 
 
 def damage(step_dir: epath.Path) -> str:
@@ -139,6 +179,11 @@ def damage(step_dir: epath.Path) -> str:
     return ""
 
 
+def _is_not_raised_too(record: logging.LogRecord) -> bool:
+    """Orbax logs the errors of its threads with their traceback, and raises them as well; once is enough."""
+    return not record.exc_info
+
+
 def _seal_all(root: epath.Path) -> None:
     for step in steps(root):
         if not (root / str(step) / MANIFEST).exists():
@@ -149,6 +194,7 @@ def _seal(step_dir: epath.Path) -> None:
     entries = {
         str(path.relative_to(step_dir)): [path.stat().length, 0 if _remote(step_dir) else _crc(path)]
         for path in _files(step_dir)
+        if not path.name.startswith(MANIFEST)  # the rest of a seal that was interrupted
     }
     part = step_dir / f"{MANIFEST}.part"
     part.write_text(json.dumps(entries))

@@ -3,15 +3,18 @@
 import contextlib
 import difflib
 import io
+import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 import tyro
 
-from hsd_jax.errors import EXIT_REFUSED, InputError
+from hsd_jax import faults
+from hsd_jax.errors import EXIT_FAILED, EXIT_REFUSED, InputError
 
 T = TypeVar("T")
 
@@ -61,10 +64,31 @@ def _one_line(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
 
 
-def run(main: Callable[[Sequence[str]], int]) -> None:
-    """Runs a command and exits with its code; refused input is one line on stderr and code 2."""
+def run(main: Callable[[Sequence[str]], int], leave: Callable[[int], Any] = sys.exit) -> None:
+    """Runs a command and exits with its code; refused input and expected faults are one line on stderr.
+
+    `leave` ends the process after an error.
+    """
     try:
         sys.exit(main(sys.argv[1:]))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_REFUSED)
+    except Exception as error:
+        line, code = last_words(error)
+        if line:
+            print(f"error: {line}", file=sys.stderr)
+        else:
+            traceback.print_exception(error)
+        leave(code)
+
+
+def leave_at_once(code: int) -> None:
+    """Ends the process without waiting for its threads: those of a failed write wait for minutes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def last_words(error: BaseException) -> tuple[str, int]:
+    """What a command says before it ends, and its exit code; no words for an error that nobody expected."""
+    if isinstance(error, InputError):
+        return str(error), EXIT_REFUSED
+    return faults.explain(error) or "", EXIT_FAILED

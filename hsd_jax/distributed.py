@@ -5,7 +5,6 @@ diverge (stop now? resume where?), each says what it thinks through `gather` and
 """
 
 import json
-import os
 import socket
 import sys
 import time
@@ -18,7 +17,8 @@ from typing import Any
 import jax
 from jax._src import clusters, distributed
 
-from hsd_jax.errors import EXIT_FAILED, EXIT_REFUSED, InputError
+from hsd_jax import cli
+from hsd_jax.errors import EXIT_FAILED, InputError, RunStopped
 
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 RETRY_SECONDS = 0.2
@@ -72,7 +72,7 @@ def joined(place: Place | None, *, start_seconds: float = 900, heartbeat_seconds
     """Runs its body as one of the processes of `place`; call it before anything touches a device.
 
     If the body fails in one process, that process says why and ends at once (exit code 1, or 2 for refused input), so
-    that the others notice within `heartbeat_seconds` instead of waiting for it. Raises: RuntimeError naming the
+    that the others notice within `heartbeat_seconds` instead of waiting for it. Raises: RunStopped naming the
     processes that have not arrived after `start_seconds`.
     """
     if place is None:
@@ -97,23 +97,21 @@ def joined(place: Place | None, *, start_seconds: float = 900, heartbeat_seconds
 
 def _leave(error: BaseException) -> None:
     """Ends the process without the orderly shutdown, which would wait for processes that wait for this one."""
-    if isinstance(error, InputError):
-        print(f"error: {error}", file=sys.stderr)
+    line, code = cli.last_words(error)
+    if line:
+        print(f"error: {line}", file=sys.stderr)
     elif not isinstance(error, SystemExit):
         traceback.print_exception(error)
-    code = EXIT_REFUSED if isinstance(error, InputError) else EXIT_FAILED
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else EXIT_FAILED
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    cli.leave_at_once(code)
 
 
 def meet(place: Place, seconds: float) -> None:
     """Waits until every process has called this, on the port after the coordinator's.
 
     JAX's own start waits too, but when it gives up it ends the process without saying whom it waited for.
-    Raises: RuntimeError naming the missing processes, in every process that is there.
+    Raises: RunStopped naming the missing processes, in every process that is there.
     """
     host, _, port = place.coordinator.rpartition(":")
     deadline = time.monotonic() + seconds
@@ -123,7 +121,7 @@ def meet(place: Place, seconds: float) -> None:
         missing = _receive(int(port) + 1, place.processes, deadline)
     if missing:
         names = ", ".join(str(process) for process in missing)
-        raise RuntimeError(
+        raise RunStopped(
             f"start: {place.processes - len(missing)} of {place.processes} processes arrived within {seconds:g} s;"
             f" missing: process {names}. Look at their logs (process k is worker k of the slice, slices in order)"
         )
@@ -168,7 +166,7 @@ def gather(name: str, value: Any, *, seconds: float = 1800) -> list[Any]:
     """Every process's `value` (anything JSON can hold), in order of the processes; the same list in all of them.
 
     Each use needs a `name` of its own, the same in every process ("stop/17"). Touches no device.
-    Raises: RuntimeError naming the processes (and hosts) that have not answered in time.
+    Raises: RunStopped naming the processes (and hosts) that have not answered in time.
     """
     client, processes = distributed.global_state.client, distributed.global_state.num_processes
     if client is None:
@@ -182,7 +180,7 @@ def gather(name: str, value: Any, *, seconds: float = 1800) -> list[Any]:
             raise
         hosts = _entries(client, "host")
         names = ", ".join(f"process {process} ({hosts.get(process, 'host unknown')})" for process in missing)
-        raise RuntimeError(f"{name}: no word from {names} within {seconds:g} s; look at its log") from error
+        raise RunStopped(f"{name}: no word from {names} within {seconds:g} s; look at its log") from error
     answers = _entries(client, name)
     return [answers[process] for process in range(processes)]
 
@@ -200,10 +198,10 @@ def any_process(name: str, flag: bool) -> bool:
 def same_everywhere(name: str, value: Any) -> None:
     """Refuses to go on where processes differ, for what must be the same: code, settings, the step to resume from.
 
-    Raises: RuntimeError naming the processes that differ from process 0.
+    Raises: RunStopped naming the processes that differ from process 0.
     """
     values = gather(name, value)
     odd = {process: other for process, other in enumerate(values) if other != values[0]}
     if odd:
         listing = "; ".join(f"process {process} has {other!r}" for process, other in odd.items())
-        raise RuntimeError(f"{name} differs between processes: process 0 has {values[0]!r}; {listing}")
+        raise RunStopped(f"{name} differs between processes: process 0 has {values[0]!r}; {listing}")

@@ -115,7 +115,7 @@ def read_model(path: str) -> tuple[Qwen3Config, Params, str]:
         return config, hf.load_params(path, config, make_mesh(1, -1, 1)), path
     if not epath.Path(path).exists():
         raise InputError(f"--checkpoint: {path} does not exist")
-    return checkpoint.restore_params(path)
+    return checkpoint.restore_params(path, make_mesh(1, -1, 1))
 
 
 def open_examinee(asking: Asking, *, kinds: tuple[str, ...]) -> Examinee:

@@ -9,15 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from hsd_jax.config import Guards
+from hsd_jax.errors import RunStopped
 
 log = logging.getLogger(__name__)
 FIRST, RECENT = 10, 5  # steps that say what is normal, and steps that are compared with them
 Line = Mapping[str, Any]
-
-
-class RunStopped(RuntimeError):
-    """The run ended itself; the message names metric, step and what to do."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,22 @@ def watch(lines: Sequence[Line], settings: Guards, workdir: str) -> None:
             if settings.stop_on_collapse:
                 raise RunStopped(f"{message}; stopped, as guards.stop-on-collapse asks")
             log.warning("%s; consider --method.teacher frozen, a larger --method.beta or a smaller step", message)
+
+
+def name_offenders(step: int, names: Sequence[str], stats: Mapping[str, np.ndarray], length_PG: np.ndarray) -> None:
+    """Logs the questions of an update that was skipped because a number was not finite."""
+    found = offenders(names, stats, length_PG)
+    what = f"not finite in questions {', '.join(found)}" if found else f"finite in each of {', '.join(names)} alone"
+    log.warning("step %d: update skipped, loss or gradient is not finite; per-token numbers are %s", step, what)
+
+
+def offenders(names: Sequence[str], stats: Mapping[str, np.ndarray], length_PG: np.ndarray) -> list[str]:
+    """The questions of which a per-token number (values [P, G, T, ...]) is not finite inside of a response."""
+    bad_P = np.zeros(len(names), bool)
+    for values in stats.values():
+        broken_PGT = ~np.isfinite(np.asarray(values, np.float32)).reshape(*values.shape[:3], -1).all(axis=-1)
+        bad_P |= (broken_PGT & (np.arange(values.shape[2]) < length_PG[..., None])).any(axis=(1, 2))
+    return [name for name, bad in zip(names, bad_P, strict=True) if bad]
 
 
 def rings(alarm: Alarm, lines: Sequence[Line]) -> bool:

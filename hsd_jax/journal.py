@@ -49,6 +49,10 @@ class Journal:
         texts = [text for row in batch.graded.texts for text in row]
         self.page |= {**measured, **batch.graded.counts(), **metrics.text_metrics(texts, ids)}
         self.page["questions_drawn"] = batch.drawn
+        if measured.get("skipped"):
+            names = [problem.id for problem in batch.problems]
+            stats = {name: local_rows(values) for name, values in trace.stats.items()}
+            guards.name_offenders(batch.step, names, stats, np.asarray(batch.rollouts.length_PG))
         every = self.parts.config.logging.rollouts_every
         if every and (batch.step == 1 or batch.step % every == 0) and self.sinks:
             with self.clock.phase("log"):
@@ -79,11 +83,12 @@ class Journal:
     def close_step(self, step: int) -> None:
         """Writes the finished step's line everywhere, shows it, and warns where the guards say so."""
         compiled = self.compilations.take()
-        line = {"step": step, **self.page, **self.clock.lap(), "recompilations": compiled if self.lines else 0}
+        line = {"step": step, **self.page, **self.clock.lap(), "recompilations": compiled}
         self.page = {}
         self.lines.append(line)
         for sink in self.sinks:
             sink(step, {name: value for name, value in line.items() if name != "step"})
+        checkpoint.seal(self.store)
         if step:
             self.show(step, line)
         guards.watch([seen for seen in self.lines if seen["step"]], self.parts.config.guards, str(self.path))
@@ -95,7 +100,7 @@ class Journal:
     def save(self, state: TrainState, step: int) -> None:
         """Starts writing a checkpoint with all that a continuation needs."""
         score = next((line["eval/pass@1"] for line in reversed(self.lines) if "eval/pass@1" in line), None)
-        with self.clock.phase("save"):
+        with self.clock.phase("save"), jax.transfer_guard("allow"):  # Orbax moves arrays in its own way
             checkpoint.save(self.store, step, state, self._meta(step), score=score)
 
     def _meta(self, step: int) -> dict[str, Any]:
@@ -139,9 +144,9 @@ def _flat(rollouts: Rollouts) -> tuple[np.ndarray, np.ndarray]:
 def local_rows(x: Any) -> np.ndarray:
     """The rows of an array that lie on this process, in order."""
     if x.is_fully_addressable:
-        return np.asarray(x)
+        return jax.device_get(x)
     parts = {shard.index[0].start or 0: shard.data for shard in x.addressable_shards}
-    return np.concatenate([np.asarray(parts[start]) for start in sorted(parts)])
+    return np.concatenate([jax.device_get(parts[start]) for start in sorted(parts)])
 
 
 def past_lines(path: epath.Path) -> list[dict[str, Any]]:

@@ -16,20 +16,40 @@ HEDGES = re.compile(r"\b(wait|hmm|perhaps|maybe|actually|alternatively|seems|mig
 
 
 def jsonl_sink(path: epath.Path) -> Sink:
-    """Appends one line per step; a number that is not finite is written as null."""
+    """Writes one line per step; a number that is not finite is written as null."""
+    return rewriting_sink(path) if "://" in str(path) else appending_sink(path)
+
+
+def appending_sink(path: epath.Path) -> Sink:
+    """Appends to a file of this machine."""
 
     def write(step: int, metrics: Mapping[str, Any]) -> None:
         with path.open("a") as file:
-            file.write(json.dumps({"step": step} | {k: _plain(v) for k, v in metrics.items()}) + "\n")
+            file.write(_line(step, metrics))
 
     return write
 
 
-def tensorboard_sink(folder: str) -> Sink:
-    """TensorBoard event files with every scalar."""
+def rewriting_sink(path: epath.Path) -> Sink:
+    """Writes the whole file each time: object stores cannot append, but replace an object at once or not at all."""
+    written = [path.read_text() if path.exists() else ""]
+
+    def write(step: int, metrics: Mapping[str, Any]) -> None:
+        written.append(_line(step, metrics))
+        path.write_text("".join(written))
+
+    return write
+
+
+def _line(step: int, metrics: Mapping[str, Any]) -> str:
+    return json.dumps({"step": step} | {name: _plain(value) for name, value in metrics.items()}) + "\n"
+
+
+def tensorboard_sink(folder: str, start: int) -> Sink:
+    """TensorBoard event files with every scalar; what an interrupted run wrote from `start` on is not shown."""
     from tensorboardX import SummaryWriter
 
-    writer = SummaryWriter(folder)
+    writer = SummaryWriter(folder, purge_step=start)
 
     def write(step: int, metrics: Mapping[str, Any]) -> None:
         for name, value in metrics.items():
@@ -48,11 +68,13 @@ def wandb_sink(project: str, workdir: str, config: Mapping[str, Any]) -> Sink:
     return lambda step, metrics: run.log(dict(metrics), step=step)
 
 
-def sinks(workdir: epath.Path, *, tensorboard: bool, wandb: str, config: Mapping[str, Any]) -> list[Sink]:
-    """Everything a run writes its metrics to."""
+def sinks(
+    workdir: epath.Path, *, tensorboard: bool, wandb: str, config: Mapping[str, Any], start: int = 0
+) -> list[Sink]:
+    """Everything a run writes its metrics to, from step `start` on."""
     chosen = [jsonl_sink(workdir / "metrics.jsonl")]
     if tensorboard:
-        chosen.append(tensorboard_sink(str(workdir / "tensorboard")))
+        chosen.append(tensorboard_sink(str(workdir / "tensorboard"), start))
     if wandb:
         chosen.append(wandb_sink(wandb, str(Path(workdir)), config))
     return chosen

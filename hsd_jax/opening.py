@@ -11,12 +11,12 @@ from etils import epath
 from rich.console import Console
 from rich.logging import RichHandler
 
-from hsd_jax import checkpoint, console, distributed, held_out, method_options, metrics, setup
+from hsd_jax import checkpoint, console, distributed, faults, held_out, method_options, metrics, setup
 from hsd_jax.arguments import Arguments, resume_command
 from hsd_jax.clock import Clock, count_compilations
 from hsd_jax.config import Config
 from hsd_jax.data import stream
-from hsd_jax.errors import InputError
+from hsd_jax.errors import InputError, RunStopped
 from hsd_jax.grading import submit_to
 from hsd_jax.hidden_tests import submit_all_tests
 from hsd_jax.journal import Journal, past_lines
@@ -24,7 +24,7 @@ from hsd_jax.programs import Programs, build
 from hsd_jax.setup import Parts
 from hsd_jax.update import TrainState
 from hsd_jax.verifiers import cases, pool, sandbox
-from hsd_jax.workdir import Workdir, open_workdir
+from hsd_jax.workdir import Workdir, discard_after, open_workdir
 
 log = logging.getLogger(__name__)
 
@@ -44,22 +44,24 @@ def open_run(
         graders = stack.enter_context(open_graders(parts))
         submit = submit_to(graders, lambda problem: cases.visible(problem.visible))
         programs = build(parts, submit, submit_all_tests(graders))
-        state = first_state(parts, workdir)
+        clock = Clock()
+        with clock.phase("start"):
+            state, workdir = first_state(parts, workdir)
         chief = jax.process_index() == 0
         show = stack.enter_context(console.progress(screen, int(state.step), config.steps, quiet=not chief))
+        kept = config.checkpoints
+        store = checkpoint.open_store(workdir.checkpoints, keep=kept.keep, keep_every=kept.keep_every)
         book = Journal(
             parts=parts,
             path=workdir.path,
-            store=checkpoint.open_store(
-                workdir.checkpoints, keep=config.checkpoints.keep, keep_every=config.checkpoints.keep_every
-            ),
+            store=stack.enter_context(checkpoint.finishing(store)),
             sinks=_sinks(parts, workdir) if chief else [],
             show=show,
             console=screen,
             scores=lambda params, step: held_out.scores(parts, programs, params, step),
             resume_command=resume_command(argv),
-            clock=Clock(),
-            compilations=stack.enter_context(count_compilations()),
+            clock=clock,
+            compilations=stack.enter_context(count_compilations(clock)),
             lines=past_lines(workdir.path),
         )
         if workdir.start is None:
@@ -104,14 +106,41 @@ def open_graders(parts: Parts) -> pool.Pool:
         raise InputError(str(error)) from error
 
 
-def first_state(parts: Parts, workdir: Workdir) -> TrainState:
-    """The initial state, or that of the checkpoint to continue from."""
-    state = setup.initial_state(parts)
-    if workdir.start is None:
-        return state
-    meta = checkpoint.restore_meta(workdir.checkpoints, workdir.start)
-    stream.check_resume(meta["questions"], parts.questions.identity)
-    return checkpoint.restore(workdir.checkpoints, workdir.start, state)
+def first_state(parts: Parts, workdir: Workdir) -> tuple[TrainState, Workdir]:
+    """The initial state, or that of the newest checkpoint that can be read, with the workdir as of its step.
+
+    What lies after that step is removed only once the state has been read.
+    Raises: InputError if the run had other questions; RunStopped if no checkpoint can be read.
+    """
+    state, start = setup.initial_state(parts), workdir.start
+    if start is None:
+        return state, workdir
+    while start is not None:
+        restored = read_state(parts, workdir, start, state)
+        if not distributed.any_process(f"unreadable/{start}", restored is None):
+            if start != workdir.start and jax.process_index() == 0:
+                discard_after(workdir.path, start)
+            return restored or state, dataclasses.replace(workdir, start=start)
+        start = checkpoint.newest_good(workdir.checkpoints, before=start)
+    raise RunStopped(
+        f"no checkpoint in {workdir.checkpoints} can be read (see the warnings); none was removed. Restore one from a"
+        " copy, or start anew with --overwrite"
+    )
+
+
+def read_state(parts: Parts, workdir: Workdir, step: int, like: TrainState) -> TrainState | None:
+    """The state of a checkpoint, or None, with a warning, where its files agree but cannot be read."""
+    try:
+        meta = checkpoint.restore_meta(workdir.checkpoints, step)
+        stream.check_resume(meta["questions"], parts.questions.identity)
+        return checkpoint.restore(workdir.checkpoints, step, like)
+    except InputError:
+        raise
+    except Exception as error:  # whatever the library makes of a file that it cannot read
+        if faults.explain(error):
+            raise
+        log.warning("checkpoint %d cannot be read (%s); trying the one before it", step, " ".join(str(error).split()))
+        return None
 
 
 def announce(parts: Parts, workdir: Workdir, screen: Console) -> None:
@@ -135,4 +164,5 @@ def _sinks(parts: Parts, workdir: Workdir) -> list[metrics.Sink]:
         tensorboard=settings.tensorboard,
         wandb=settings.wandb,
         config=dataclasses.asdict(parts.config),
+        start=0 if workdir.start is None else workdir.start + 1,
     )

@@ -9,4 +9,5 @@ STAGES = ("sample", "peers", "evaluate")
 
 def key_of(seed: int, step: int, stage: str) -> Array:
     """The key of a stage of a step; stages fold question ids (and rollout indices) into it."""
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), STAGES.index(stage))
+    with jax.transfer_guard_host_to_device("allow"):  # these three numbers go to the device, and it is meant so
+        return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), STAGES.index(stage))

@@ -74,7 +74,7 @@ def _draw(
         rollouts = sample(
             program,
             weights,
-            prompts_of(pieces, width=texts.windows.prompt),
+            prompts_of(jax.device_put(pieces), width=texts.windows.prompt),
             pieces.id_P,
             key=randomness.key_of(parts.config.seed, step, "sample"),
             settings=parts.choice,

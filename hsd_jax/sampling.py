@@ -65,7 +65,7 @@ def sample(
 
     Raises:
         InputError: no problems, a prompt or limit that does not fit, a stop id that is the pad id or no token.
-        RuntimeError: logits were not finite.
+        RunStopped: logits were not finite.
     """
     return sample_on_board(
         program, params, prompts, id_P, key, settings, limit_P, group_size, on_finished=on_finished

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from hsd_jax.errors import RunStopped
 from hsd_jax.sampling_shapes import empty_entry, pick_shape
 from hsd_jax.slots import Entry, Program, Written
 from hsd_jax.types import Rollouts
@@ -117,7 +118,7 @@ def collect(board: Board, batch: Batch, written: Written) -> None:
     """Takes a chunk's tokens; rollouts that ended free their slots.
 
     Raises:
-        RuntimeError: a slot's logits were not finite.
+        RunStopped: a slot's logits were not finite.
     """
     steps, out = int(written.steps), board.rollouts
     board.slot_steps += steps * len(board.problem_B)
@@ -125,7 +126,7 @@ def collect(board: Board, batch: Batch, written: Written) -> None:
         at = board.problem_B[slot], board.rollout_B[slot]
         before, after = int(out.length_PG[at]), int(written.count_B[slot])
         if written.broken_B[slot]:
-            raise RuntimeError(
+            raise RunStopped(
                 f"sampling: logits of problem {at[0]}, rollout {at[1]} were not finite at response token {after - 1}; "
                 "the weights hold NaN or infinite values: resume from an older checkpoint or lower the learning rate"
             )

@@ -14,6 +14,7 @@ Source: arXiv:2606.15576.
 import os
 from collections.abc import Sequence
 
+import jax
 from rich.console import Console
 
 from hsd_jax import arguments, cli, distributed, setup
@@ -30,16 +31,19 @@ from hsd_jax.update import TrainState
 
 def train(parts: Parts, programs: Programs, book: Journal, state: TrainState, stop: Stop) -> TrainState:
     """The steps after `state.step`; once anybody asks to stop, the step in progress is finished and saved."""
-    for step in range(int(state.step) + 1, parts.config.steps + 1):
-        batch = sample_and_grade(parts, programs.sampler, programs.submit, state.params, step, book.clock)
-        state, metrics, trace = run_update(parts, programs, state, batch, book.clock)
-        book.record(batch, metrics, trace)
-        stopping = distributed.any_process(f"stop/{step}", bool(stop.asked))
-        if book.evaluation_is_due(step) and not stopping:
-            book.evaluate(state.params, step)
-        book.close_step(step)
-        if book.checkpoint_is_due(step) or stopping:
-            book.save(state, step)
+    first = int(state.step) + 1
+    for step in range(first, parts.config.steps + 1):
+        # nothing moves between host and device by accident
+        with jax.transfer_guard("disallow" if step > first else "allow"):
+            batch = sample_and_grade(parts, programs.sampler, programs.submit, state.params, step, book.clock)
+            state, metrics, trace = run_update(parts, programs, state, batch, book.clock)
+            book.record(batch, metrics, trace)
+            stopping = distributed.any_process(f"stop/{step}", bool(stop.asked))
+            if book.evaluation_is_due(step) and not stopping:
+                book.evaluate(state.params, step)
+            book.close_step(step)
+            if book.checkpoint_is_due(step) or stopping:
+                book.save(state, step)
         if stopping:
             break
     return state
@@ -58,4 +62,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, leave=cli.leave_at_once)

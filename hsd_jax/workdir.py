@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import socket
 import subprocess
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from hsd_jax.errors import InputError
 
 PARTS = ("config.json", "metrics.jsonl", "checkpoints", "rollouts", "report", "tensorboard", "evaluations", "lock")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "grain", "math-verify", "numpy")
+
+ROLLOUTS = re.compile(r"step-(\d+)\.(jsonl|part)")
 
 # Settings that may differ between a run and its continuation without changing a single trained number.
 FREE_TO_CHANGE = ("steps", "logging.", "checkpoints.", "evaluation.", "verifier.workers", "guards.", "sampling.slots")
@@ -44,7 +47,8 @@ def open_workdir(
 ) -> Workdir:
     """Creates or takes over a run directory and writes `config.json`.
 
-    Raises: InputError if it holds another run, other files, or is in use; nothing is changed then.
+    Raises: InputError if it holds another run, other files, only damaged checkpoints, or is in use; nothing is changed
+    then.
     """
     root = epath.Path(path)
     held = _held(root)
@@ -57,6 +61,8 @@ def open_workdir(
     if held is not None and overwrite:
         clear(root)
     start = checkpoint.newest_good(root / "checkpoints") if resume and not overwrite else None
+    if start is None and checkpoint.steps(root / "checkpoints"):
+        _refuse_to_lose(root, lock)
     discard_after(root, -1 if start is None else start)
     _write_config(root, config, command)
     return Workdir(root, start, lock)
@@ -89,13 +95,17 @@ def discard_after(root: epath.Path, step: int) -> None:
     for later in checkpoint.steps(root / "checkpoints"):
         if later > step:
             (root / "checkpoints" / str(later)).rmtree()
+    for half in checkpoint.unfinished(root / "checkpoints"):
+        half.rmtree()
     if (root / "rollouts").exists():
         for file in (root / "rollouts").iterdir():
-            if int(file.name.split("-")[1].split(".")[0]) > step:
+            found = ROLLOUTS.fullmatch(file.name)
+            if found and (int(found[1]) > step or found[2] == "part"):
                 file.unlink()
     metrics = root / "metrics.jsonl"
     if metrics.exists():
-        lines = [line for line in metrics.read_text().splitlines() if _step_of(line) <= step]
+        text = metrics.read_bytes().decode("utf-8", errors="replace")
+        lines = [line for line in text.split("\n") if _step_of(line) <= step]
         part = root / "metrics.jsonl.part"
         part.write_text("".join(f"{line}\n" for line in lines))
         part.replace(metrics)
@@ -103,8 +113,8 @@ def discard_after(root: epath.Path, step: int) -> None:
 
 def _step_of(line: str) -> float:
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError):  # the last line of a run that was killed while writing it
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):  # the last line of a run that was killed while writing it
         return float("inf")
 
 
@@ -113,7 +123,7 @@ def _held(root: epath.Path) -> dict[str, Any] | None:
         return None
     try:
         return json.loads((root / "config.json").read_text())["config"]
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         raise InputError(f"--workdir {root}: its config.json is not a run's; choose another directory") from None
 
 
@@ -143,6 +153,16 @@ def _refuse_or_take_over(
             f"--resume: {', '.join(breaking)} differ from the run in {root} ({listing}), so it would not continue"
             " exactly; set them back, or accept it with --resume-with-changes"
         )
+
+
+def _refuse_to_lose(root: epath.Path, lock: IO[str] | None) -> None:
+    if lock:
+        lock.close()
+    damaged = ", ".join(map(str, checkpoint.steps(root / "checkpoints")))
+    raise InputError(
+        f"--workdir {root}: none of its checkpoints ({damaged}) is whole; restore one from a copy, or start anew with"
+        " --overwrite"
+    )
 
 
 def _create(root: epath.Path) -> None:

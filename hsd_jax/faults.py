@@ -1,0 +1,106 @@
+"""What can go wrong while a run is under way, and what to do about it: one table, one line per fault.
+
+The state that was saved last is never touched by a fault, so what happened in a stage of a run can be continued.
+"""
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from hsd_jax.errors import RunStopped
+
+STAGE = "stage: "
+CONTINUE = "; nothing saved is lost: continue with --resume auto"
+
+# What to lower, by stage. Only sampling.slots leaves every number as it is.
+ROOM = {
+    "sample": "lower sampling.slots (same numbers), sampling.response-tokens or data.prompt-tokens",
+    "update": "raise optimizer.micro-batches, lower optimizer.loss-chunk, set model.remat full or offload, spread over"
+    " more chips with mesh.fsdp, or lower data.context-tokens",
+    "evaluate": "lower sampling.slots (same numbers), evaluation.problems or evaluation.samples",
+    "log": "lower logging.rollout-problems",
+    "save": "lower optimizer.loss-chunk or spread over more chips with mesh.fsdp",
+    "start": "spread over more chips with mesh.fsdp, or choose a smaller model.path",
+}
+DISK = {
+    errno.ENOSPC: "the disk is full; free some space or lower checkpoints.keep",
+    errno.EDQUOT: "the disk quota is used up; free some space or lower checkpoints.keep",
+    errno.EROFS: "the file system is read-only; make it writable",
+    errno.EACCES: "writing is not allowed; give this user write access",
+    errno.EPERM: "writing is not allowed; give this user write access",
+    errno.ENOENT: "the file or its directory has vanished; bring the disk back",
+    errno.ENOTDIR: "a file is where a directory was; bring the disk back",
+    errno.ESTALE: "the network disk has gone; bring it back",
+    errno.EIO: "the disk has an error; look at the system's log, or copy the workdir to another disk",
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A kind of fault: how to know it, and the line that says what happened and what to do."""
+
+    fits: Callable[[BaseException], bool]
+    line: Callable[[BaseException], str]
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Lets an error that leaves the block know in which stage of a step it happened (the innermost counts)."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(STAGE + name)
+        raise
+
+
+def stage_of(error: BaseException) -> str:
+    """The innermost stage noted on an error; "" outside of a run's stages."""
+    notes = [note for note in getattr(error, "__notes__", ()) if note.startswith(STAGE)]
+    return notes[0].removeprefix(STAGE) if notes else ""
+
+
+def explain(error: BaseException) -> str | None:
+    """One line on an expected fault, or None for an error that nobody expected (it keeps its traceback)."""
+    return next((fault.line(error) for fault in FAULTS if fault.fits(error)), None)
+
+
+def disk_code(error: BaseException) -> int | None:
+    """The errno of a disk fault, also where it is only named in a library's message."""
+    if isinstance(error, OSError):
+        return error.errno if error.errno in DISK else None
+    named = (code for code in DISK if f"{errno.errorcode[code]}]" in str(error))
+    return next(named, None)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a device (or the host) has no room for an array or a program."""
+    words = str(error)
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in words or "Out of memory" in words
+
+
+def _disk_line(error: BaseException) -> str:
+    file, stage = getattr(error, "filename", None), stage_of(error)
+    what = f"cannot use {file or 'the disk'} ({_short(error)}): {DISK[disk_code(error) or errno.EIO]}"
+    return f"{stage}: {what}{CONTINUE}" if stage else what
+
+
+def _memory_line(error: BaseException) -> str:
+    stage = stage_of(error)
+    if stage not in ROOM:
+        return f"out of memory ({_short(error)}): ask for less at a time, or use more chips"
+    changes = " (and --resume-with-changes where a setting changes the numbers)"
+    return f"{stage}: out of memory ({_short(error)}): {ROOM[stage]}{CONTINUE}{changes}"
+
+
+def _short(error: BaseException) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:200]
+
+
+# A full disk also calls itself RESOURCE_EXHAUSTED in some libraries, so disks come first.
+FAULTS = (
+    Fault(lambda error: isinstance(error, RunStopped), str),
+    Fault(lambda error: disk_code(error) is not None, _disk_line),
+    Fault(out_of_memory, _memory_line),
+)
