@@ -99,7 +99,8 @@ def _host(params: Params, entry: hf_layout.Entry, layer: int, dtype: Any) -> np.
         params[entry.ours] if layer < 0 else jax.lax.dynamic_index_in_dim(params["layers"][entry.ours], layer, 0, False)
     )
     array = array.astype(dtype)
-    return np.asarray(array if array.is_fully_addressable else multihost_utils.process_allgather(array, tiled=True))
+    whole = isinstance(array, np.ndarray) or array.is_fully_addressable
+    return np.asarray(array if whole else multihost_utils.process_allgather(array, tiled=True))
 
 
 def _publish(directory: Path, names: list[str], files: list[list[Planned]]) -> None:
