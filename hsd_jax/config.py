@@ -267,7 +267,7 @@ def load(path: str | Path) -> Config:
         config = runpy.run_path(str(path)).get("config")
     except TypeError as error:
         raise InputError(f"--config {path}: {_explain(str(error))}") from error
-    except Exception as error:  # the file is the user's program and may fail in any way
+    except (Exception, SystemExit) as error:  # the file is the user's program and may fail in any way
         raise InputError(f"--config {path}: {type(error).__name__}: {error}") from error
     if not isinstance(config, Config):
         raise InputError(f"--config {path}: must end in `config = Config(...)`; got {type(config).__name__}")
