@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -180,6 +181,26 @@ def test_the_command_compiles_reports_and_exits_by_the_verdict(
     too_much = ["--model.path", "weights/Qwen3-32B", "--programs", "weights for decoding"]
     assert plan.main(["--config", TINY, "--topology", "v5e:2x2", *too_much]) == 1
     assert "does not fit" in (shown := capsys.readouterr().out) and "take a larger slice" in shown
+
+
+SHIPPED = sorted(path for path in (ROOT / "configs").glob("hsd_qwen3_*.py"))
+
+
+@needs_libtpu
+@pytest.mark.aot
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_configs_divide_over_their_slice_and_hold_state_weights_and_cache(path: Path) -> None:
+    """Without compiling: the config names its slice, and what lies on a chip while decoding leaves room."""
+    text, config = path.read_text(), load(path)
+    topology = parse_topology(re.search(r"--topology (\S+)", text)[1])  # type: ignore[index]
+    assert "Not yet run" in text and f"{topology.chips} chips" in text
+    assert config.data.problems_per_step == 128 and config.sampling.group_size == 8 and config.method.name == "hsd"
+    parts = shapes.parts_of(config, aot.devices(topology), aot.devices(topology.host))
+    rows = config.data.problems_per_step // topology.hosts * config.sampling.group_size
+    program = setup.sampler(parts, rows=rows, response_tokens=max(parts.texts.windows.response.values()))
+    board, state = stages.board_of(parts, program), shapes.state_of(parts)
+    resident = sum(map(shapes.bytes_per_chip, (state, board.params, board.cache, board.read)))
+    assert resident < (topology.chip.usable_gib - 0.9) * GIB
 
 
 def test_every_program_of_a_step_is_planned() -> None:

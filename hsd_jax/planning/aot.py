@@ -28,7 +28,6 @@ QUIET = {
     "TPU_ACCELERATOR_TYPE": "none",
     "TPU_WORKER_HOSTNAMES": "localhost",
 }
-OPTIONS = {"xla_tpu_scoped_vmem_limit_kib": "98304"}
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def compile_for_tpu(lowered: Any) -> Compiled:
     started = time.monotonic()
     try:
         with silence():
-            executable = lowered.compile(compiler_options=OPTIONS)
+            executable = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         needed = needed_bytes(str(error))
         if not needed:

@@ -1,0 +1,24 @@
+"""HSD, Qwen3-32B, on v6e-256 (256 chips). Not yet run.
+
+    HSD_ACCELERATOR=v6e-256 HSD_CONFIG=configs/hsd_qwen3_32b_v6e256.py tpu_scripts/create.sh      (docs/operations.md)
+    python -m hsd_jax.plan --config configs/hsd_qwen3_32b_v6e256.py --topology v6e:16x16
+
+Paper row: Table 1, 32B: MATH-500 89.4, AIME-24 46.0, AIME-25 41.7, LCB-v5 46.8, HumanEval+ 87.3.
+Estimated step at a mean response of 1,536 tokens: 40 s ideal, 91 s expected (38 h for 1,500 steps).
+Differs from the paper: Qwen3-32B with thinking off, since no 32B base model was released.
+"""
+
+from hsd_jax.config import Config, Data, Mesh, Model, Optimizer, Sampling
+
+config = Config(
+    steps=1500,
+    model=Model(path="weights/Qwen3-32B", remat="full"),
+    data=Data(source="math+gsm8k+numina+apps+livecodebench", path="datasets"),
+    sampling=Sampling(
+        response_tokens=4096,
+        code_response_tokens=8192,
+        tensor=4,
+    ),
+    optimizer=Optimizer(micro_batches=1),
+    mesh=Mesh(tensor=2),
+)

@@ -1,0 +1,24 @@
+"""HSD, Qwen3-32B, on v6e-64 (64 chips). Not yet run.
+
+    HSD_ACCELERATOR=v6e-64 HSD_CONFIG=configs/hsd_qwen3_32b_v6e64.py tpu_scripts/create.sh      (docs/operations.md)
+    python -m hsd_jax.plan --config configs/hsd_qwen3_32b_v6e64.py --topology v6e:8x8
+
+Paper row: Table 1, 32B: MATH-500 89.4, AIME-24 46.0, AIME-25 41.7, LCB-v5 46.8, HumanEval+ 87.3.
+Estimated step at a mean response of 1,536 tokens: 72 s ideal, 168 s expected (70 h for 1,500 steps).
+Differs from the paper: responses to code questions are capped at 4,096 tokens (paper: 8,192), for memory;
+Qwen3-32B with thinking off, since no 32B base model was released.
+"""
+
+from hsd_jax.config import Config, Data, Model, Optimizer, Sampling
+
+config = Config(
+    steps=1500,
+    model=Model(path="weights/Qwen3-32B", remat="offload"),
+    data=Data(source="math+gsm8k+numina+apps+livecodebench", path="datasets"),
+    sampling=Sampling(
+        response_tokens=4096,
+        slots=24,
+        tensor=4,
+    ),
+    optimizer=Optimizer(micro_batches=2),
+)

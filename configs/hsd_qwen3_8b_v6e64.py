@@ -1,0 +1,22 @@
+"""HSD, Qwen3-8B, on v6e-64 (64 chips). Not yet run.
+
+    HSD_ACCELERATOR=v6e-64 HSD_CONFIG=configs/hsd_qwen3_8b_v6e64.py tpu_scripts/create.sh      (docs/operations.md)
+    python -m hsd_jax.plan --config configs/hsd_qwen3_8b_v6e64.py --topology v6e:8x8
+
+Paper row: Table 1, 8B: MATH-500 83.6, AIME-24 31.4, AIME-25 28.1, LCB-v5 37.2, HumanEval+ 81.9.
+Estimated step at a mean response of 1,536 tokens: 14 s ideal, 34 s expected (14 h for 1,500 steps).
+"""
+
+from hsd_jax.config import Config, Data, Model, Optimizer, Sampling
+
+config = Config(
+    steps=1500,
+    model=Model(path="weights/Qwen3-8B-Base", remat="full"),
+    data=Data(source="math+gsm8k+numina+apps+livecodebench", path="datasets"),
+    sampling=Sampling(
+        response_tokens=4096,
+        code_response_tokens=8192,
+        tensor=4,
+    ),
+    optimizer=Optimizer(micro_batches=2),
+)
