@@ -4,6 +4,7 @@ The state that was saved last is never touched by a fault, so what happened in a
 """
 
 import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from hsd_jax.errors import RunStopped
 
 STAGE = "stage: "
+KEPT = 120  # letters of each end of a long message
 CONTINUE = "; nothing saved is lost: continue with --resume auto"
 
 # What to lower, by stage. Only sampling.slots leaves every number as it is.
@@ -69,8 +71,7 @@ def disk_code(error: BaseException) -> int | None:
     """The errno of a disk fault, also where it is only named in a library's message."""
     if isinstance(error, OSError):
         return error.errno if error.errno in DISK else None
-    named = (code for code in DISK if f"{errno.errorcode[code]}]" in str(error))
-    return next(named, None)
+    return next((code for code in DISK if os.strerror(code) in str(error)), None)
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -95,7 +96,8 @@ def _memory_line(error: BaseException) -> str:
 
 def _short(error: BaseException) -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split())[:200]
+    line = " ".join(text.split())
+    return line if len(line) <= 2 * KEPT else f"{line[:KEPT]} ... {line[-KEPT:]}"
 
 
 # A full disk also calls itself RESOURCE_EXHAUSTED in some libraries, so disks come first.

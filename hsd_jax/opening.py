@@ -137,7 +137,7 @@ def read_state(parts: Parts, workdir: Workdir, step: int, like: TrainState) -> T
     except InputError:
         raise
     except Exception as error:  # whatever the library makes of a file that it cannot read
-        if faults.explain(error):
+        if faults.out_of_memory(error):
             raise
         log.warning("checkpoint %d cannot be read (%s); trying the one before it", step, " ".join(str(error).split()))
         return None
