@@ -64,7 +64,7 @@ def top_k_with_tail(divergence: Divergence, k: int) -> Divergence:
     """A divergence on the student's k likeliest tokens and one bucket for all others. Source: arXiv:2601.20802."""
 
     def truncated(student: Array, teacher: Array) -> Array:
-        _, ids = lax.top_k(lax.stop_gradient(student), k)
+        _, ids = lax.top_k(lax.stop_gradient(student), min(k, student.shape[-1] - 1))
         return divergence(*(_with_tail(jnp.take_along_axis(logp, ids, axis=-1)) for logp in (student, teacher)))
 
     return truncated
