@@ -4,8 +4,8 @@
 
 Paper row: none (a toy). Expected: sampled pass@1 on held-out problems from .36 to above .85; see RESULTS.md.
 
-The teacher is frozen at the initial weights: with the paper's live one (`--method.teacher live`) the toy learns as fast at
-first, then teacher and student drift away together and collapse; RESULTS.md shows both.
+The teacher is frozen at the initial weights: with the paper's live one (`--method.teacher live`) the toy learns as fast
+at first, then teacher and student drift away together and collapse; RESULTS.md shows both.
 """
 
 from hsd_jax.config import Checkpoints, Config, Data, Evaluation, Logging, Method, Model, Optimizer, Sampling
