@@ -169,7 +169,8 @@ def _create(root: epath.Path) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
         probe = root / "lock"
-        probe.exists() or probe.write_text("")
+        if not probe.exists():
+            probe.write_text("")
     except OSError as error:
         raise InputError(f"--workdir {root}: cannot be written ({error.strerror}); choose another directory") from error
 

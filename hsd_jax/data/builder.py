@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import grain
 import numpy as np
@@ -151,23 +151,21 @@ def splits_of(directory: Path) -> tuple[str, ...]:
     return tuple(name for name in names if not name.endswith(TESTS))
 
 
-DATASET = cast(Any, grain.MapDataset)  # its factories are annotated as if they took no arguments
-
-
 def read(directory: Path, split: str) -> ProblemSource:
     """The problems of a split, with their tests, by random access (`dataset[i]`)."""
-    builder = tfds.builder_from_directory(str(directory))
-    rows: Any = builder.as_data_source(split)
+    builder: Any = tfds.builder_from_directory(str(directory))  # as_data_source is annotated without arguments
+    rows = builder.as_data_source(split)
     if split + TESTS not in builder.info.splits:
-        return DATASET.source(rows).map(from_example)
-    tests: Any = builder.as_data_source(split + TESTS)
-    return DATASET.range(len(rows)).map(lambda i: from_example(rows[i], tests[i]["tests"]))
+        return grain.MapDataset.source(rows).map(from_example)
+    tests = builder.as_data_source(split + TESTS)
+    return grain.MapDataset.range(len(rows)).map(lambda i: from_example(rows[i], tests[i]["tests"]))
 
 
 def read_questions(directory: Path, split: str) -> ProblemSource:
     """The problems of a split without their tests: quick to scan."""
-    rows: Any = tfds.builder_from_directory(str(directory)).as_data_source(split)
-    return DATASET.source(rows).map(from_example)
+    builder: Any = tfds.builder_from_directory(str(directory))
+    rows = builder.as_data_source(split)
+    return grain.MapDataset.source(rows).map(from_example)
 
 
 def removed_rows(directory: Path) -> dict[str, Any]:
