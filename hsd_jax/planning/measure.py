@@ -52,7 +52,8 @@ def measure_apart(config: Config, topology: Topology, name: str) -> Measured:
         try:
             return pool.submit(measure, config, topology, name).result()
         except BrokenProcessPool:
-            return Measured(name, 0, 0, {}, fault="the compiler ended without an answer: it crashed, or this machine has too little memory")
+            why = "the compiler ended without an answer: it crashed, or this machine has too little memory"
+            return Measured(name, 0, 0, {}, fault=why)
 
 
 def measure(config: Config, topology: Topology, name: str) -> Measured:
