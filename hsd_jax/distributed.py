@@ -22,6 +22,7 @@ from hsd_jax.errors import EXIT_FAILED, InputError, RunStopped
 
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 RETRY_SECONDS = 0.2
+LEAVE_LAST_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,9 @@ def _leave(error: BaseException) -> None:
         traceback.print_exception(error)
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else EXIT_FAILED
+    if distributed.global_state.process_id == 0 and (distributed.global_state.num_processes or 1) > 1:
+        # the coordinator lives here: a process that is still leaving when it is gone is aborted by JAX (SIGABRT)
+        time.sleep(LEAVE_LAST_SECONDS)
     cli.leave_at_once(code)
 
 
