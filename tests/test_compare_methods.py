@@ -1,4 +1,4 @@
-"""The comparison of methods: every variant is a valid run, runs are resumed and named, numbers are those of the logs."""
+"""The comparison of methods: variants are valid runs, runs are resumed and named, numbers are those of the logs."""
 
 import json
 import sys
