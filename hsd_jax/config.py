@@ -147,6 +147,10 @@ class Optimizer:
     """Parts of whole problems into which a step is split; the result does not depend on it."""
     loss_chunk: int = 1024
     """Tokens whose logits exist at the same time."""
+    layout: Literal["packed", "windows"] = "packed"
+    """A step's texts packed into rows by their lengths, or each in a window of its cap (short texts only)."""
+    attention_block: int = 512
+    """Tokens of a block of attention in packed rows; smaller for short texts. TPUs want multiples of 128."""
     reference_every: int = 0
     """Steps between two moves of the reference towards the policy (moving average .99); 0: never."""
 

@@ -37,6 +37,7 @@ class Journal:
     show: console.Show
     console: Console
     scores: Callable[[Params, int], dict[str, float]]
+    row_sizes: Callable[[], list[Any]]
     resume_command: str
     clock: Clock
     compilations: Compilations
@@ -108,6 +109,7 @@ class Journal:
             "step": step,
             "model": dataclasses.asdict(self.parts.model),
             "questions": dict(self.parts.questions.identity),
+            "row_sizes": self.row_sizes(),
             **json.loads((self.path / "config.json").read_text()),
         }
 

@@ -20,7 +20,7 @@ from hsd_jax.errors import InputError, RunStopped
 from hsd_jax.grading import submit_to
 from hsd_jax.hidden_tests import submit_all_tests
 from hsd_jax.journal import Journal, past_lines
-from hsd_jax.programs import Programs, build
+from hsd_jax.programs import Programs, build, meet_again, sizes_met
 from hsd_jax.setup import Parts
 from hsd_jax.update import TrainState
 from hsd_jax.verifiers import cases, pool, sandbox
@@ -47,6 +47,8 @@ def open_run(
         clock = Clock()
         with clock.phase("start"):
             state, workdir = first_state(parts, workdir)
+            if workdir.start is not None:
+                meet_again(parts, programs, checkpoint.restore_meta(workdir.checkpoints, workdir.start)["row_sizes"])
         chief = jax.process_index() == 0
         show = stack.enter_context(console.progress(screen, int(state.step), config.steps, quiet=not chief))
         kept = config.checkpoints
@@ -59,6 +61,7 @@ def open_run(
             show=show,
             console=screen,
             scores=lambda params, step: held_out.scores(parts, programs, params, step),
+            row_sizes=lambda: sizes_met(programs),
             resume_command=resume_command(argv),
             clock=clock,
             compilations=stack.enter_context(count_compilations(clock)),

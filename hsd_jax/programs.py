@@ -1,36 +1,57 @@
-"""The compiled parts of a run: the sampler's shapes and the jitted update, with their arrays put where they belong."""
+"""The compiled parts of a run: the sampler, the choice of peers, and the update, one program per sizes of its rows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jax.tree_util import register_dataclass
 
-from hsd_jax import measures, randomness
+from hsd_jax import measures, methods, randomness
 from hsd_jax.clock import Clock
-from hsd_jax.contexts import Frame
+from hsd_jax.contexts import Frame, student_contexts
 from hsd_jax.decoding import Program
 from hsd_jax.grading import Submit
+from hsd_jax.layout import RowSizes
+from hsd_jax.packing import Sizes
 from hsd_jax.rollout import Batch
+from hsd_jax.row_plan import Lengths, RowPlan
+from hsd_jax.scoring import Scorer
 from hsd_jax.setup import Parts, global_array, sampler, state_shardings
-from hsd_jax.sharding import replicated
-from hsd_jax.types import Problems, Rollouts
-from hsd_jax.update import Settings, Trace, TrainState, update
+from hsd_jax.sharding import batch_sharding, replicated
+from hsd_jax.types import Array, Problems, PyTree, Rollouts
+from hsd_jax.update import Settings, Trace, TrainState, choose_peers, privileged_contexts, update
 
 Update = Callable[..., tuple[TrainState, dict[str, Any], Trace]]
 
 
 @dataclass(frozen=True)
 class Programs:
-    """What a run executes: the sampler, the update, and how responses are graded in training and in evaluation."""
+    """What a run executes: sampler, choice of peers, updates, and how responses are graded in training and evaluation.
+
+    `updates` fills as sizes of rows are met; its keys, in that order, are part of a checkpoint, so that a continued
+    run lays out its rows like an uninterrupted one.
+    """
 
     sampler: Program
-    update: Update
+    decide: Callable[..., "Decided"]
+    updates: dict[RowSizes, Update]
     frame: Frame
     submit: Submit
     examine: Submit
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Decided:
+    """The peer of every rollout, and all lengths that the rows of the update depend on, student's contexts first."""
+
+    peers_PG: Array
+    length_PG: Array
+    contexts: tuple[tuple[Array, Array], ...]
 
 
 def build(parts: Parts, submit: Submit, examine: Submit) -> Programs:
@@ -40,24 +61,56 @@ def build(parts: Parts, submit: Submit, examine: Submit) -> Programs:
     response = max(parts.texts.windows.response.values())
     frame = jax.device_put(parts.texts.frame, replicated(parts.mesh))
     made = sampler(parts, rows=rows, response_tokens=response)
-    return Programs(made, jit_update(parts.settings, parts.mesh), frame, submit, examine)
+    return Programs(made, jit_decide(parts.settings, parts.mesh), {}, frame, submit, examine)
 
 
-def jit_update(settings: Settings, mesh: Mesh) -> Update:
-    """The whole step on the device in one program: decide peers, score, differentiate, update, measure.
+def jit_decide(settings: Settings, mesh: Mesh) -> Callable[..., Decided]:
+    """Peers by masked argmax, and how long everything becomes with them; the same on every process."""
 
-    The state keeps its layout from step to step (it is donated), and metrics are the same on every device.
+    def decide(problems: Problems, frame: Frame, rollouts: Rollouts, rewards_PG: Array, key: Array) -> Decided:
+        peers_PG = choose_peers(settings.method, problems, rollouts, rewards_PG, key)
+        read = [student_contexts(problems, settings.prompt_tokens, rewards_PG.shape[1])]
+        if any(stream.privileged for stream in methods.streams(settings.method).values()):
+            read.append(privileged_contexts(settings, problems, frame, rollouts, peers_PG)[0])
+        lengths = rollouts.length_PG, tuple((contexts.length_PM, contexts.of_PG) for contexts in read)
+        known = jax.lax.with_sharding_constraint(lengths, replicated(mesh))
+        return Decided(jax.lax.with_sharding_constraint(peers_PG, batch_sharding(mesh)), *known)
+
+    return jax.jit(decide)
+
+
+def jit_update(settings: Settings, scorer: Scorer, mesh: Mesh) -> Update:
+    """The whole step on the device in one program: score, differentiate, update, measure.
+
+    Problems are laid out in `order_P`, and what comes back is in the order of the batch again. The state keeps its
+    layout from step to step (it is donated), and metrics are the same on every device.
     """
 
     def step(
-        state: TrainState, problems: Problems, frame: Frame, rollouts: Rollouts, rewards_PG: Any, key: Any
+        state: TrainState,
+        problems: Problems,
+        frame: Frame,
+        rollouts: Rollouts,
+        rewards_PG: Array,
+        peers_PG: Array,
+        order_P: Array,
     ) -> tuple[TrainState, dict[str, Any], Trace]:
-        state, metrics, trace = update(settings, state, problems, frame, rollouts, rewards_PG, key)
+        ordered = in_order((problems, rollouts, rewards_PG, peers_PG), order_P, mesh)
+        problems, rollouts_in_rows, rewards_in_rows, peers_PG = ordered
+        state, metrics, trace = update(
+            settings, scorer, state, problems, frame, rollouts_in_rows, rewards_in_rows, peers_PG
+        )
         state = jax.lax.with_sharding_constraint(state, state_shardings(mesh, state))
+        trace = in_order(trace, jnp.argsort(order_P), mesh)
         metrics |= measures.measure(settings, rollouts, rewards_PG, trace)
         return state, jax.lax.with_sharding_constraint(metrics, replicated(mesh)), trace
 
     return jax.jit(step, donate_argnums=0)
+
+
+def in_order(tree: PyTree, order_P: Array, mesh: Mesh) -> PyTree:
+    """Every leaf [P, ..] with its problems in another order, over the devices as before."""
+    return jax.lax.with_sharding_constraint(jax.tree.map(lambda x: x[order_P], tree), batch_sharding(mesh))
 
 
 def run_update(
@@ -71,8 +124,36 @@ def run_update(
     with clock.phase("update"):
         pieces, rollouts, rewards_PG = global_array(parts.mesh)((batch.pieces, batch.rollouts, batch.graded.rewards_PG))
         key = jax.device_put(randomness.key_of(parts.config.seed, batch.step, "peers"), replicated(parts.mesh))
-        state, metrics, trace = programs.update(state, pieces, programs.frame, rollouts, rewards_PG, key)
-        return state, to_host(metrics), trace
+        decided = programs.decide(pieces, programs.frame, rollouts, rewards_PG, key)
+        plan = plan_of(parts, programs, decided)
+        order_P = jax.device_put(plan.order_P, replicated(parts.mesh))
+        run = update_for(parts, programs, plan.sizes)
+        state, metrics, trace = run(state, pieces, programs.frame, rollouts, rewards_PG, decided.peers_PG, order_P)
+        return state, to_host(metrics) | {"filled": plan.filled}, trace
+
+
+def plan_of(parts: Parts, programs: Programs, decided: Decided) -> RowPlan:
+    """Where the step's problems lie in the update's rows, and how wide these are."""
+    length_PG, contexts = jax.device_get((decided.length_PG, decided.contexts))
+    return parts.layout.plan(length_PG, [Lengths(*lengths) for lengths in contexts], tuple(programs.updates))
+
+
+def update_for(parts: Parts, programs: Programs, sizes: RowSizes) -> Update:
+    """The update for rows of these sizes; made when it is first asked for."""
+    if sizes not in programs.updates:
+        programs.updates[sizes] = jit_update(parts.settings, parts.layout.scorer(sizes), parts.mesh)
+    return programs.updates[sizes]
+
+
+def sizes_met(programs: Programs) -> list[list[dict[str, int]]]:
+    """The sizes of rows met so far, as plain data for a checkpoint."""
+    return [[vars(size) for size in sizes] for sizes in programs.updates]
+
+
+def meet_again(parts: Parts, programs: Programs, met: Iterable[Sequence[Mapping[str, int]]]) -> None:
+    """Takes over the sizes that a run had met; nothing compiles until they are needed."""
+    for sizes in met:
+        update_for(parts, programs, tuple(Sizes(**size) for size in sizes))
 
 
 def to_host(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import numpy as np
 from hsd_jax.packing import Sizes
 
 IntArray = np.ndarray
-STEPS_PER_OCTAVE = 16  # sizes are rounded up by at most 1/16
+SPREAD = 0.6  # of response lengths: standard deviation over mean, as measured on reasoning models
+MOST_STEPS = 16  # of sizes per octave: they are rounded up by at most 1/16, more in small batches
 
 
 @dataclass(frozen=True)
@@ -40,34 +41,44 @@ def plan_rows(
     *,
     block: int,
     parts: int = 1,
+    minibatches: int = 1,
     known: Sequence[tuple[Sizes, ...]] = (),
-    reuse: float = 1.15,
 ) -> RowPlan:
     """Spreads P problems over `rows` rows of P / rows problems each and returns sizes that hold every row.
 
-    The rows are those of all `parts` of the batch (micro-batches) together; `order_P` is such that part k takes every
-    problem at a place p with p mod parts = k, and finds the problems of each of its rows / parts rows side by side.
+    The rows are those of the whole batch. A problem at place p belongs to minibatch p mod `minibatches` and stays in
+    it; within a minibatch, `order_P` is such that part k (a micro-batch) takes every problem at a place p with p mod
+    parts = k, and finds the problems of each of its rows side by side.
 
     `streams` are the forward passes over those rows (student, teacher, reference). `known` are the sizes already
-    compiled; one of them is taken again if it has at most `reuse` times the positions needed. Small batches vary
-    more and want a larger value.
-    Raises: ValueError where P does not divide by `rows`, or `rows` by `parts`.
+    compiled; one of them is taken again if it is not much larger than needed.
+    Raises: ValueError where P does not divide by `rows`, or `rows` by parts x minibatches.
     """
     problems = len(length_PG)
-    if rows < 1 or problems % rows or rows % parts:
+    if rows < 1 or problems % rows or rows % (parts * minibatches):
         raise ValueError(
-            f"plan_rows: {problems} problems, {rows} rows, {parts} parts do not divide; change one of them"
+            f"plan_rows: {problems} problems, {rows} rows, {minibatches} x {parts} parts do not divide; change one"
         )
     responses_P = length_PG.sum(1)
     loads_PK = np.stack([responses_P] + [s.length_PM.sum(1) for s in streams], axis=1)
     cost_K = np.array([len(streams)] + [1] * len(streams))
-    row_P = _exchange(_spread(loads_PK @ cost_K, rows), loads_PK, cost_K, rows)
+    row_P, each = np.zeros(problems, int), rows // minibatches
+    for k in range(minibatches):
+        own_PK = loads_PK[k::minibatches]
+        row_P[k::minibatches] = k * each + _exchange(_spread(own_PK @ cost_K, each), own_PK, cost_K, each)
     order_P = np.argsort(row_P, kind="stable")
     needed = tuple(_needed(length_PG[order_P], s.length_PM[order_P], s.of_PG[order_P], rows, block) for s in streams)
-    sizes = _compiled_before(needed, known, reuse) or tuple(_rounded(size) for size in needed)
+    steps = _steps_per_octave(length_PG.size)
+    sizes = _compiled_before(needed, known, 1 + 2.5 / steps) or tuple(_rounded(size, steps) for size in needed)
     positions = rows * sum(size.context_tokens + size.response_tokens for size in sizes)
-    order_P = order_P.reshape(parts, -1).T.reshape(-1).astype(np.int32)
+    order_P = order_P.reshape(minibatches, parts, -1).transpose(2, 1, 0).reshape(-1).astype(np.int32)
     return RowPlan(order_P, sizes, float((loads_PK @ cost_K).sum() / positions))
+
+
+def _steps_per_octave(rollouts: int) -> int:
+    """As fine as two standard deviations of a batch's total length: finer steps would only be compiled more often."""
+    deviation = SPREAD / np.sqrt(rollouts)
+    return int(np.clip(2 ** np.floor(np.log2(0.5 / deviation)), 2, MOST_STEPS))
 
 
 def _spread(load_P: IntArray, rows: int) -> IntArray:
@@ -144,16 +155,16 @@ def _blocks(tokens: int, block: int) -> int:
     return max(-(-int(tokens) // block), 1) * block
 
 
-def _rounded(size: Sizes) -> Sizes:
-    """Up to the next of 16 steps per octave, in whole blocks."""
+def _rounded(size: Sizes, steps: int) -> Sizes:
+    """Up to the next of `steps` steps per octave, in whole blocks."""
     context_tokens, response_tokens = (
-        _blocks(_step(n), size.block) for n in (size.context_tokens, size.response_tokens)
+        _blocks(_step(n, steps), size.block) for n in (size.context_tokens, size.response_tokens)
     )
-    return Sizes(context_tokens, response_tokens, _step(size.pairs), size.block)
+    return Sizes(context_tokens, response_tokens, _step(size.pairs, steps), size.block)
 
 
-def _step(n: int) -> int:
-    unit = max(2 ** int(np.log2(max(n, 1))) // STEPS_PER_OCTAVE, 1)
+def _step(n: int, steps: int) -> int:
+    unit = max(2 ** int(np.log2(max(n, 1))) // steps, 1)
     return -(-n // unit) * unit
 
 

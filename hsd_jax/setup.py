@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
 
-from hsd_jax import method_options, methods, sharding, teacher, token_choice
+from hsd_jax import layout, method_options, methods, sharding, teacher, token_choice
 from hsd_jax.config import Config
 from hsd_jax.contexts import Frame
 from hsd_jax.data import stream, template, training
@@ -22,9 +22,9 @@ from hsd_jax.decode_layout import decode_mesh
 from hsd_jax.decoding import Program
 from hsd_jax.errors import InputError
 from hsd_jax.fused_loss import over_mesh
+from hsd_jax.layout import Layout
 from hsd_jax.methods import Method
 from hsd_jax.sampling_shapes import make_program
-from hsd_jax.scoring import padded_scorer
 from hsd_jax.token_choice import Settings as Choice
 from hsd_jax.types import Ragged
 from hsd_jax.update import Settings, TrainState
@@ -65,6 +65,7 @@ class Parts:
     texts: Texts
     questions: Questions
     settings: Settings
+    layout: Layout
     decode_mesh: Mesh
     choice: Choice
 
@@ -82,11 +83,11 @@ def assemble(config: Config) -> Parts:
     sharding.param_shardings(model, mesh)
     texts = read_texts(config, model)
     questions = read_questions(config, texts)
-    settings = step_settings(config, method, model, mesh)
+    settings, rows = step_settings(config, method, mesh), step_layout(config, method, model, mesh)
     s = config.sampling
     choice = token_choice.settings(temperature=s.temperature, top_p=s.top_p, top_k=s.top_k, stop_ids=texts.stop_ids)
     decoding = decode_mesh(tensor=s.tensor)
-    return Parts(config, method, model, mesh, texts, questions, settings, decoding, choice)
+    return Parts(config, method, model, mesh, texts, questions, settings, rows, decoding, choice)
 
 
 def check(config: Config, method: Method, processes: int) -> None:
@@ -101,6 +102,7 @@ def check(config: Config, method: Method, processes: int) -> None:
         "sampling.response-tokens": (sampling.response_tokens, 1, ""),
         "data.problems-per-step": (data.problems_per_step, 1, ""),
         "optimizer.micro-batches": (optimizer.micro_batches, 1, ""),
+        "optimizer.attention-block": (optimizer.attention_block, 1, ""),
         "evaluation.problems": (config.evaluation.problems, 1, ""),
         "evaluation.samples": (config.evaluation.samples, 1, ""),
         "checkpoints.every": (config.checkpoints.every, 1, ""),
@@ -198,19 +200,11 @@ def held_out(config: Config, corpora: list[Any], texts: Texts) -> list[Problem]:
     return rows[: config.evaluation.problems]
 
 
-def step_settings(config: Config, method: Method, model: Qwen3Config, mesh: Mesh) -> Settings:
-    """What the jitted step is specialised on."""
-    dtype = jnp.dtype(config.model.compute_dtype)
+def step_settings(config: Config, method: Method, mesh: Mesh) -> Settings:
+    """What the jitted step is specialised on, besides the sizes of its rows."""
     return Settings(
         method=method,
         optimizer=make_optimizer(config),
-        scorer=padded_scorer(
-            model,
-            steps=max(config.sampling.response_tokens, config.sampling.code_response_tokens),
-            dtype=dtype,
-            remat=config.model.remat,
-            placement=sharding.placement(model, mesh, dtype),
-        ),
         prompt_tokens=config.data.prompt_tokens,
         context_tokens=config.data.context_tokens,
         min_peer_tokens=config.data.min_peer_tokens,
@@ -219,6 +213,17 @@ def step_settings(config: Config, method: Method, model: Qwen3Config, mesh: Mesh
         reference_every=config.optimizer.reference_every,
         spread=over_mesh(mesh),
     )
+
+
+def step_layout(config: Config, method: Method, model: Qwen3Config, mesh: Mesh) -> Layout:
+    """How the update lays out a step's texts."""
+    dtype, o = jnp.dtype(config.model.compute_dtype), config.optimizer
+    steps = max(config.sampling.response_tokens, config.sampling.code_response_tokens)
+    options = {"dtype": dtype, "remat": config.model.remat, "placement": sharding.placement(model, mesh, dtype)}
+    if o.layout == "windows":
+        return layout.windows(model, context=config.data.context_tokens, steps=steps, **options)
+    parts = {"parts": o.micro_batches, "minibatches": method.minibatches}
+    return layout.packed(model, mesh, steps=steps, block=o.attention_block, **parts, **options)
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:

@@ -6,6 +6,7 @@ batch is split; a micro-batch only adds its part of a sum. So the result does no
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -42,11 +43,10 @@ class TrainState:
 
 @dataclass(frozen=True)
 class Settings:
-    """What is fixed while a program runs."""
+    """What is fixed in a run."""
 
     method: Method
     optimizer: optax.GradientTransformation
-    scorer: Scorer
     prompt_tokens: int
     context_tokens: int
     min_peer_tokens: int
@@ -85,31 +85,32 @@ class Trace:
 
 def update(
     settings: Settings,
+    scorer: Scorer,
     state: TrainState,
     problems: Problems,
     frame: Frame,
     rollouts: Rollouts,
     rewards_PG: Array,
-    key: Array,
+    peers_PG: Array,
 ) -> tuple[TrainState, dict[str, Array], Trace]:
     """One batch of graded groups: as many updates as the method has minibatches of whole problems.
 
     L = 1/N sum_i 1/|o_i| sum_t [ KL(sg pi(.|q,c_i,o_i,<t) || pi(.|q,o_i,<t)) + beta KL(pi || pi_0) ]
-    An update whose loss or gradient is not finite is skipped. Source: arXiv:2606.15576, Eq. 9, 10 and 13.
+    `peers_PG` are those of `choose_peers`. An update whose loss or gradient is not finite is skipped.
+    Source: arXiv:2606.15576, Eq. 9, 10 and 13.
     """
 
-    def one(state: TrainState, part: tuple[Problems, Rollouts, Array]) -> tuple[TrainState, Any]:
-        problems, rollouts, rewards_PG = part
-        peers_PG = choose_peers(settings.method, problems, rollouts, rewards_PG, key)
+    def one(state: TrainState, part: tuple[Problems, Rollouts, Array, Array]) -> tuple[TrainState, Any]:
+        problems, rollouts, rewards_PG, peers_PG = part
         work, kept_PG, cut_PG = prepare(settings, state, problems, frame, rollouts, rewards_PG, peers_PG)
-        (loss, stats), grads = gradients(settings, state, work)
+        (loss, stats), grads = gradients(settings, scorer, state, work)
         state, applied = apply(settings, state, loss, grads)
         tau_PG = divergence_positions(rollouts.response_PGT, rollouts.length_PG, jnp.where(kept_PG, peers_PG, -1))
         weights_PGT = work.token.distill * work.weights_PGT
         trace = Trace(peers_PG, work.teacher, kept_PG, cut_PG, tau_PG, weights_PGT, stats)
         return state, ({"loss": loss} | applied, trace)
 
-    parts = interleave((problems, rollouts, rewards_PG), settings.method.minibatches)
+    parts = interleave((problems, rollouts, rewards_PG, peers_PG), settings.method.minibatches)
     state, (metrics, trace) = jax.lax.scan(one, state, parts)
     trace = restore_order(trace)
     return finish_step(settings, state, rollouts, trace), jax.tree.map(jnp.mean, metrics), trace
@@ -120,6 +121,22 @@ def choose_peers(method: Method, problems: Problems, rollouts: Rollouts, rewards
     keys_P = jax.vmap(jax.random.fold_in, (None, 0))(key, problems.id_P)
     rule, scores_PG = PEER_RANKINGS[method.peer_rule], peer_scores(method.peer_rule, rollouts)
     return select_peers(keys_P, rewards_PG, rule=rule, draws=method.peer_draws, scores_PG=scores_PG)
+
+
+def privileged_contexts(
+    settings: Settings, problems: Problems, frame: Frame, rollouts: Rollouts, peers_PG: Array
+) -> tuple[Contexts, Array, Array]:
+    """What the method's teacher reads, and which peers were kept and cut."""
+    return teacher_contexts(
+        problems,
+        frame,
+        rollouts,
+        peers_PG,
+        reads=settings.method.reads,
+        width=settings.context_tokens,
+        count=2 if settings.method.peer_draws == "coupled" else peers_PG.shape[1],
+        min_peer_tokens=settings.min_peer_tokens,
+    )
 
 
 def prepare(
@@ -133,16 +150,7 @@ def prepare(
 ) -> tuple[Work, Array, Array]:
     """Contexts, credit and weights of a batch: all that looks at whole groups."""
     method, group = settings.method, rewards_PG.shape[1]
-    contexts, kept_PG, cut_PG = teacher_contexts(
-        problems,
-        frame,
-        rollouts,
-        peers_PG,
-        reads=method.reads,
-        width=settings.context_tokens,
-        count=2 if method.peer_draws == "coupled" else group,
-        min_peer_tokens=settings.min_peer_tokens,
-    )
+    contexts, kept_PG, cut_PG = privileged_contexts(settings, problems, frame, rollouts, peers_PG)
     steps_T = jnp.arange(rollouts.response_PGT.shape[2])
     valid_PGT = steps_T[None, None, :] < rollouts.length_PG[..., None]
     known_P = (problems.answer.length * method.reads.answer + problems.solution.length * method.reads.solution) > 0
@@ -168,12 +176,12 @@ def prepare(
     return work, kept_PG, cut_PG
 
 
-def gradients(settings: Settings, state: TrainState, work: Work) -> Gradient:
+def gradients(settings: Settings, scorer: Scorer, state: TrainState, work: Work) -> Gradient:
     """((loss, per-token statistics), gradient): the sum over micro-batches of whole problems, in float32."""
-    value_and_grad = jax.value_and_grad(micro_loss, argnums=1, has_aux=True)
+    value_and_grad = jax.value_and_grad(partial(micro_loss, settings, scorer), has_aux=True)
 
     def add(total: Any, part: Work) -> tuple[Any, dict[str, Array]]:
-        (loss, stats), grads = value_and_grad(settings, state.params, state, part)
+        (loss, stats), grads = value_and_grad(state.params, state, part)
         return jax.tree.map(jnp.add, total, (loss, grads)), stats
 
     zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), state.params)
@@ -182,9 +190,11 @@ def gradients(settings: Settings, state: TrainState, work: Work) -> Gradient:
     return (loss, restore_order(stats)), grads
 
 
-def micro_loss(settings: Settings, params: Params, state: TrainState, work: Work) -> tuple[Array, dict[str, Array]]:
+def micro_loss(
+    settings: Settings, scorer: Scorer, params: Params, state: TrainState, work: Work
+) -> tuple[Array, dict[str, Array]]:
     """The micro-batch's part of the loss, and its per-token statistics [p, G, T]."""
-    method, scorer = settings.method, settings.scorer
+    method = settings.method
 
     def stream(weights: Params, score: Callable[..., Array], contexts: Contexts) -> fused_loss.Stream:
         return fused_loss.Stream(score(weights, contexts, work.response_PGT, work.length_PG), head(weights))

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_update import REWARDS, Case, case, settings, state_of, weights
+from test_update import REWARDS, SCORER, Case, case, settings, state_of, weights
 
 from hsd_jax import config
 from hsd_jax.errors import InputError
 from hsd_jax.method_options import describe, resolve
 from hsd_jax.methods import METHODS
-from hsd_jax.update import update
+from hsd_jax.update import choose_peers, update
 from models.qwen3 import Params
 
 __all__ = ["case", "weights"]
@@ -26,10 +26,10 @@ def run(method: str, case: Case, weights: tuple[Params, Params], rewards: np.nda
     state = state_of(setting, *weights)
     names = {"teacher": "teacher"} if setting.method.teacher in ("ema", "synced") else {}
     copies = state.copies | {name: jax.tree.map(jnp.array, weights[1]) for name in names}
-    step = jax.jit(partial(update, setting))
-    return step(
-        replace(state, copies=copies), solved, case.frame, case.rollouts, jnp.asarray(rewards), jax.random.key(5)
-    )
+    step = jax.jit(partial(update, setting, SCORER))
+    rewards_PG = jnp.asarray(rewards)
+    peers_PG = choose_peers(setting.method, solved, case.rollouts, rewards_PG, jax.random.key(5))
+    return step(replace(state, copies=copies), solved, case.frame, case.rollouts, rewards_PG, peers_PG)
 
 
 @pytest.fixture(scope="module", params=list(METHODS))

@@ -31,6 +31,7 @@ CONFIG = Qwen3Config(
     max_positions=128,
 )
 P, G, T = 4, 4, 7
+SCORER = padded_scorer(CONFIG, steps=T)
 REWARDS = np.array([[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 1, 0]], np.float32)
 
 
@@ -151,7 +152,6 @@ def settings(method: str, **changes: object) -> Settings:
         micro_batches=1,
         chunk=16,
         reference_every=0,
-        scorer=padded_scorer(CONFIG, steps=T),
         **changes,
     )
 
@@ -175,7 +175,7 @@ def run(setting: Settings, weights: tuple[Params, Params], case: Case, rewards: 
     def go(state: TrainState, problems: Problems, rollouts: Rollouts, rewards_PG: jax.Array):
         peers = choose_peers(setting.method, problems, rollouts, rewards_PG, jax.random.key(5))
         work, _, _ = prepare(setting, state, problems, case.frame, rollouts, rewards_PG, peers)
-        return gradients(setting, state, work), peers
+        return gradients(setting, SCORER, state, work), peers
 
     return go(state_of(setting, *weights), case.problems, case.rollouts, jnp.asarray(rewards))
 
@@ -295,7 +295,7 @@ def test_equal_rewards_give_grpo_nothing(case: Case, weights: tuple[Params, Para
 
 def test_an_update_that_is_not_finite_changes_nothing(case: Case, weights: tuple[Params, Params]) -> None:
     setting = settings("grpo")
-    step = jax.jit(partial(update, setting))
+    step = jax.jit(partial(update, setting, SCORER))
     broken = replace(case.rollouts, logprob_PGT=jnp.full_like(case.rollouts.logprob_PGT, -jnp.inf))
     for rollouts, skipped in ((case.rollouts, 0.0), (broken, 1.0)):
         state = state_of(setting, *weights)
