@@ -26,6 +26,7 @@ from hsd_jax.planning.chips import Topology, parse_topology
 from hsd_jax.planning.measure import measure_all
 from hsd_jax.planning.outcome import Plan, as_json, make_plan
 from hsd_jax.planning.stages import NAMES
+from hsd_jax.planning.workload import workload
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,10 @@ class Arguments:
     programs: tuple[str, ...] = NAMES
     """Which programs to compile."""
     response_mean: int = 0
-    """Mean response length in tokens for the estimate of seconds; 0: 3/8 of sampling.response-tokens."""
+    """Mean response length in tokens, for the rows of the update and the seconds; 0: 3/8 of sampling.response-tokens.
+    The cap itself tells whether the update would fit if every response ran into it."""
     prompt_mean: int = 0
-    """Mean prompt length in tokens for that estimate; 0: a quarter of data.prompt-tokens."""
+    """Mean prompt length in tokens, likewise; 0: a quarter of data.prompt-tokens."""
     json: Path | None = None
     """Also write the plans to this file."""
 
@@ -86,9 +88,8 @@ def variants(config: Config, sweep: Sequence[str]) -> list[tuple[str, Config]]:
 
 def plan_one(given: Arguments, config: Config, topology: Topology) -> Plan:
     """Compiles for one slice and puts the outcome together."""
-    measured = measure_all(config, topology, given.programs)
-    name = str(given.config)
-    return make_plan(name, config, topology, measured, mean=given.response_mean, prompt=given.prompt_mean)
+    work = workload(config, mean=given.response_mean, prompt=given.prompt_mean)
+    return make_plan(str(given.config), config, topology, measure_all(config, topology, work, given.programs), work)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -21,6 +21,7 @@ from hsd_jax.planning.advice import advice, slots_that_fit, with_setting
 from hsd_jax.planning.chips import GIB, parse_topology
 from hsd_jax.planning.measure import Measured, fits
 from hsd_jax.planning.outcome import as_json, make_plan
+from hsd_jax.planning.workload import workload
 
 ROOT = Path(__file__).parent.parent
 TINY = str(ROOT / "configs" / "tiny.py")
@@ -135,13 +136,14 @@ def test_the_planned_state_is_the_state_of_a_run() -> None:
 
 def test_the_outcome_names_the_verdict_seconds_and_checkpoint() -> None:
     found = [measured("decode", 15.59, {"training state": 1.67}, aliased=11.25), measured("update", 9)]
-    made = make_plan("c.py", BIG, V5E, found, mean=1536, prompt=256)
+    work = workload(BIG, mean=1536, prompt=256)
+    made = make_plan("c.py", BIG, V5E, found, work)
     content = json.loads(json.dumps(as_json(made)))
     assert content["fits"] is False and [p["fits"] for p in content["programs"]] == [False, True]
     assert set(content["advice"]) == {"decode"}
     assert content["accelerator"] == "v5litepod-64" and content["checkpoint_bytes"] == 8_190_427_136 * 12
     assert content["seconds_per_step"]["ideal"] == pytest.approx(35.3, rel=0.02)
-    assert make_plan("c.py", BIG, V5P, found, mean=1536, prompt=256).fits
+    assert make_plan("c.py", BIG, V5P, found, work).fits
 
 
 @needs_libtpu
@@ -212,7 +214,7 @@ def test_every_program_of_a_step_is_planned() -> None:
     devices = jax.devices()
     parts = shapes.parts_of(config, devices, devices[:4])
     assert sharding.batch_sharding(parts.mesh).mesh.size == len(devices)
-    found = stages.stages_of(parts, 2)
+    found = stages.stages_of(parts, 2, workload(config, mean=0, prompt=0))
     assert tuple(stage.name for stage in found) == stages.NAMES
     decode, update = found[3], found[4]
     assert decode.flops() > 0 and update.flops() > decode.flops()

@@ -2,12 +2,14 @@
 
 import math
 
+import jax
 import pytest
 
+from hsd_jax import layout, sharding
 from hsd_jax.errors import InputError
 from hsd_jax.planning import roofline
 from hsd_jax.planning.chips import parse_topology
-from hsd_jax.planning.roofline import Workload
+from hsd_jax.planning.workload import Workload, planned_rows, response_lengths
 from models.qwen3 import Qwen3Config
 
 QWEN3_8B = Qwen3Config(
@@ -32,11 +34,11 @@ def test_model_constants_are_those_of_the_released_8b() -> None:
 
 
 def test_lengths_have_the_stated_mean_spread_and_cap() -> None:
-    free = roofline.response_lengths(WORK.__class__(**{**vars(WORK), "cap": 10**9}), 100_000)
+    free = response_lengths(WORK.__class__(**{**vars(WORK), "cap": 10**9}), 100_000)
     mean = sum(free) / len(free)
     assert mean == pytest.approx(1536, rel=2e-3)
     assert math.sqrt(sum((n - mean) ** 2 for n in free) / len(free)) / mean == pytest.approx(0.6, rel=1e-2)
-    assert max(roofline.response_lengths(WORK, 1024)) == 4096
+    assert max(response_lengths(WORK, 1024)) == 4096
 
 
 def test_decoding_reads_the_weights_once_a_step_and_every_live_token() -> None:
@@ -55,7 +57,7 @@ def test_few_slots_take_several_rounds() -> None:
 
 
 def test_refill_order_neither_loses_nor_invents_steps() -> None:
-    lengths = roofline.response_lengths(WORK, 64)
+    lengths = response_lengths(WORK, 64)
     pieces = roofline._activity(lengths, 16)
     assert sum(steps * active for steps, active in pieces) == pytest.approx(sum(lengths))
     assert max(active for _, active in pieces) == 16
@@ -121,3 +123,17 @@ def test_topologies_know_their_cloud_names() -> None:
 def test_other_names_are_refused_with_the_right_one(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_topology(text)
+
+
+@pytest.mark.parametrize("contexts", [0, 1, 2, 8])
+def test_planned_rows_hold_the_assumed_texts(contexts: int) -> None:
+    """Nearly full rows on four devices, wide enough for a quarter of the batch; a teacher's row is the wider one."""
+    mesh = sharding.make_mesh(1, -1, 2, jax.devices()[:8])
+    rows = layout.packed(QWEN3_8B, mesh, steps=4096, block=128, parts=1, minibatches=1)
+    work = Workload(**{**vars(WORK), "contexts": contexts})
+    plan = planned_rows(rows, work, 6144)
+    assert len(plan.sizes) == (2 if contexts else 1) and plan.filled > 0.8
+    responses = sum(response_lengths(work, work.rollouts))
+    assert all(4 * size.response_tokens >= responses for size in plan.sizes)
+    if contexts > 1:
+        assert plan.sizes[1].context_tokens > 2 * plan.sizes[0].context_tokens

@@ -8,6 +8,7 @@ from multiprocessing import get_context
 from hsd_jax.config import Config
 from hsd_jax.planning import aot, hlo, shapes, stages
 from hsd_jax.planning.chips import GIB, Topology
+from hsd_jax.planning.workload import Workload
 
 MARGIN_GIB = 0.25  # of every chip, kept free: the runtime's own buffers, and arrays that are freed a moment too late
 BUFFERS_SHOWN = 5
@@ -41,25 +42,27 @@ def fits(measured: Measured, topology: Topology) -> bool:
     return not measured.fault and not measured.out_of_memory and measured.total <= room
 
 
-def measure_all(config: Config, topology: Topology, names: tuple[str, ...] = stages.NAMES) -> list[Measured]:
+def measure_all(
+    config: Config, topology: Topology, work: Workload, names: tuple[str, ...] = stages.NAMES
+) -> list[Measured]:
     """Every program in turn; one that crashes the compiler is reported as such and the others go on."""
-    return [measure_apart(config, topology, name) for name in names]
+    return [measure_apart(config, topology, work, name) for name in names]
 
 
-def measure_apart(config: Config, topology: Topology, name: str) -> Measured:
+def measure_apart(config: Config, topology: Topology, work: Workload, name: str) -> Measured:
     """`measure` in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
-            return pool.submit(measure, config, topology, name).result()
+            return pool.submit(measure, config, topology, work, name).result()
         except BrokenProcessPool:
             why = "the compiler ended without an answer: it crashed, or this machine has too little memory"
             return Measured(name, 0, 0, {}, fault=why)
 
 
-def measure(config: Config, topology: Topology, name: str) -> Measured:
+def measure(config: Config, topology: Topology, work: Workload, name: str) -> Measured:
     """Traces and compiles one program for the slice."""
     parts = shapes.parts_of(config, aot.devices(topology), aot.devices(topology.host))
-    stage = next(s for s in stages.stages_of(parts, topology.hosts) if s.name == name)
+    stage = next(s for s in stages.stages_of(parts, topology.hosts, work) if s.name == name)
     compiled = aot.compile_for_tpu(stage.lower())
     memory = compiled.memory
     value = stage.largest()

@@ -4,17 +4,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from hsd_jax import method_options, methods
 from hsd_jax.config import Config
 from hsd_jax.planning import roofline
 from hsd_jax.planning.advice import advice
 from hsd_jax.planning.chips import CHIPS_PER_HOST, GIB, Topology
 from hsd_jax.planning.measure import Measured, fits
-from hsd_jax.planning.roofline import Phase, Workload
+from hsd_jax.planning.roofline import Phase
 from hsd_jax.planning.shapes import model_of
+from hsd_jax.planning.workload import Workload
 
 STATE_BYTES_PER_PARAMETER = 12
-MEAN_SHARE = 3 / 8  # of the cap: the mean response where none is given
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,9 @@ class Plan:
         return sum(p.ideal for p in self.phases), sum(p.expected for p in self.phases)
 
 
-def make_plan(
-    name: str, config: Config, topology: Topology, measured: list[Measured], *, mean: float, prompt: int
-) -> Plan:
-    """Puts the parts together; `mean` and `prompt` are assumed lengths (0: 3/8 of the cap, 1/4 of the window)."""
+def make_plan(name: str, config: Config, topology: Topology, measured: list[Measured], work: Workload) -> Plan:
+    """Puts the parts together for the assumed texts."""
     model = model_of(config.model.path)
-    work = workload(config, mean=mean, prompt=prompt)
     update = next((m.flops for m in measured if m.stage == "update"), 0.0)
     s = config.sampling
     share = work.rollouts * s.tensor // topology.chips
@@ -67,25 +63,6 @@ def make_plan(
         advice={m.stage: advice(config, topology, m) for m in measured if not fits(m, topology)},
         checkpoint_bytes=parameters * STATE_BYTES_PER_PARAMETER,
         host_bytes=CHIPS_PER_HOST * max((m.memory.get("host", 0) for m in measured), default=0),
-    )
-
-
-def workload(config: Config, *, mean: float, prompt: int) -> Workload:
-    """What a step's texts are assumed to be."""
-    method = method_options.resolve(config.method)
-    cap = config.sampling.response_tokens
-    draws = 2 if method.peer_draws == "coupled" else config.sampling.group_size
-    contexts = (draws if method.reads.peer else 1) if methods.has_teacher(method) else 0
-    return Workload(
-        problems=config.data.problems_per_step,
-        group=config.sampling.group_size,
-        prompt=prompt or config.data.prompt_tokens // 4,
-        answer=64,
-        mean=mean or cap * MEAN_SHARE,
-        spread=0.6,
-        cap=cap,
-        contexts=contexts,
-        reference=bool(method.beta),
     )
 
 

@@ -7,9 +7,9 @@ estimates: no TPU has run this.
 import heapq
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 from hsd_jax.planning.chips import Topology
+from hsd_jax.planning.workload import Workload, response_lengths
 from models.qwen3 import Qwen3Config
 
 BF16 = 2
@@ -22,43 +22,12 @@ DECODE = 0.45
 
 
 @dataclass(frozen=True)
-class Workload:
-    """The texts of a step, in tokens. Responses are log-normal: mean, spread (standard deviation / mean), cut at `cap`.
-
-    `contexts` are the distinct teacher contexts of a group, each with the question, `answer` and a mean response.
-    """
-
-    problems: int
-    group: int
-    prompt: int
-    answer: int
-    mean: float
-    spread: float
-    cap: int
-    contexts: int
-    reference: bool
-
-    @property
-    def rollouts(self) -> int:
-        """Responses in a step."""
-        return self.problems * self.group
-
-
-@dataclass(frozen=True)
 class Phase:
     """A part of the step: seconds at the chip's limits, and at the share of them that is reached elsewhere."""
 
     name: str
     ideal: float
     expected: float
-
-
-def response_lengths(work: Workload, count: int) -> list[float]:
-    """`count` evenly spaced quantiles of the response length."""
-    sigma = math.sqrt(math.log(1 + work.spread**2))
-    mu = math.log(work.mean) - sigma**2 / 2
-    normal = NormalDist(mu, sigma)
-    return [min(math.exp(normal.inv_cdf((i + 0.5) / count)), work.cap) for i in range(count)]
 
 
 def layer_params(model: Qwen3Config) -> int:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hsd_jax import decode_layout, method_options, methods, randomness, setup, sharding, teacher, token_choice
+from hsd_jax import decode_layout, method_options, methods, setup, sharding, teacher, token_choice
 from hsd_jax.config import Config
 from hsd_jax.contexts import Frame
 from hsd_jax.data.tokens import Windows
@@ -64,10 +64,10 @@ def parts_of(config: Config, devices: list[Any], host: list[Any]) -> Parts:
         temperature=config.sampling.temperature, top_p=config.sampling.top_p, top_k=config.sampling.top_k
     )
     decoding = decode_layout.decode_mesh(tensor=config.sampling.tensor, devices=host)
-    settings = setup.step_settings(config, method, model, mesh)
+    settings, rows = setup.step_settings(config, method, mesh), setup.step_layout(config, method, model, mesh)
     none: Any = ()
     questions = Questions(none, {}, ())
-    return Parts(config, method, model, mesh, _texts(config, model), questions, settings, decoding, choice)
+    return Parts(config, method, model, mesh, _texts(config, model), questions, settings, rows, decoding, choice)
 
 
 def _texts(config: Config, model: Qwen3Config) -> Texts:
@@ -114,14 +114,15 @@ def state_of(parts: Parts) -> TrainState:
 
 @dataclass(frozen=True)
 class Step:
-    """The arguments of the update: the state, one step's batch, and a key."""
+    """The arguments of the update: the state, one step's batch, and its order in the rows."""
 
     state: TrainState
     problems: Problems
     frame: Frame
     rollouts: Rollouts
     rewards_PG: Any
-    key: Any
+    peers_PG: Any
+    order_P: Any
 
 
 def step_of(parts: Parts) -> Step:
@@ -151,14 +152,14 @@ def step_of(parts: Parts) -> Step:
         finished_PG=array(group, dtype=np.bool_),
         logprob_PGT=array(group, steps, dtype=np.float32),
     )
-    key = jax.eval_shape(lambda: randomness.key_of(0, 0, "peers"))
     return Step(
         state_of(parts),
         pieces,
         abstract(parts.texts.frame, lambda x: whole),
         rollouts,
         array(group, dtype=np.float32),
-        jax.ShapeDtypeStruct((), key.dtype, sharding=whole),
+        array(group),
+        jax.ShapeDtypeStruct((problems,), np.int32, sharding=whole),
     )
 
 

@@ -11,6 +11,7 @@ from hsd_jax import decode_layout, decoding, ring_cache, setup
 from hsd_jax.jaxpr_cost import Value, jaxpr_of
 from hsd_jax.planning.cost import largest, products
 from hsd_jax.planning.shapes import abstract, bytes_per_chip, decode_params_of, state_of, step_of
+from hsd_jax.planning.workload import Workload, planned_rows
 from hsd_jax.programs import jit_update
 from hsd_jax.sampling_shapes import empty_entry
 from hsd_jax.setup import Parts
@@ -34,20 +35,21 @@ class Stage:
     beside: dict[str, int]
 
 
-def stages_of(parts: Parts, hosts: int) -> list[Stage]:
-    """All programs of a step, in the order in which they run."""
+def stages_of(parts: Parts, hosts: int, work: Workload) -> list[Stage]:
+    """All programs of a step, in the order in which they run; the update with rows that hold the assumed texts."""
     state = state_of(parts)
     beside = {"training state": bytes_per_chip(state)}
     rows = parts.config.data.problems_per_step // hosts * parts.config.sampling.group_size
     program = setup.sampler(parts, rows=rows, response_tokens=max(parts.texts.windows.response.values()))
-    return [cast_stage(parts, state), *sampler_stages(parts, program, beside), update_stage(parts)]
+    return [cast_stage(parts, state), *sampler_stages(parts, program, beside), update_stage(parts, work)]
 
 
-def update_stage(parts: Parts) -> Stage:
-    """Peers, contexts, teacher, student and reference scoring, loss, gradient, AdamW: one program."""
+def update_stage(parts: Parts, work: Workload) -> Stage:
+    """Contexts, teacher, student and reference scoring, loss, gradient, AdamW: one program."""
     step, chips = step_of(parts), parts.mesh.size
-    program = jit_update(parts.settings, parts.mesh)
-    args = (step.state, step.problems, step.frame, step.rollouts, step.rewards_PG, step.key)
+    sizes = planned_rows(parts.layout, work, parts.config.data.context_tokens).sizes
+    program = jit_update(parts.settings, parts.layout.scorer(sizes), parts.mesh)
+    args = (step.state, step.problems, step.frame, step.rollouts, step.rewards_PG, step.peers_PG, step.order_P)
     return Stage(
         name="update",
         lower=lambda: program.lower(*args),  # type: ignore[attr-defined]
