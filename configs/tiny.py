@@ -11,7 +11,7 @@ at first, then teacher and student drift away together and collapse; RESULTS.md 
 from hsd_jax.config import Checkpoints, Config, Data, Evaluation, Logging, Method, Model, Optimizer, Sampling
 
 config = Config(
-    steps=50,
+    steps=60,
     model=Model(path="assets/tiny_qwen3", compute_dtype="float32", remat="none"),
     data=Data(
         source="tiny",
