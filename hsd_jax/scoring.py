@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from hsd_jax.packed_attention import PackedAttention, block_attention
+from hsd_jax.packed_attention import PackedAttention, Visible, block_attention
 from hsd_jax.packing import Packed, Sizes, flatten, pack, split_rows, unflatten
 from hsd_jax.two_stream import score_groups
 from hsd_jax.types import Array, Contexts
@@ -104,13 +104,18 @@ def score_rows(
     For the first token of a response that is the last token of its context, else the token before it.
     """
 
-    def attend(q: Array, k: Array, v: Array) -> tuple[Array, Any]:
-        return attention(q, k, v, packed.visible), ()
+    def body(carry: tuple[Array, Visible], weights: Params) -> tuple[tuple[Array, Visible], Any]:
+        x_BSD, visible = carry
 
-    def body(x: Array, weights: Params) -> tuple[Array, Any]:
-        return layer(config, weights, x, packed.positions_BS, attend)
+        def attend(q: Array, k: Array, v: Array) -> tuple[Array, Any]:
+            return attention(q, k, v, visible), ()
+
+        x_BSD, aux = layer(config, weights, x_BSD, packed.positions_BS, attend)
+        return (x_BSD, visible), aux
 
     x_BSD = placement.batch(embed(params, packed.tokens_BS, dtype, placement=placement))
-    x_BSD, _ = scan_layers(body, x_BSD, params["layers"], remat=remat, placement=placement)
+    # carried, not closed over: differentiating the scan would hoist the masks of all pairs of blocks out of it
+    start = x_BSD, packed.visible
+    (x_BSD, _), _ = scan_layers(body, start, params["layers"], remat=remat, placement=placement)
     x_BND = placement.batch(jax.vmap(lambda x, i: x[i])(x_BSD, packed.before_BN))
     return final_norm(config, params, x_BND)

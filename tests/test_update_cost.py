@@ -1,5 +1,7 @@
 """What an HSD update costs, counted from the jaxpr at the shapes of Qwen3-8B: nothing is allocated or run."""
 
+from math import prod
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,3 +63,11 @@ def test_no_intermediate_of_the_update_holds_the_vocabulary_and_more_than_a_chun
     vocab, width = QWEN3_8B.vocab_size, QWEN3_8B.width
     rows = {int(np.prod(v.shape)) // vocab for v in values(jaxpr) if vocab in v.shape}
     assert CHUNK in rows and rows - {width} <= set(range(CHUNK + 1))
+
+
+def test_no_intermediate_of_the_update_holds_the_scores_of_more_than_a_pair_of_blocks():
+    """Neither scores nor masks: differentiating a scan must not pull them out of it for all pairs at once."""
+    jaxpr, _ = trace("coupled")
+    pair = 512 * 512 * QWEN3_8B.heads
+    largest = max((prod(v.shape), v.primitive, v.shape) for v in values(jaxpr) if v.shape[-2:] == (512, 512))
+    assert largest[0] <= pair, largest
