@@ -26,8 +26,8 @@ class Token:
     """What is known about each token before its loss: its id, whether and how strongly it gets credit.
 
     `distill` is 1 where the rollout is distilled, else 0; `advantage` is that of its rollout; `old_logprob` is the
-    log-probability of the id under the policy that sampled it; `log_ratio` is the mean of log p - log p_old over the
-    rollout (0 unless the method weighs whole rollouts); `strength` is the method's schedule.
+    log-probability of the id under the policy that sampled it; `log_ratio` is the log of its rollout's ratio (0 unless
+    the method weighs whole rollouts, see `weighing`); `strength` is the method's schedule.
     """
 
     id: Array
@@ -39,6 +39,7 @@ class Token:
 
 
 TokenLoss = Callable[[Array, Others, Token], Array]
+AdvantageAt = Callable[[Array, Others, Token], Array]
 
 # --- distillation
 
@@ -120,6 +121,11 @@ def with_importance(loss: TokenLoss) -> TokenLoss:
     return lambda student, others, token: importance(student, token) * loss(student, others, token)
 
 
+def with_rollout_importance(loss: TokenLoss) -> TokenLoss:
+    """A token loss times the ratio of its rollout. Source: arXiv:2601.19897, released code."""
+    return lambda student, others, token: jnp.exp(token.log_ratio) * loss(student, others, token)
+
+
 def importance(student: Array, token: Token, limit: float = 2.0) -> Array:
     """sg(min(p / p_old, 2)) at the sampled id."""
     return lax.stop_gradient(jnp.minimum(jnp.exp(pick(student, token.id) - token.old_logprob), limit))
@@ -128,12 +134,21 @@ def importance(student: Array, token: Token, limit: float = 2.0) -> Array:
 # --- policy gradients
 
 
-def policy_gradient(clip_low: float, clip_high: float) -> TokenLoss:
-    """-min(r A, clip(r, 1 - low, 1 + high) A) with r = p / p_old at the token. Source: arXiv:2402.03300, Eq. 3."""
+def rollout_advantage(logprob: Array, others: Others, token: Token) -> Array:
+    """A of the rollout, the same at all its tokens."""
+    return token.advantage
+
+
+def policy_gradient(clip_low: float, clip_high: float, advantage: AdvantageAt = rollout_advantage) -> TokenLoss:
+    """-min(r A, clip(r, 1 - low, 1 + high) A) with r = p / p_old at the token. Source: arXiv:2402.03300, Eq. 3.
+
+    `advantage(sg(log p), others, token)` is A at every token.
+    """
 
     def loss(student: Array, others: Others, token: Token) -> Array:
-        ratio = jnp.exp(pick(student, token.id) - token.old_logprob)
-        return _clipped(ratio, token.advantage, clip_low, clip_high)
+        logprob = pick(student, token.id)
+        advantage_C = advantage(lax.stop_gradient(logprob), others, token)
+        return _clipped(jnp.exp(logprob - token.old_logprob), advantage_C, clip_low, clip_high)
 
     return loss
 
@@ -152,39 +167,26 @@ def sequence_policy_gradient(clip_low: float, clip_high: float) -> TokenLoss:
     return loss
 
 
-def reweighted_policy_gradient(sign: float, width: float, clip_low: float, clip_high: float) -> TokenLoss:
-    """A policy gradient whose advantage at a token depends on what the teacher thinks of it.
+def reweighted(sign: float, width: float) -> AdvantageAt:
+    """A [(1 - l) + l clip(exp(sign * sgn(A) * D), 1 - width, 1 + width)], D = log p_T(o) - log p_S(o).
 
-    A_t = A [(1 - l) + l clip(exp(sign * sgn(A) * D_t), 1 - width, 1 + width)], D_t = sg(log p_T(o_t) - log p_S(o_t)),
-    with l the schedule's strength where the rollout is distilled, else 0. Sign +1 favours what the teacher favours.
+    l is the schedule's strength where the rollout is distilled, else 0. Sign +1 favours what the teacher favours.
     Source: arXiv:2604.03128 (+1), arXiv:2605.10781 (-1).
     """
 
-    def loss(student: Array, others: Others, token: Token) -> Array:
-        logprob = pick(student, token.id)
-        difference = pick(others["teacher"], token.id) - lax.stop_gradient(logprob)
+    def advantage(logprob: Array, others: Others, token: Token) -> Array:
+        difference = pick(others["teacher"], token.id) - logprob
         weight = jnp.clip(jnp.exp(sign * jnp.sign(token.advantage) * difference), 1 - width, 1 + width)
         share = token.strength * token.distill
-        advantage = token.advantage * (1 - share + share * weight)
-        return _clipped(jnp.exp(logprob - token.old_logprob), advantage, clip_low, clip_high)
+        return token.advantage * (1 - share + share * weight)
 
-    return loss
+    return advantage
 
 
-def contrarian_policy_gradient(clip_low: float, clip_high: float) -> TokenLoss:
-    """A_t = A - l phi(u_t), phi(u) = (softplus(u) - log 2) / 2, u_t = log p_T(o_t) - log p_S(o_t): ascends the JSD.
-
-    Source: arXiv:2605.11609.
-    """
-
-    def loss(student: Array, others: Others, token: Token) -> Array:
-        logprob = pick(student, token.id)
-        gap = pick(others["teacher"], token.id) - lax.stop_gradient(logprob)
-        bonus = 0.5 * (jax.nn.softplus(gap) - jnp.log(2.0))
-        advantage = token.advantage - token.strength * token.distill * bonus
-        return _clipped(jnp.exp(logprob - token.old_logprob), advantage, clip_low, clip_high)
-
-    return loss
+def contrarian(logprob: Array, others: Others, token: Token) -> Array:
+    """A - l (softplus(u) - log 2) / 2, u = log p_T(o) - log p_S(o): ascends the JSD. Source: arXiv:2605.11609."""
+    bonus = 0.5 * (jax.nn.softplus(pick(others["teacher"], token.id) - logprob) - jnp.log(2.0))
+    return token.advantage - token.strength * token.distill * bonus
 
 
 def _clipped(ratio: Array, advantage: Array, low: float, high: float) -> Array:

@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+import math
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any
@@ -46,10 +47,24 @@ TABLES: dict[str, dict[str, Any]] = {
 }
 
 
+NEED_A_PEER = (weighing.with_peer, weighing.successful_with_peer)
+# The values that a number may take: lowest and highest.
+RANGES: dict[str, tuple[float, float]] = {
+    "coefficient": (0, 1),
+    "teacher_rate": (0, 1),
+    "beta": (0, math.inf),
+    "teacher_every": (1, math.inf),
+    "minibatches": (1, math.inf),
+    "attempts": (1, math.inf),
+    "skip_tokens": (0, math.inf),
+    "horizon": (0, math.inf),
+}
+
+
 def resolve(settings: config.Method) -> Method:
     """The row that a config names, with the config's changes.
 
-    Raises: InputError for an unknown method or an impossible value.
+    Raises: InputError for an unknown method, an impossible value, or options under which nothing would be learned.
     """
     if settings.name not in METHODS:
         nearest = difflib.get_close_matches(settings.name, METHODS, 1, 0.0)[0]
@@ -59,19 +74,30 @@ def resolve(settings: config.Method) -> Method:
     row = METHODS[settings.name]
     given = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name != "name"}
     given = {name: value for name, value in given.items() if value is not None}
+    _check_numbers(given)
     given = _without_idle(settings.name, row, given)
-    method = replace(row, **_as_fields(given))
-    _warn(settings.name, method)
-    return method
+    method = replace(row, **_as_fields(row, given))
+    _refuse(settings.name, method, given)
+    return _warn(settings.name, method)
 
 
-def _as_fields(given: dict[str, Any]) -> dict[str, Any]:
+def _check_numbers(given: dict[str, Any]) -> None:
+    for name, (low, high) in RANGES.items():
+        value = given.get(name, low)
+        if not (low <= value <= high and value < math.inf):
+            limits = f"be at least {low}" if high == math.inf else f"lie in [{low}, {high}]"
+            raise InputError(f"method.{_flag(name)} must {limits}; got {value}")
+
+
+def _as_fields(row: Method, given: dict[str, Any]) -> dict[str, Any]:
     out = {}
     for name, value in given.items():
         if name == "coefficient":
             out |= {"distil": value, "policy": 1 - value}
         elif name == "fallback":
-            out |= {} if value else {"distilled": weighing.with_peer}
+            needs_peer = row.distilled in NEED_A_PEER
+            if needs_peer == value:
+                out["distilled"] = weighing.all_rollouts if value else weighing.with_peer
         else:
             out[name] = TABLES[name][value] if name in TABLES else value
     return out
@@ -79,11 +105,12 @@ def _as_fields(given: dict[str, Any]) -> dict[str, Any]:
 
 def _without_idle(name: str, row: Method, given: dict[str, Any]) -> dict[str, Any]:
     """Takes out options of parts that the method does not have, and says so: one config may serve several methods."""
-    reads_peer = given.get("reads", "peer" if row.reads.peer else "") in ("peer", "answer_and_peer")
+    reads = READS[given["reads"]] if "reads" in given else row.reads
+    drawn = given.get("peer_rule", row.peer_rule) == "uniform"
     idle = {
-        "peer_rule": not reads_peer,
-        "peer_draws": not reads_peer,
-        "fallback": not reads_peer,
+        "peer_rule": not reads.peer,
+        "peer_draws": not (reads.peer and drawn),
+        "fallback": not (reads.peer and (reads.answer or reads.solution or not given.get("fallback"))),
         "reads": not has_teacher(row),
         "teacher": not has_teacher(row),
         "distilled": not has_teacher(row),
@@ -95,17 +122,55 @@ def _without_idle(name: str, row: Method, given: dict[str, Any]) -> dict[str, An
         "reference_kl": given.get("beta", row.beta) == 0,
     }
     for option in [option for option in given if idle.get(option)]:
-        log.warning("method.%s has no effect on %r as it is set", option.replace("_", "-"), name)
-    if "coefficient" in given and not 0 <= given["coefficient"] <= 1:
-        raise InputError(f"method.coefficient must lie in [0, 1]; got {given['coefficient']}")
-    if given.get("beta", 0) < 0:
-        raise InputError(f"method.beta must be at least 0; got {given['beta']}")
+        log.warning("method.%s has no effect on %r as it is set", _flag(option), name)
     return {option: value for option, value in given.items() if not idle.get(option)}
 
 
-def _warn(name: str, method: Method) -> None:
+def _refuse(name: str, method: Method, given: dict[str, Any]) -> None:
+    """Options that are each possible, but together leave nothing to learn from, or contradict each other.
+
+    Raises: InputError naming the options and what to change.
+    """
+    if has_teacher(method) and method.reads == Reads():
+        raise InputError(
+            f"method.reads none: the teacher of {name!r} would read what its student reads and teach nothing; let it"
+            " read something, or take a method without a teacher (grpo)"
+        )
+    if has_teacher(method) and method.distilled in NEED_A_PEER and not method.reads.peer:
+        raise InputError(
+            f"method.reads: {name!r} as it is set gives credit only to rollouts whose teacher reads a peer, but its"
+            f" teacher reads {_word('reads', method.reads)}; let it read a peer, or add --method.distilled all"
+        )
+    if given.get("fallback") is False and given.get("distilled", "with_peer") != "with_peer":
+        raise InputError(
+            f"method.fallback False distils only rollouts with a peer, method.distilled {given['distilled']} others"
+            " too; give one of them"
+        )
+    if 0 < method.horizon <= method.skip_tokens:
+        raise InputError(
+            f"method.horizon ({method.horizon}) must be above method.skip-tokens ({method.skip_tokens}), or no token is"
+            " in the loss; 0 is no horizon"
+        )
+
+
+def _warn(name: str, method: Method) -> Method:
+    """Says what will have no effect or is known to fail; overlong rollouts are shaped or left out, never both."""
     if method.policy and method.minibatches == 1 and name in ("gspo", "dapo"):
         log.warning("%s: with one update per batch ratios are 1, and its clip has no effect", name)
+    if method.beta and method.reference_kl is losses.k1:
+        log.warning("method.reference-kl k1 holds nothing back: its expected gradient is zero; full, k2 and k3 do")
+    if method.distil and method.teacher == "live" and not method.beta:
+        log.warning(
+            "%s: a live teacher without a KL to the reference may drift away with its student; see RESULTS", name
+        )
+    if method.mask_truncated and method.shaping is weighing.soft_overlong:
+        log.warning("%s: truncated rollouts are left out (mask-truncated), so long ones are not punished besides", name)
+        return replace(method, shaping=weighing.plain_rewards)
+    return method
+
+
+def _flag(option: str) -> str:
+    return option.replace("_", "-")
 
 
 def describe(method: Method) -> dict[str, str]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from hsd_jax import losses, weighing
 from hsd_jax.contexts import Reads
-from hsd_jax.divergence import forward_kl_logp, jsd_logp
+from hsd_jax.divergence import jsd_logp
 from hsd_jax.losses import TokenLoss
 from hsd_jax.types import Array
 
@@ -145,7 +145,7 @@ METHODS: dict[str, Method] = {
         source="arXiv:2604.03128",
         reads=Reads(answer=True),
         streams=("teacher",),
-        policy_loss=losses.reweighted_policy_gradient(1.0, 0.2, 0.2, 0.28),
+        policy_loss=losses.policy_gradient(0.2, 0.28, losses.reweighted(1.0, 0.2)),
         normalise=weighing.token_mean,
         strength=rlsd_strength,
         teacher="synced",
@@ -154,7 +154,8 @@ METHODS: dict[str, Method] = {
         HSD,
         source="arXiv:2601.19897",
         reads=Reads(solution=True),
-        divergence=losses.with_importance(losses.distillation(forward_kl_logp)),
+        divergence=losses.with_rollout_importance(losses.forward),
+        rollout_ratio=weighing.mean_clipped_ratio,
         teacher="ema",
         teacher_rate=0.01,
         skip_tokens=3,
@@ -184,7 +185,7 @@ METHODS: dict[str, Method] = {
         source="arXiv:2605.10781",
         reads=Reads(peer=True),
         streams=("teacher",),
-        policy_loss=losses.reweighted_policy_gradient(-1.0, 1.0, 0.2, 0.28),
+        policy_loss=losses.policy_gradient(0.2, 0.28, losses.reweighted(-1.0, 1.0)),
         distilled=weighing.successful_with_peer,
         normalise=weighing.token_mean,
         strength=rlrt_strength,
@@ -195,7 +196,7 @@ METHODS: dict[str, Method] = {
         source="arXiv:2605.11609",
         reads=Reads(peer=True),
         streams=("teacher",),
-        policy_loss=losses.contrarian_policy_gradient(0.2, 0.2),
+        policy_loss=losses.policy_gradient(0.2, 0.2, losses.contrarian),
         distilled=weighing.with_peer,
         strength=antisd_strength,
         remember=antisd_gate,

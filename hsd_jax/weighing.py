@@ -108,7 +108,8 @@ def after_warmup(strength: float, steps: int) -> Schedule:
     return lambda step: jnp.where(step < steps, 0.0, strength)
 
 
-# --- ratios of whole rollouts: (logprob of the current policy, when called; old_logprob_PGT, length_PG) -> [P, G, T]
+# --- log-ratios of whole rollouts, at each of their tokens: (logprob of the current policy, when called;
+#     old_logprob_PGT, length_PG) -> [P, G, T]
 
 
 def no_rollout_ratio(logprob_PGT: Callable[[], Array], old_PGT: Array, length_PG: Array) -> Array:
@@ -118,6 +119,16 @@ def no_rollout_ratio(logprob_PGT: Callable[[], Array], old_PGT: Array, length_PG
 
 def mean_rollout_ratio(logprob_PGT: Callable[[], Array], old_PGT: Array, length_PG: Array) -> Array:
     """mean_t (log p - log p_old) of each rollout, at each of its tokens. Source: arXiv:2507.18071, Eq. 7."""
-    valid_PGT = jnp.arange(old_PGT.shape[2])[None, None, :] < length_PG[..., None]
-    total_PG1 = jnp.sum(jnp.where(valid_PGT, logprob_PGT() - old_PGT, 0.0), axis=2, keepdims=True)
-    return jnp.broadcast_to(total_PG1 / jnp.maximum(length_PG[..., None], 1), old_PGT.shape)
+    return _mean_over_rollout(logprob_PGT() - old_PGT, length_PG)
+
+
+def mean_clipped_ratio(logprob_PGT: Callable[[], Array], old_PGT: Array, length_PG: Array) -> Array:
+    """log mean_t min(p / p_old, 2) of each rollout, at each of its tokens. Source: arXiv:2601.19897, released code."""
+    mean_PGT = _mean_over_rollout(jnp.minimum(jnp.exp(logprob_PGT() - old_PGT), 2.0), length_PG)
+    return jnp.where(length_PG[..., None] > 0, jnp.log(mean_PGT), 0.0)
+
+
+def _mean_over_rollout(values_PGT: Array, length_PG: Array) -> Array:
+    valid_PGT = jnp.arange(values_PGT.shape[2])[None, None, :] < length_PG[..., None]
+    total_PG1 = jnp.sum(jnp.where(valid_PGT, values_PGT, 0.0), axis=2, keepdims=True)
+    return jnp.broadcast_to(total_PG1 / jnp.maximum(length_PG[..., None], 1), values_PGT.shape)

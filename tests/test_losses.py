@@ -104,7 +104,7 @@ def test_reweighted_advantages_golden_values() -> None:
     """lambda .5, width .2: A = 1, -1, 0 and D = .3, -.3, .05 (values of the released RLSD code)."""
     advantages, differences = np.array([1.0, -1.0, 0.0]), np.array([0.3, -0.3, 0.05])
     expected = np.array([[1.1, 0.9, 1.025635], [-0.9, -1.1, -0.975615], [0, 0, 0]])
-    loss = losses.reweighted_policy_gradient(1.0, 0.2, 0.2, 0.28)
+    loss = losses.policy_gradient(0.2, 0.28, losses.reweighted(1.0, 0.2))
     for advantage, row in zip(advantages, expected, strict=True):
         student = jnp.log(jnp.full((3, 2), 0.5))
         teacher = jnp.stack([student[:, 0] + jnp.asarray(differences, jnp.float32), student[:, 1]], axis=1)
@@ -119,7 +119,7 @@ def test_reweighted_advantages_golden_values() -> None:
 def test_reweighting_without_strength_is_the_policy_gradient() -> None:
     plain = losses.policy_gradient(0.2, 0.28)
     for sign in (1.0, -1.0):
-        loss = losses.reweighted_policy_gradient(sign, 0.5, 0.2, 0.28)
+        loss = losses.policy_gradient(0.2, 0.28, losses.reweighted(sign, 0.5))
         np.testing.assert_allclose(value(loss, strength=jnp.zeros(N)), value(plain), atol=1e-6)
         np.testing.assert_allclose(gradient(loss, strength=jnp.zeros(N)), gradient(plain), atol=1e-6)
 
@@ -129,13 +129,13 @@ def test_reweighted_policy_gradient_equals_its_formula(sign: float) -> None:
     weight = np.exp(sign * np.sign(ADVANTAGE) * (at(T) - at(S))).clip(0.5, 1.5)
     share = 0.4 * DISTILL
     expected = clipped(np.exp(at(S) - OLD), ADVANTAGE * (1 - share + share * weight), 0.2, 0.28)
-    loss = losses.reweighted_policy_gradient(sign, 0.5, 0.2, 0.28)
+    loss = losses.policy_gradient(0.2, 0.28, losses.reweighted(sign, 0.5))
     np.testing.assert_allclose(value(loss, strength=jnp.full(N, 0.4)), expected, atol=1e-5)
 
 
 def test_contrarian_bonus_is_the_gradient_of_the_jsd() -> None:
     """-E_p[phi(u) grad log p] = grad JSD(p, q) by exact enumeration, so descending the loss ascends the JSD."""
-    loss = losses.contrarian_policy_gradient(0.2, 0.2)
+    loss = losses.policy_gradient(0.2, 0.2, losses.contrarian)
     total = np.zeros((N, V))
     for v in range(V):
         changes = {
@@ -251,6 +251,9 @@ def test_rollout_ratio_is_the_mean_over_its_tokens() -> None:
     new, old = jnp.asarray([[[0.1, 0.3, 9.0]]]), jnp.zeros((1, 1, 3))
     got = weighing.mean_rollout_ratio(lambda: new, old, jnp.asarray([[2]]))
     np.testing.assert_allclose(got, [[[0.2, 0.2, 0.2]]], rtol=1e-6)
+    log_ratio = weighing.mean_clipped_ratio(lambda: jnp.asarray([[[0.1, 5.0, 9.0]]]), old, jnp.asarray([[2]]))
+    np.testing.assert_allclose(jnp.exp(log_ratio), np.full((1, 1, 3), (np.exp(0.1) + 2) / 2), rtol=1e-6)
+    assert (np.asarray(weighing.mean_clipped_ratio(lambda: new, old, jnp.asarray([[0]]))) == 0).all()
 
 
 @pytest.mark.oracle
