@@ -59,7 +59,7 @@ def build(parts: Parts, submit: Submit, examine: Submit) -> Programs:
     config = parts.config
     rows = config.data.problems_per_step // jax.process_count() * config.sampling.group_size
     response = max(parts.texts.windows.response.values())
-    frame = jax.device_put(parts.texts.frame, replicated(parts.mesh))
+    frame = on_every_device(parts.mesh, parts.texts.frame)
     made = sampler(parts, rows=rows, response_tokens=response)
     return Programs(made, jit_decide(parts.settings, parts.mesh), {}, frame, submit, examine)
 
@@ -123,13 +123,30 @@ def run_update(
     """One update on the rows of all processes; returns the new state, host metrics, and the trace on the device."""
     with clock.phase("update"):
         pieces, rollouts, rewards_PG = global_array(parts.mesh)((batch.pieces, batch.rollouts, batch.graded.rewards_PG))
-        key = jax.device_put(randomness.key_of(parts.config.seed, batch.step, "peers"), replicated(parts.mesh))
+        key = key_everywhere(parts.mesh, randomness.key_of(parts.config.seed, batch.step, "peers"))
         decided = programs.decide(pieces, programs.frame, rollouts, rewards_PG, key)
         plan = plan_of(parts, programs, decided)
-        order_P = jax.device_put(plan.order_P, replicated(parts.mesh))
+        order_P = on_every_device(parts.mesh, plan.order_P)
         run = update_for(parts, programs, plan.sizes)
         state, metrics, trace = run(state, pieces, programs.frame, rollouts, rewards_PG, decided.peers_PG, order_P)
         return state, to_host(metrics) | {"filled": plan.filled}, trace
+
+
+def on_every_device(mesh: Mesh, tree: Any) -> Any:
+    """Puts host arrays, the same in every process, whole on every device of the mesh."""
+
+    def put(x: Any) -> jax.Array:
+        x = np.asarray(x)
+        return jax.make_array_from_callback(x.shape, replicated(mesh), lambda index: x[index])
+
+    with jax.transfer_guard_host_to_device("allow"):  # with several processes JAX calls this transfer implicit
+        return jax.tree.map(put, tree)
+
+
+def key_everywhere(mesh: Mesh, key: Array) -> Array:
+    """A random key of this process, which every process has made alike, as one key of the whole mesh."""
+    data = on_every_device(mesh, jax.device_get(jax.random.key_data(key)))
+    return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
 
 
 def plan_of(parts: Parts, programs: Programs, decided: Decided) -> RowPlan:

@@ -293,4 +293,9 @@ def sampler(parts: Parts, *, rows: int, response_tokens: int) -> Program:
 def global_array(mesh: Mesh) -> Callable[[Any], Any]:
     """Puts this process's rows of a batch on the mesh: host arrays [p, ...] -> one global array [P, ...]."""
     rows = sharding.batch_sharding(mesh)
-    return lambda tree: jax.tree.map(lambda x: jax.make_array_from_process_local_data(rows, np.asarray(x)), tree)
+
+    def put(tree: Any) -> Any:
+        with jax.transfer_guard_host_to_device("allow"):  # with several processes JAX calls this transfer implicit
+            return jax.tree.map(lambda x: jax.make_array_from_process_local_data(rows, np.asarray(x)), tree)
+
+    return put
