@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hsd_jax import distributed
 from hsd_jax.config import Guards
 from hsd_jax.errors import RunStopped
 
@@ -57,7 +58,8 @@ def watch(lines: Sequence[Line], settings: Guards, workdir: str) -> None:
 
 def name_offenders(step: int, names: Sequence[str], stats: Mapping[str, np.ndarray], length_PG: np.ndarray) -> None:
     """Logs the questions of an update that was skipped because a number was not finite."""
-    found = offenders(names, stats, length_PG)
+    shares = distributed.gather(f"offenders/{step}", [offenders(names, stats, length_PG), list(names)])
+    found, names = ([name for share in shares for name in share[i]] for i in range(2))
     what = f"not finite in questions {', '.join(found)}" if found else f"finite in each of {', '.join(names)} alone"
     log.warning("step %d: update skipped, loss or gradient is not finite; per-token numbers are %s", step, what)
 

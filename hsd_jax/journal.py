@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 from rich.console import Console
 
-from hsd_jax import checkpoint, console, guards, metrics, report, rollout_log
+from hsd_jax import checkpoint, console, distributed, guards, metrics, report, rollout_log
 from hsd_jax.clock import Clock, Compilations
 from hsd_jax.console import Summary
 from hsd_jax.rollout import Batch
@@ -48,19 +48,22 @@ class Journal:
         """Takes down a step: its metrics, and some of its rollouts where they are due."""
         ids = [row[:n].tolist() for row, n in zip(*_flat(batch.rollouts), strict=True)]
         texts = [text for row in batch.graded.texts for text in row]
-        self.page |= {**measured, **batch.graded.counts(), **metrics.text_metrics(texts, ids)}
-        self.page["questions_drawn"] = batch.drawn
+        mine = {**batch.graded.counts(), "questions_drawn": batch.drawn, **metrics.text_counts(texts, ids)}
+        counts = added(distributed.gather(f"counts/{batch.step}", mine))
+        words = {name: counts.pop(name) for name in metrics.TEXT_COUNTS}
+        self.page |= {**measured, **counts, **metrics.text_means(words)}
         if measured.get("skipped"):
             names = [problem.id for problem in batch.problems]
             stats = {name: local_rows(values) for name, values in trace.stats.items()}
             guards.name_offenders(batch.step, names, stats, np.asarray(batch.rollouts.length_PG))
         every = self.parts.config.logging.rollouts_every
-        if every and (batch.step == 1 or batch.step % every == 0) and self.sinks:
+        if every and (batch.step == 1 or batch.step % every == 0):
             with self.clock.phase("log"):
                 self._log_rollouts(batch, trace)
 
     def _log_rollouts(self, batch: Batch, trace: Trace) -> None:
-        count = min(self.parts.config.logging.rollout_problems, len(batch.problems))
+        before = jax.process_index() * len(batch.problems)  # problems of the step that lie on earlier processes
+        count = min(max(self.parts.config.logging.rollout_problems - before, 0), len(batch.problems))
         rows = rollout_log.entries(
             batch.step,
             batch.problems[:count],
@@ -69,7 +72,7 @@ class Journal:
             jax.tree.map(local_rows, trace),
             self.parts.texts.tokenizer,
         )
-        rollout_log.write(self.path / "rollouts", batch.step, rows)
+        rollout_log.write_together(self.path / "rollouts", batch.step, rows)
 
     def evaluation_is_due(self, step: int) -> bool:
         """Every so many steps, and at the end."""
@@ -136,6 +139,12 @@ class Journal:
         first, last = ({name: line[name] for name in names} for line in (scored[0], scored[-1])) if scored else ({}, {})
         places = {"checkpoints": str(self.path / "checkpoints"), "report": str(self.path / "report" / "index.html")}
         return Summary(first, last, self.clock.total, places)
+
+
+def added(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The sums over processes of what each has counted; a count that one does not name is zero there."""
+    names = dict.fromkeys(name for share in shares for name in share)
+    return {name: sum(share.get(name, 0) for share in shares) for name in names}
 
 
 def _flat(rollouts: Rollouts) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,8 @@ Sink = Callable[[int, Mapping[str, Any]], None]
 # Words with which a reasoning text weighs alternatives; losing them is how self-distillation grows over-confident.
 HEDGES = re.compile(r"\b(wait|hmm|perhaps|maybe|actually|alternatively|seems|might|likely|check)\b", re.IGNORECASE)
 
+TEXT_COUNTS = ("words", "hedges", "repeated", "responses")
+
 
 def jsonl_sink(path: epath.Path) -> Sink:
     """Writes one line per step; a number that is not finite is written as null."""
@@ -86,18 +88,24 @@ def repeated_ngrams(ids: Sequence[int], n: int = 4) -> float:
     return 1 - len(set(grams)) / len(grams) if len(grams) > 1 else 0.0
 
 
-def hedging(texts: Sequence[str]) -> float:
-    """Hedging words per 1,000 words."""
+def text_counts(texts: Sequence[str], ids: Sequence[Sequence[int]]) -> dict[str, float]:
+    """What only the host can count on a step's responses, by TEXT_COUNTS; counts add up over processes."""
     words = sum(len(text.split()) for text in texts)
-    return 1000 * sum(len(HEDGES.findall(text)) for text in texts) / max(words, 1)
+    hedges = sum(len(HEDGES.findall(text)) for text in texts)
+    return dict(zip(TEXT_COUNTS, (words, hedges, sum(map(repeated_ngrams, ids)), len(ids)), strict=True))
+
+
+def text_means(counts: Mapping[str, float]) -> dict[str, float]:
+    """Hedging words per 1,000 words, and the mean share of repeated n-grams."""
+    return {
+        "hedging": 1000 * counts["hedges"] / max(counts["words"], 1),
+        "repeated_ngrams": counts["repeated"] / max(counts["responses"], 1),
+    }
 
 
 def text_metrics(texts: Sequence[str], ids: Sequence[Sequence[int]]) -> dict[str, float]:
-    """What only the host can measure on a step's responses."""
-    return {
-        "hedging": hedging(texts),
-        "repeated_ngrams": sum(repeated_ngrams(row) for row in ids) / max(len(ids), 1),
-    }
+    """The means over responses that lie on this process."""
+    return text_means(text_counts(texts, ids))
 
 
 def _plain(value: Any) -> Any:

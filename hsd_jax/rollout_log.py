@@ -4,9 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from etils import epath
 
+from hsd_jax import distributed
 from hsd_jax.data.problems import Problem
 from hsd_jax.grading import Graded
 from hsd_jax.types import Rollouts
@@ -43,8 +45,29 @@ def entries(
 def write(folder: epath.Path, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes `step-000010.jsonl`, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder, step, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_together(folder: epath.Path, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    """As `write`, with the rows of all processes in their order; rows travel through the folder that all share."""
+    if jax.process_count() == 1:
+        write(folder, step, rows)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    pieces = [folder / f"step-{step:06d}.{process}.part" for process in range(jax.process_count())]
+    if rows:
+        pieces[jax.process_index()].write_text("".join(json.dumps(row) + "\n" for row in rows))
+    counts = distributed.gather(f"rollouts/{step}", len(rows))
+    if jax.process_index() == 0:
+        written = [piece for piece, count in zip(pieces, counts, strict=True) if count]
+        _replace(folder, step, "".join(piece.read_text() for piece in written))
+        for piece in written:
+            piece.unlink()
+
+
+def _replace(folder: epath.Path, step: int, text: str) -> None:
     part = folder / f"step-{step:06d}.part"
-    part.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    part.write_text(text)
     part.replace(folder / f"step-{step:06d}.jsonl")
 
 

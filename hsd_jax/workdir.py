@@ -22,7 +22,7 @@ from hsd_jax.errors import InputError
 PARTS = ("config.json", "metrics.jsonl", "checkpoints", "rollouts", "report", "tensorboard", "evaluations", "lock")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "grain", "math-verify", "numpy")
 
-ROLLOUTS = re.compile(r"step-(\d+)\.(jsonl|part)")
+ROLLOUTS = re.compile(r"step-(\d+)(?:\.\d+)?\.(jsonl|part)")
 
 # Settings that may differ between a run and its continuation without changing a single trained number.
 FREE_TO_CHANGE = ("steps", "logging.", "checkpoints.", "evaluation.", "verifier.workers", "guards.", "sampling.slots")
@@ -201,13 +201,22 @@ def _write_config(root: epath.Path, config: Config, command: list[str]) -> None:
         "commit": commit(),
         "command": command,
     }
-    part = root / "config.json.part"
+    _replace(root / "config.json", content)
+
+
+def note(root: epath.Path, **facts: str) -> None:
+    """Adds what a run found out about its machine to `config.json`, beside the config."""
+    _replace(root / "config.json", json.loads((root / "config.json").read_text()) | facts)
+
+
+def _replace(file: epath.Path, content: dict[str, Any]) -> None:
+    part = file.with_name(file.name + ".part")
     part.write_text(json.dumps(content, indent=2) + "\n")
-    part.replace(root / "config.json")
+    part.replace(file)
 
 
 def commit() -> str:
-    """The checkout's commit, with "+changes" where files differ from it; "unknown" outside a checkout."""
+    """The checkout's commit, with "+changes" where files differ from it; else HSD_COMMIT, or "unknown"."""
     here = Path(__file__).parent
     try:
         run = lambda *args: subprocess.run(  # noqa: E731
@@ -215,4 +224,4 @@ def commit() -> str:
         ).stdout.strip()
         return run("rev-parse", "HEAD") + ("+changes" if run("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.SubprocessError):
-        return "unknown"
+        return os.environ.get("HSD_COMMIT", "unknown")
