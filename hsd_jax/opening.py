@@ -24,7 +24,7 @@ from hsd_jax.programs import Programs, build, meet_again, sizes_met
 from hsd_jax.setup import Parts
 from hsd_jax.update import TrainState
 from hsd_jax.verifiers import cases, pool, sandbox
-from hsd_jax.workdir import Workdir, discard_after, open_workdir
+from hsd_jax.workdir import Workdir, discard_after, note, open_workdir
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,8 @@ def open_run(
     announce(parts, workdir, screen)
     with ExitStack() as stack:
         graders = stack.enter_context(open_graders(parts))
+        if jax.process_index() == 0:
+            note(workdir.path, sandbox=graders.tier)
         submit = submit_to(graders, lambda problem: cases.visible(problem.visible))
         programs = build(parts, submit, submit_all_tests(graders))
         clock = Clock()

@@ -112,3 +112,16 @@ def test_a_file_that_is_written_whole_equals_one_that_is_appended_to(tmp_path: P
     assert files[0].read_text() == files[1].read_text()
     rows = [json.loads(line) for line in files[1].read_text().splitlines()]
     assert len(rows) == 6 and rows[0] == {"step": 0, "loss": None, "kl_by_position": [0.5, None]}
+
+
+def test_facts_join_the_config_and_the_commit_may_come_from_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a pod the code is an archive without a repository; the scripts say which commit it is."""
+    monkeypatch.setattr(workdir, "__file__", str(tmp_path / "hsd_jax" / "workdir.py"))
+    monkeypatch.setenv("HSD_COMMIT", "0123abcd")
+    run = opened(tmp_path / "run")
+    workdir.note(run.path, sandbox="bubblewrap")
+    said = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (said["commit"], said["sandbox"], said["config"]["steps"]) == ("0123abcd", "bubblewrap", Config().steps)
+    closed(run)
