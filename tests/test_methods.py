@@ -1,6 +1,10 @@
 """One table of tests for the table of methods: every row must pass each."""
 
+import ast
+import inspect
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +13,7 @@ import numpy as np
 import pytest
 from method_cases import REWARDS, Result, batch, run
 
-from hsd_jax import config, losses, methods
-from hsd_jax.errors import InputError
-from hsd_jax.method_options import describe, resolve
+from hsd_jax import losses, methods, weighing
 from hsd_jax.methods import METHODS
 
 
@@ -223,40 +225,28 @@ def test_the_gate_of_antisd_closes_and_opens() -> None:
     assert float(memory["warm"]) == 1.0  # the last of the five steps before the strength is on
 
 
-# --- options
-
-
-def test_options_change_the_row_and_are_described() -> None:
-    method = resolve(config.Method(name="hsd", fallback=False, teacher="frozen", divergence="jsd", beta=0.0))
-    shown = describe(method)
-    assert (shown["distilled"], shown["teacher"], shown["divergence"]) == ("with_peer", "frozen", "jsd")
-    assert resolve(config.Method(name="grpo_opsd", coefficient=0.25)).policy == 0.75
-
-
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("name", "functions"),
     [
-        (config.Method(name="hds"), "nearest is 'hsd'"),
-        (config.Method(name="grpo_opsd", coefficient=1.5), "must lie in"),
-        (config.Method(name="hsd", beta=-1.0), "method.beta must be at least 0"),
+        ("rlrt", (methods.rlrt_strength, weighing.successful_with_peer)),
+        ("antisd", (methods.antisd_strength, methods.antisd_gate, losses.contrarian)),
+        ("demopsd", (losses.attenuated,)),
     ],
 )
-def test_impossible_options_are_refused(given: config.Method, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        resolve(given)
-
-
-@pytest.mark.parametrize(
-    ("given", "option"),
-    [
-        (config.Method(name="grpo", teacher="frozen"), "method.teacher"),
-        (config.Method(name="opsd", peer_rule="first"), "method.peer-rule"),
-        (config.Method(name="hsd", coefficient=0.5), "method.coefficient"),
-        (config.Method(name="hsd", teacher_rate=0.1), "method.teacher-rate"),
-    ],
-)
-def test_options_without_effect_are_named_and_change_nothing(
-    given: config.Method, option: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert resolve(given) == METHODS[given.name]
-    assert f"{option} has no effect on '{given.name}'" in caplog.text
+def test_a_method_from_outside_is_a_row_and_its_functions(name: str, functions: tuple[Callable[..., Any], ...]) -> None:
+    """At most 25 lines each, docstrings included, with all that no other row uses."""
+    tree = ast.parse(inspect.getsource(methods))
+    tables = [node.value for node in tree.body if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict)]
+    row = next(
+        value
+        for table in tables
+        for key, value in zip(table.keys, table.values, strict=True)
+        if isinstance(key, ast.Constant)
+        and key.value == name
+        and isinstance(value, ast.Call)
+        and isinstance(value.func, ast.Name)
+        and value.func.id == "replace"
+    )
+    lines = (row.end_lineno or 0) - row.lineno + 1
+    lines += sum(bool(line.strip()) for function in functions for line in inspect.getsource(function).splitlines())
+    assert 5 < lines <= 25
