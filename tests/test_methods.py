@@ -4,11 +4,13 @@ import ast
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import method_cases as cases
+import method_formulas as formulas
 import numpy as np
 import pytest
 from method_cases import REWARDS, Result, batch, run
@@ -36,12 +38,12 @@ def test_every_row_equals_its_formula(stepped: tuple[str, Result]) -> None:
     assert np.isfinite(float(result.metrics["loss"])) and float(result.metrics["skipped"]) == 0
     peers, policy = np.asarray(cases.peers_of(name, batch())), cases.doubles(batch().weights["policy"])
     assert (peers >= 0).any() and (peers < 0).any()
-    assert float(result.metrics["loss"]) == pytest.approx(cases.np_loss(name, peers, policy, policy), rel=1e-5)
+    assert float(result.metrics["loss"]) == pytest.approx(formulas.np_loss(name, peers, policy, policy), rel=1e-5)
     rng = np.random.default_rng(7)
     for _ in range(2):
         along = {key: rng.normal(size=value.shape) for key, value in policy.items()}
         slope = sum(float((result.gradient[key] * along[key]).sum()) for key in along)
-        assert slope == pytest.approx(cases.np_slope(name, peers, along), rel=2e-4, abs=2e-6)
+        assert slope == pytest.approx(formulas.np_slope(name, peers, along), rel=2e-4, abs=2e-6)
 
 
 def test_every_row_measures_what_it_has(stepped: tuple[str, Result]) -> None:
@@ -223,6 +225,21 @@ def test_the_gate_of_antisd_closes_and_opens() -> None:
         memory = methods.antisd_gate(memory, jnp.asarray(entropy))
     assert seen == [0, 0, 0, 0, 0, 0.5, 0.5, 0, 0, 0.5] and float(memory["open"]) == 1
     assert float(memory["warm"]) == 1.0  # the last of the five steps before the strength is on
+
+
+def test_docs_have_every_row_as_it_is() -> None:
+    """Teacher, normalisation and reference KL of the table in docs/methods.md are those of the rows."""
+    text = (Path(__file__).parents[1] / "docs" / "methods.md").read_text()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| `")]
+    rows = {cell[0].strip("`"): cell[1:] for cell in cells if len(cell) == 7}
+    assert set(rows) == set(METHODS) == set(formulas.FORMULAS)
+    for name, (reads, teacher, _, _, divided_by, reference) in rows.items():
+        row = METHODS[name]
+        assert all(word in reads for word in ("answer", "solution") if getattr(row.reads, word))
+        assert row.reads.peer == ("peer" in reads or "success" in reads)
+        assert teacher.split()[0].lower() == (row.teacher if methods.has_teacher(row) else "–")
+        assert divided_by.split(" (")[0].replace(" ", "_") == row.normalise.__name__
+        assert reference == ("full, 1e-3" if row.beta else "none") and row.beta in (0.0, 1e-3)
 
 
 @pytest.mark.parametrize(

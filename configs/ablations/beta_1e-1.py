@@ -1,0 +1,11 @@
+"""Ablation of the KL to the reference: beta = 1e-1. Not yet run.
+
+Paper: AIME-25 24.7 (1e-3, the base config: 28.1).
+"""
+
+from dataclasses import replace
+
+from configs.hsd_qwen3_8b_v6e64 import config as base
+from hsd_jax.config import Method
+
+config = replace(base, method=Method(name="hsd", beta=0.1))
