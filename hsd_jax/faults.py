@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import jax
+
 from hsd_jax.errors import RunStopped
 
 STAGE = "stage: "
@@ -36,6 +38,8 @@ DISK = {
     errno.ESTALE: "the network disk has gone; bring it back",
     errno.EIO: "the disk has an error; look at the system's log, or copy the workdir to another disk",
 }
+# How the libraries between processes say that another one has ended.
+GONE = ("Gloo ", "Connection closed by peer", "Connection reset by peer", "oordination service", "heartbeat timeout")
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,17 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in words or "Out of memory" in words
 
 
+def other_process_gone(error: BaseException) -> bool:
+    """Whether something that processes do together failed because one of them is no longer there."""
+    return isinstance(error, jax.errors.JaxRuntimeError) and any(words in str(error) for words in GONE)
+
+
+def _gone_line(error: BaseException) -> str:
+    where = stage_of(error)
+    what = f"another process of this run has ended or cannot be reached ({_short(error)}); its own log says why"
+    return f"{where}: {what}{CONTINUE}" if where else f"{what}{CONTINUE}"
+
+
 def _disk_line(error: BaseException) -> str:
     file, stage = getattr(error, "filename", None), stage_of(error)
     what = f"cannot use {file or 'the disk'} ({_short(error)}): {DISK[disk_code(error) or errno.EIO]}"
@@ -105,4 +120,5 @@ FAULTS = (
     Fault(lambda error: isinstance(error, RunStopped), str),
     Fault(lambda error: disk_code(error) is not None, _disk_line),
     Fault(out_of_memory, _memory_line),
+    Fault(other_process_gone, _gone_line),
 )
