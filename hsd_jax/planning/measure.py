@@ -1,6 +1,7 @@
 """What one program of a run needs on a slice, found by compiling it, in a process of its own: compilers may crash."""
 
-from concurrent.futures import ProcessPoolExecutor
+import os
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -12,6 +13,7 @@ from hsd_jax.planning.workload import Workload
 
 MARGIN_GIB = 0.25  # of every chip, kept free: the runtime's own buffers, and arrays that are freed a moment too late
 BUFFERS_SHOWN = 5
+AT_A_TIME = 3  # compilers, each on one core with up to 4 GiB
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,11 @@ def fits(measured: Measured, topology: Topology) -> bool:
 def measure_all(
     config: Config, topology: Topology, work: Workload, names: tuple[str, ...] = stages.NAMES
 ) -> list[Measured]:
-    """Every program in turn; one that crashes the compiler is reported as such and the others go on."""
-    return [measure_apart(config, topology, work, name) for name in names]
+    """Every program, a few at a time; one that crashes the compiler is reported as such and the others go on."""
+    with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), AT_A_TIME)) as several:
+        # the last program of a step, the update, takes longest by far, so it begins first
+        found = {name: several.submit(measure_apart, config, topology, work, name) for name in reversed(names)}
+        return [found[name].result() for name in names]
 
 
 def measure_apart(config: Config, topology: Topology, work: Workload, name: str) -> Measured:
