@@ -6,71 +6,40 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import jax
-import numpy as np
 import pytest
+from train_process import ROOT, Run, environment, finish, kill, lines, reach, start, trained
 
 from hsd_jax import arguments, checkpoint, cli, setup
 from hsd_jax.errors import EXIT_PREEMPTED, EXIT_REFUSED
 
-ROOT = Path(__file__).parents[1]
 SMALL = [
     *("--config", "configs/tiny.py", "--data.problems-per-step", "4", "--sampling.group-size", "4"),
     *("--sampling.response-tokens", "32", "--evaluation.problems", "8", "--evaluation.samples", "2"),
     *("--evaluation.every", "2", "--checkpoints.every", "2", "--logging.rollouts-every", "2"),
 ]
-# Keys of a line that depend on the machine's speed, not on the training.
-OF_TIME = ("time/", "recompilations")
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a run: one CPU device, programs compiled once for all tests of this file."""
-    folder = tmp_path_factory.mktemp("cache")
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    return environment | {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-        "HSD_JAX_DATA": str(folder / "data"),
-        "PYTHONPATH": str(ROOT),
-    }
+    return environment(tmp_path_factory.mktemp("cache"))
 
 
-def start(cache: dict[str, str], workdir: Path, *more: str) -> subprocess.Popen[str]:
-    words = [sys.executable, "-m", "hsd_jax.train", *SMALL, "--workdir", str(workdir), *more]
-    return subprocess.Popen(words, cwd=ROOT, env=cache, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-
-def finish(process: subprocess.Popen[str], code: int = 0) -> str:
-    output, _ = process.communicate(timeout=900)
-    assert process.returncode == code, output
-    return output
-
-
-def lines(workdir: Path) -> list[dict[str, Any]]:
-    file = workdir / "metrics.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def trained(workdir: Path) -> list[dict[str, Any]]:
-    return [{k: v for k, v in line.items() if not k.startswith(OF_TIME)} for line in lines(workdir)]
-
-
-def params_at(workdir: Path, step: int) -> list[np.ndarray]:
-    _, params, _ = checkpoint.restore_params(workdir / "checkpoints" / str(step))
-    return [np.asarray(x) for x in jax.tree.leaves(params)]
+def begin(cache: dict[str, str], workdir: Path, *more: str, name: str = "output") -> Run:
+    return start(cache, workdir, *SMALL, *more, name=name)
 
 
 @pytest.fixture(scope="module")
 def whole(cache: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """An uninterrupted run of four steps, and what it printed."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
-    return workdir, finish(start(cache, workdir, "--steps", "4"))
+    command = [sys.executable, "-m", "hsd_jax.train", *SMALL, "--steps", "4", "--workdir", str(workdir)]
+    run = subprocess.run(command, cwd=ROOT, env=os.environ | cache, text=True, capture_output=True, timeout=900)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return workdir, run.stdout + run.stderr
 
 
 def test_a_run_leaves_what_tools_read(whole: tuple[Path, str]) -> None:
@@ -109,39 +78,21 @@ def test_the_rollout_log_holds_the_very_contexts(whole: tuple[Path, str]) -> Non
                 assert row["rollouts"][rollout["peer"]]["reward"] == 1
 
 
-@pytest.mark.parametrize("seconds", [0.0, 1.5, 4.0])
-def test_a_killed_run_resumes_to_the_same_numbers(
-    whole: tuple[Path, str], cache: dict[str, str], tmp_path: Path, seconds: float
-) -> None:
-    """kill -9 some time after the first step's line was written, then resume: the very same run, to the bit."""
-    workdir = tmp_path / "run"
-    process = start(cache, workdir, "--steps", "4")
-    while process.poll() is None and len(lines(workdir)) < 2:
-        time.sleep(0.05)
-    time.sleep(seconds)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    finish(start(cache, workdir, "--steps", "4", "--resume", "auto"))
-    assert trained(workdir) == trained(whole[0])
-    for a, b in zip(params_at(workdir, 4), params_at(whole[0], 4), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, EXIT_PREEMPTED)])
 def test_a_stopped_run_saves_and_says_how_to_go_on(
-    whole: tuple[Path, str], cache: dict[str, str], tmp_path: Path, number: int, code: int
+    whole: tuple[Path, str], cache: dict[str, str], tmp_path: Path
 ) -> None:
-    workdir = tmp_path / "run"
-    process = start(cache, workdir, "--steps", "4", "--checkpoints.every", "100")
-    while process.poll() is None and len(lines(workdir)) < 2:
-        time.sleep(0.05)
-    process.send_signal(number)
-    output = finish(process, code)
-    step = lines(workdir)[-1]["step"]
-    if step < 4:
-        assert "--resume auto" in output and checkpoint.steps(workdir / "checkpoints") == [step]
-    finish(start(cache, workdir, "--steps", "4", "--checkpoints.every", "100", "--resume"))
-    assert [line["loss"] for line in lines(workdir)[1:]] == [line["loss"] for line in lines(whole[0])[1:]]
+    """Ctrl-C in step 1, SIGTERM in step 3: each time the step is finished and saved, and the run can go on."""
+    workdir, common = tmp_path / "run", ["--steps", "4", "--checkpoints.every", "100"]
+    for step, number, code in [(1, signal.SIGINT, 0), (3, signal.SIGTERM, EXIT_PREEMPTED)]:
+        run = begin(cache, workdir, *common, "--resume", "auto")
+        reach(run, step, "sample")
+        assert run.process.pid is not None
+        os.kill(run.process.pid, number)
+        output = finish(run, code)
+        assert "--resume auto" in output and f"after step {step}; continue with" in output
+        assert checkpoint.newest_good(workdir / "checkpoints") == lines(workdir)[-1]["step"] == step
+    finish(begin(cache, workdir, *common, "--resume"))
+    assert trained(workdir) == trained(whole[0])
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
@@ -154,20 +105,18 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 1
     largest.write_bytes(bytes(content))
-    output = finish(start(cache, workdir, "--steps", "4", "--resume", "auto"))
-    assert "checkpoint 4 is damaged" in " ".join(output.split())
+    output = finish(begin(cache, workdir, "--steps", "4", "--resume", "auto"))
+    assert "checkpoint 4 is damaged" in output
     assert trained(workdir) == trained(whole[0])
 
 
-def test_two_runs_cannot_share_a_workdir(whole: tuple[Path, str], cache: dict[str, str], tmp_path: Path) -> None:
+def test_two_runs_cannot_share_a_workdir(cache: dict[str, str], tmp_path: Path) -> None:
     workdir = tmp_path / "run"
-    first = start(cache, workdir, "--steps", "50")
-    while first.poll() is None and not lines(workdir):
-        time.sleep(0.05)
-    output = finish(start(cache, workdir, "--steps", "50", "--resume", "auto"), EXIT_REFUSED)
-    first.kill()
-    first.communicate()
-    assert "is in use by process" in output
+    first = begin(cache, workdir, "--steps", "50")
+    reach(first, 0, "start")
+    output = finish(begin(cache, workdir, "--steps", "50", "--resume", "auto", name="second"), EXIT_REFUSED)
+    kill(first)
+    assert f"is in use by process {first.process.pid}" in output
 
 
 # --- refusals: one line, nothing written, nothing compiled
@@ -257,9 +206,9 @@ def test_changed_settings_are_listed_and_refused_on_resuming(
 ) -> None:
     workdir = tmp_path / "run"
     shutil.copytree(whole[0], workdir)
-    again = finish(start(cache, workdir, "--steps", "4"), EXIT_REFUSED)
+    again = finish(begin(cache, workdir, "--steps", "4"), EXIT_REFUSED)
     assert "holds this run already" in again and "--resume auto" in again
     changed = ["--steps", "4", "--optimizer.learning-rate", "1e-3", "--resume", "auto"]
-    output = finish(start(cache, workdir, *changed), EXIT_REFUSED)
+    output = finish(begin(cache, workdir, *changed), EXIT_REFUSED)
     assert "optimizer.learning_rate" in output and "--resume-with-changes" in output
     assert trained(workdir) == trained(whole[0])
