@@ -22,8 +22,8 @@ import numpy as np
 
 MB_PER_100_STEPS = 1.0
 SMALL = [
-    *("--config", "configs/tiny.py", "--data.problems-per-step", "4", "--sampling.group-size", "4"),
-    *("--sampling.response-tokens", "16", "--evaluation.problems", "4", "--evaluation.samples", "1"),
+    *("--config", "configs/tiny.py", "--data.problems-per-step", "2", "--sampling.group-size", "2"),
+    *("--sampling.response-tokens", "32", "--evaluation.problems", "4", "--evaluation.samples", "1"),
     *("--evaluation.every", "100", "--checkpoints.every", "50", "--logging.rollouts-every", "50"),
 ]
 
@@ -69,13 +69,19 @@ def watch(steps: int, workdir: Path) -> tuple[list[Seen], list[dict[str, Any]], 
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         while process.poll() is None:
             with suppress(OSError, KeyError):  # the process ended while it was looked at
-                step = len(lines(workdir)) - 1
+                step = written(workdir) - 1
                 if step >= 1 and (not seen or seen[-1].step != step):
                     seen.append(look(process.pid, step))
             time.sleep(0.1)
     if process.returncode:
         print((workdir.parent / "output.txt").read_text(), file=sys.stderr)
     return seen, lines(workdir), process.returncode
+
+
+def written(workdir: Path) -> int:
+    """How many lines metrics.jsonl has."""
+    file = workdir / "metrics.jsonl"
+    return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
 def lines(workdir: Path) -> list[dict[str, Any]]:
@@ -90,14 +96,14 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=2000)
     steps = parser.parse_args().steps
     with tempfile.TemporaryDirectory() as folder:
-        seen, written, code = watch(steps, Path(folder) / "run")
+        seen, log, code = watch(steps, Path(folder) / "run")
     if code or len(seen) < 4:
-        print(f"the run ended with code {code} after {len(written)} lines")
+        print(f"the run ended with code {code} after {len(log)} lines")
         return 1
     warm = [one for one in seen if one.step > min(200, steps // 4)]
-    growth, compiled = slope(warm), sum(line["recompilations"] for line in written)
+    growth, compiled = slope(warm), sum(line["recompilations"] for line in log)
     files, most = warm[-1].files - warm[0].files, max(one.children for one in warm) - warm[0].children
-    print(f"steps {len(written) - 1}, looked at {len(warm)} times after step {warm[0].step - 1}")
+    print(f"steps {len(log) - 1}, looked at {len(warm)} times after step {warm[0].step - 1}")
     print(f"memory          {warm[0].memory:.0f} -> {warm[-1].memory:.0f} MB, {growth:+.3f} MB per 100 steps")
     print(f"open files      {warm[0].files} -> {warm[-1].files}")
     print(f"child processes {warm[0].children} -> {warm[-1].children}, most {most + warm[0].children}")
