@@ -40,20 +40,8 @@ def make_program(
         InputError: a size is impossible.
     """
     data = 1 if mesh is None else mesh.shape["data"]
-    for name, value in (("prompt_window", prompt_window), ("response_window", response_window), ("slots", slots)):
-        if value < 1:
-            raise InputError(f"{name} must be at least 1; got {value}")
-    if not 0 < vocabulary <= config.vocab_size:
-        raise InputError(f"vocabulary must be in 1..{config.vocab_size}, the rows of the embedding; got {vocabulary}")
-    if slots % data:
-        raise InputError(f"slots must be a multiple of {data}, the data axis of the decode mesh; got {slots}")
-    if mesh is not None and config.kv_heads % mesh.shape["tensor"]:
-        raise InputError(
-            f"the tensor axis of the decode mesh must divide the {config.kv_heads} key/value heads; "
-            f"got {mesh.shape['tensor']}"
-        )
-    if chunk < 1 or chunk % decoding.CHECK:
-        raise InputError(f"chunk must be a positive multiple of {decoding.CHECK} steps; got {chunk}")
+    _check_sizes(prompt_window=prompt_window, response_window=response_window, slots=slots)
+    _check(config, vocabulary, slots, chunk, mesh)
     # a shape is worth its compilation only where it saves many tokens of cache
     parts = [part for part in (1, 2, 4) if part == 4 or response_window // 4 >= MIN_SAVING]
     lengths = [round_up(prompt_window + response_window * part // 4) for part in parts]
@@ -71,6 +59,27 @@ def make_program(
         dtype=dtype,
         mesh=mesh,
     )
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if value < 1:
+            raise InputError(f"{name} must be at least 1; got {value}")
+
+
+def _check(config: Qwen3Config, vocabulary: int, slots: int, chunk: int, mesh: Mesh | None) -> None:
+    data = 1 if mesh is None else mesh.shape["data"]
+    if not 0 < vocabulary <= config.vocab_size:
+        raise InputError(f"vocabulary must be in 1..{config.vocab_size}, the rows of the embedding; got {vocabulary}")
+    if slots % data:
+        raise InputError(f"slots must be a multiple of {data}, the data axis of the decode mesh; got {slots}")
+    if mesh is not None and config.kv_heads % mesh.shape["tensor"]:
+        raise InputError(
+            f"the tensor axis of the decode mesh must divide the {config.kv_heads} key/value heads; "
+            f"got {mesh.shape['tensor']}"
+        )
+    if chunk < 1 or chunk % decoding.CHECK:
+        raise InputError(f"chunk must be a positive multiple of {decoding.CHECK} steps; got {chunk}")
 
 
 def round_up(length: int) -> int:

@@ -31,36 +31,22 @@ def score_groups(
     Positions of a response continue from the true length of its context, so no pad is ever between two tokens.
     """
     (problems, distinct, window), (_, group, steps) = contexts.tokens_PMC.shape, response_PGT.shape
-    rows, of_PG = problems * group, contexts.of_PG
-    read_PG = jnp.take_along_axis(contexts.length_PM, of_PG, axis=1)
+    rows = problems * group
+    read_PG = jnp.take_along_axis(contexts.length_PM, contexts.of_PG, axis=1)
     place_C = jnp.broadcast_to(jnp.arange(window), (problems * distinct, window))
     place_T = (read_PG[..., None] + jnp.arange(steps)[None, None, :]).reshape(rows, steps)
-    causal_CC = (jnp.arange(window)[:, None] >= jnp.arange(window)[None, :])[None, None]
-    own_TT = jnp.arange(steps)[:, None] >= jnp.arange(steps)[None, :]
-    read_RC = jnp.arange(window)[None, :] < read_PG.reshape(rows, 1)
-    seen_RTX = jnp.concatenate(
-        [
-            jnp.broadcast_to(read_RC[:, None, :], (rows, steps, window)),
-            jnp.broadcast_to(own_TT[None], (rows, steps, steps)),
-        ],
-        axis=2,
-    )
-
-    def of_context(x: Array) -> Array:
-        """[P * M, ..] -> [P * G, ..]: every rollout's own context."""
-        x = x.reshape(problems, distinct, *x.shape[1:])
-        index = of_PG.reshape(problems, group, *(1,) * (x.ndim - 2))
-        return jnp.take_along_axis(x, index, axis=1).reshape(rows, *x.shape[2:])
+    before_CC = (jnp.arange(window)[:, None] >= jnp.arange(window)[None, :])[None, None]
+    seen_RTX = _seen(read_PG.reshape(rows, 1), window, steps)
 
     def read(q: Array, k: Array, v: Array) -> tuple[Array, Any]:
-        return jax.nn.dot_product_attention(q, k, v, mask=causal_CC), (k, v)
+        return jax.nn.dot_product_attention(q, k, v, mask=before_CC), (k, v)
 
     def body(streams: tuple[Array, Array], weights: Params) -> tuple[tuple[Array, Array], Any]:
         context, (k_context, v_context) = layer(config, weights, streams[0], place_C, read)
 
         def attend(q: Array, k: Array, v: Array) -> tuple[Array, Any]:
-            keys = jnp.concatenate([of_context(k_context), k], axis=1)
-            values = jnp.concatenate([of_context(v_context), v], axis=1)
+            keys = jnp.concatenate([_own(k_context, contexts.of_PG), k], axis=1)
+            values = jnp.concatenate([_own(v_context, contexts.of_PG), v], axis=1)
             return jax.nn.dot_product_attention(q, keys, values, mask=seen_RTX[:, None]), ()
 
         response, _ = layer(config, weights, streams[1], place_T, attend)
@@ -70,6 +56,23 @@ def score_groups(
     start = tuple(placement.batch(embed(params, t, dtype, placement=placement)) for t in tokens)
     (context, response), _ = scan_layers(body, start, params["layers"], remat=remat, placement=placement)
     last = jnp.maximum(contexts.length_PM.reshape(-1) - 1, 0)
-    first = of_context(jnp.take_along_axis(context, last[:, None, None], axis=1))
+    first = _own(jnp.take_along_axis(context, last[:, None, None], axis=1), contexts.of_PG)
     hidden = final_norm(config, params, jnp.concatenate([first, response[:, :-1]], axis=1))
     return hidden.reshape(problems, group, steps, -1)
+
+
+def _own(x: Array, of_PG: Array) -> Array:
+    """[P * M, ..] -> [P * G, ..]: what belongs to every rollout's own context."""
+    problems, group = of_PG.shape
+    x = x.reshape(problems, -1, *x.shape[1:])
+    index = of_PG.reshape(problems, group, *(1,) * (x.ndim - 2))
+    return jnp.take_along_axis(x, index, axis=1).reshape(problems * group, *x.shape[2:])
+
+
+def _seen(read_R1: Array, window: int, steps: int) -> Array:
+    """Which places of [context; response] a response token sees: the whole context, and the response up to itself."""
+    rows = len(read_R1)
+    context_RC = jnp.arange(window)[None, :] < read_R1
+    own_TT = jnp.arange(steps)[:, None] >= jnp.arange(steps)[None, :]
+    context_RTC = jnp.broadcast_to(context_RC[:, None, :], (rows, steps, window))
+    return jnp.concatenate([context_RTC, jnp.broadcast_to(own_TT[None], (rows, steps, steps))], axis=2)
