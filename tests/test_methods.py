@@ -4,6 +4,7 @@ import ast
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,15 @@ import method_cases as cases
 import method_formulas as formulas
 import numpy as np
 import pytest
+import test_update as qwen3
 from method_cases import REWARDS, Result, batch, run
 
 from hsd_jax import losses, methods, weighing
 from hsd_jax.methods import METHODS
+from hsd_jax.update import choose_peers, update
+from models.qwen3 import init_params
+
+qwen3_case = qwen3.case
 
 
 @pytest.fixture(scope="module", params=METHODS)
@@ -89,7 +95,7 @@ def test_permuting_a_group_permutes_the_result(stepped: tuple[str, Result]) -> N
     name, result = stepped
     order = np.array([2, 0, 3, 1])
     of = batch()
-    shuffled = replace(of, rollouts=jax.tree.map(lambda x: x[:, order], of.rollouts))
+    shuffled = replace(of, rollouts=jax.tree.map(lambda x: np.asarray(x)[:, order], of.rollouts))
     peers = np.asarray(cases.peers_of(name, of))[:, order]
     moved = np.where(peers >= 0, np.argsort(order)[np.maximum(peers, 0)], -1).astype(np.int32)
     again = run(name, of=shuffled, rewards=REWARDS[:, order], peers=jnp.asarray(moved))
@@ -103,7 +109,7 @@ def test_permuting_problems_changes_nothing(stepped: tuple[str, Result]) -> None
     name, result = stepped
     order = np.array([3, 7, 0, 5, 1, 2, 6, 4])
     of = batch()
-    problems, rollouts = jax.tree.map(lambda x: x[order], (of.problems, of.rollouts))
+    problems, rollouts = jax.tree.map(lambda x: np.asarray(x)[order], (of.problems, of.rollouts))
     shuffled = replace(of, problems=problems, rollouts=rollouts)
     assert_same(run(name, of=shuffled, rewards=REWARDS[order], peers=cases.peers_of(name, of)[order]), result)
 
@@ -117,12 +123,29 @@ def test_every_row_compiles_once(stepped: tuple[str, Result]) -> None:
     assert changed or not (METHODS[name].policy or METHODS[name].reads.peer)
 
 
+@pytest.mark.parametrize("name", ["demopsd", "gspo"])
+def test_rows_with_more_passes_run_on_qwen3(name: str, qwen3_case: qwen3.Case) -> None:
+    """A third stream and a pass for the rollout's ratio; test_update.py has the other kinds of rows."""
+    setting = qwen3.settings(name)
+    shapes = jax.eval_shape(partial(init_params, qwen3.CONFIG), jax.random.key(0))
+    rng = np.random.default_rng(5)
+    policy, other = (jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype) / 3, shapes) for _ in range(2))
+    state = qwen3.state_of(setting, policy, other)
+    state = replace(state, copies=state.copies | {"teacher": jax.tree.map(jnp.array, other)})
+    of, rewards_PG = qwen3_case, jnp.asarray(qwen3.REWARDS)
+    peers_PG = choose_peers(setting.method, of.problems, of.rollouts, rewards_PG, jax.random.key(5))
+    step = jax.jit(partial(update, setting, qwen3.SCORER), compiler_options=cases.cheap_compilation())
+    after, metrics, _ = step(state, of.problems, of.frame, of.rollouts, rewards_PG, peers_PG)
+    assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves((after.params, metrics)))
+    assert float(metrics["grad_norm"]) > 1e-3 and float(metrics["skipped"]) == 0
+
+
 # --- reductions: what a row becomes at the ends of its options
 
 
 def test_without_strength_the_reweighted_gradient_is_grpo() -> None:
     """rlsd after its strength has faded, and dapo where no response is too long: the same loss and normalisation."""
-    long = replace(batch(), problems=replace(batch().problems, limit_P=jnp.full(cases.P, 1000)))
+    long = replace(batch(), problems=replace(batch().problems, limit_P=jnp.full(cases.P, 1000, jnp.int32)))
     assert_same(run("rlsd", of=long, step=50), run("dapo", of=long))
 
 
@@ -192,7 +215,7 @@ def test_minibatches_are_updates_in_turn() -> None:
     together = run("gspo", (("minibatches", 4),))
     weights = dict(of.weights)
     for part in range(4):
-        problems, rollouts = jax.tree.map(lambda x, part=part: x[part::4], (of.problems, of.rollouts))
+        problems, rollouts = jax.tree.map(lambda x, part=part: np.asarray(x)[part::4], (of.problems, of.rollouts))
         one = replace(of, problems=problems, rollouts=rollouts, weights=weights)
         after = run("gspo", (("minibatches", 1),), of=one, rewards=REWARDS[part::4], peers=peers[part::4])
         weights = weights | {"policy": after.state.params}
