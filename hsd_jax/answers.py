@@ -15,7 +15,7 @@ from hsd_jax.gather import gather_json
 from hsd_jax.grading import Submit, desk
 from hsd_jax.rollout import prompts_of
 from hsd_jax.sampling import sample
-from hsd_jax.setup import Texts
+from hsd_jax.texts import Texts
 from hsd_jax.token_choice import Settings as Choice
 
 

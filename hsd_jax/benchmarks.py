@@ -8,7 +8,7 @@ from hsd_jax.data.problems import Problem
 from hsd_jax.data.sources import CARD, PREPARED, SOURCES, Corpus, find, load, raw_directory
 from hsd_jax.data.tokens import log_removed, usable
 from hsd_jax.errors import InputError
-from hsd_jax.setup import Texts
+from hsd_jax.texts import Texts
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from typing import Literal
 import jax
 from etils import epath
 
-from hsd_jax import checkpoint, setup, token_choice
+from hsd_jax import checkpoint, token_choice
 from hsd_jax.answers import Examinee
 from hsd_jax.config import Config, Data, Model, Sampling
 from hsd_jax.decode_layout import decode_mesh, decode_params
 from hsd_jax.errors import InputError
 from hsd_jax.sampling_shapes import make_program
 from hsd_jax.sharding import make_mesh
+from hsd_jax.texts import Texts, read_texts
 from hsd_jax.token_choice import Settings as Choice
 from hsd_jax.verifiers import pool
 from hsd_jax.verifiers.sandbox import NoSandbox
@@ -93,7 +94,7 @@ def is_hf(path: str) -> bool:
     return (epath.Path(path) / "config.json").exists() and not (epath.Path(path) / "checkpoints").exists()
 
 
-def read_texts(asking: Asking, directory: str, model: Qwen3Config) -> setup.Texts:
+def texts_for(asking: Asking, directory: str, model: Qwen3Config) -> Texts:
     """Tokenizer, chat frame and windows, as training reads them."""
     windows = Data(
         prompt_tokens=asking.prompt_tokens,
@@ -102,7 +103,7 @@ def read_texts(asking: Asking, directory: str, model: Qwen3Config) -> setup.Text
     )
     sampling = Sampling(response_tokens=asking.response_tokens, code_response_tokens=asking.code_response_tokens)
     config = Config(model=Model(path=directory, thinking=asking.thinking), data=windows, sampling=sampling)
-    return setup.read_texts(config, model)
+    return read_texts(config, model)
 
 
 def read_model(path: str) -> tuple[Qwen3Config, Params, str]:
@@ -122,7 +123,7 @@ def open_examinee(asking: Asking, *, kinds: tuple[str, ...]) -> Examinee:
     """Loads the model and fixes the sampler's shapes for these kinds of problems; compiles nothing yet."""
     check(asking)
     model, params, directory = read_model(asking.checkpoint)
-    texts = read_texts(asking, directory, model)
+    texts = texts_for(asking, directory, model)
     longest = max(texts.windows.response[kind] for kind in kinds)
     room = model.max_positions - asking.prompt_tokens
     if longest > room:

@@ -34,7 +34,7 @@ from hsd_jax.data.training import load_all
 from hsd_jax.difficulty import measure
 from hsd_jax.errors import EXIT_DONE, InputError
 from hsd_jax.examinee import Asking, check
-from hsd_jax.setup import read_tokenizer
+from hsd_jax.texts import read_tokenizer
 
 ANSWER_WINDOW = 1024
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hsd_jax import config, method_options, setup
+from hsd_jax import checks, config, method_options
 from hsd_jax.config import Config
 from hsd_jax.workdir import flat
 
@@ -52,7 +52,7 @@ def test_an_ablation_changes_what_it_says(name: str, caplog: pytest.LogCaptureFi
 def test_an_ablation_is_a_valid_run_on_its_chips(name: str) -> None:
     settings = load(name)
     method = method_options.resolve(settings.method)
-    setup.check(settings, method, processes=CHIPS // CHIPS_OF_A_HOST)
+    checks.check(settings, method, processes=CHIPS // CHIPS_OF_A_HOST)
     part = settings.data.problems_per_step // settings.optimizer.micro_batches
     assert part % (CHIPS // settings.mesh.tensor) == 0
     rollouts_of_a_chip = part * settings.sampling.group_size // CHIPS

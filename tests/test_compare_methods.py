@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hsd_jax import arguments, method_options, setup
+from hsd_jax import arguments, checks, method_options
 from hsd_jax.errors import InputError
 from hsd_jax.methods import METHODS
 from tools import compare_methods, compare_runs, compare_tables
@@ -51,7 +51,7 @@ def test_every_variant_is_a_valid_run(name: str) -> None:
     command = command_of(Run(), name, seed=3)
     settings = arguments.parse(command[3:], about="").settings
     method = method_options.resolve(settings.method)
-    setup.check(settings, method, processes=1)
+    checks.check(settings, method, processes=1)
     assert (settings.seed, settings.steps, settings.method.name) == (3, 50, compare_methods.ROWS[name])
     frozen = {"hsd", "opsd", "grpo_opsd"}
     assert (settings.method.teacher == "frozen") == (name in frozen)

@@ -1,0 +1,53 @@
+"""Settings that contradict each other are refused here, by name, before anything is read or compiled."""
+
+import numpy as np
+from jax.sharding import Mesh
+
+from hsd_jax.config import Config
+from hsd_jax.errors import InputError
+from hsd_jax.methods import Method
+
+
+def check(config: Config, method: Method, processes: int) -> None:
+    """Refuses settings that contradict each other."""
+    data, sampling, optimizer = config.data, config.sampling, config.optimizer
+    name = config.method.name
+    least = 2 if method.reads.peer or method.policy else 1
+    why = "a peer is another rollout" if method.reads.peer else "rollouts are compared within their group"
+    at_least = {
+        "sampling.group-size": (sampling.group_size, least, f" for {name!r} ({why})" if least == 2 else ""),
+        "steps": (config.steps, 1, ""),
+        "sampling.response-tokens": (sampling.response_tokens, 1, ""),
+        "data.problems-per-step": (data.problems_per_step, 1, ""),
+        "optimizer.micro-batches": (optimizer.micro_batches, 1, ""),
+        "optimizer.attention-block": (optimizer.attention_block, 1, ""),
+        "evaluation.problems": (config.evaluation.problems, 1, ""),
+        "evaluation.samples": (config.evaluation.samples, 1, ""),
+        "checkpoints.every": (config.checkpoints.every, 1, ""),
+        "checkpoints.keep": (config.checkpoints.keep, 1, ""),
+        "verifier.workers": (config.verifier.workers, 1, ""),
+    }
+    for field, (value, minimum, reason) in at_least.items():
+        if value < minimum:
+            raise InputError(f"{field} must be at least {minimum}{reason}; got {value}")
+    if optimizer.learning_rate < 0 or not np.isfinite(optimizer.learning_rate):
+        raise InputError(f"optimizer.learning-rate must be a finite number >= 0; got {optimizer.learning_rate}")
+    if data.problems_per_step % (optimizer.micro_batches * method.minibatches * processes):
+        raise InputError(
+            f"data.problems-per-step ({data.problems_per_step}) must be a multiple of optimizer.micro-batches x"
+            f" method.minibatches x processes ({optimizer.micro_batches} x {method.minibatches} x {processes}), since"
+            " a micro-batch holds whole problems"
+        )
+    if method.reads.solution and not data.solution_tokens:
+        raise InputError(f"data.solution-tokens is 0, but the teacher of {name!r} reads the solution; give it room")
+
+
+def check_mesh(config: Config, method: Method, mesh: Mesh) -> None:
+    """Refuses batches that do not divide over the devices."""
+    rows = mesh.shape["data"] * mesh.shape["fsdp"]
+    part = config.data.problems_per_step // config.optimizer.micro_batches // method.minibatches
+    if part % rows:
+        raise InputError(
+            f"data.problems-per-step / optimizer.micro-batches ({part}) must be a multiple of mesh.data x mesh.fsdp"
+            f" ({mesh.shape['data']} x {mesh.shape['fsdp']}), so that every device gets whole problems"
+        )
