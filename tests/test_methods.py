@@ -123,10 +123,11 @@ def test_every_row_compiles_once(stepped: tuple[str, Result]) -> None:
     assert changed or not (METHODS[name].policy or METHODS[name].reads.peer)
 
 
-@pytest.mark.parametrize("name", ["demopsd", "gspo"])
-def test_rows_with_more_passes_run_on_qwen3(name: str, qwen3_case: qwen3.Case) -> None:
-    """A third stream and a pass for the rollout's ratio; test_update.py has the other kinds of rows."""
-    setting = qwen3.settings(name)
+def test_rows_with_more_passes_run_on_qwen3(qwen3_case: qwen3.Case) -> None:
+    """A third stream (demopsd) and a pass for the rollout's ratio (sdft, gspo) at once; test_update.py has the rest."""
+    both = losses.with_rollout_importance(METHODS["demopsd"].divergence)
+    row = {"divergence": both, "rollout_ratio": weighing.mean_clipped_ratio, "beta": 1e-3}
+    setting = qwen3.settings("demopsd", row=row)
     shapes = jax.eval_shape(partial(init_params, qwen3.CONFIG), jax.random.key(0))
     rng = np.random.default_rng(5)
     policy, other = (jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype) / 3, shapes) for _ in range(2))
