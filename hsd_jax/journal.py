@@ -23,7 +23,7 @@ from hsd_jax.update import Trace, TrainState
 from models.qwen3 import Params
 
 log = logging.getLogger(__name__)
-Tops = Callable[[TrainState, Trace, int], Mapping[str, np.ndarray]]
+LOOKED_AT = ("step", "skipped", "coverage", "eval/pass@1", "eval/greedy", *(alarm.metric for alarm in guards.ALARMS))
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Journal:
         compiled = self.compilations.take()
         line = {"step": step, **self.page, **self.clock.lap(), "recompilations": compiled}
         self.page = {}
-        self.lines.append(line)
+        self.lines.append(looked_at(line))
         for sink in self.sinks:
             sink(step, {name: value for name, value in line.items() if name != "step"})
         checkpoint.seal(self.store)
@@ -161,6 +161,11 @@ def local_rows(x: Any) -> np.ndarray:
 
 
 def past_lines(path: epath.Path) -> list[dict[str, Any]]:
-    """The lines that a resumed run has already written."""
+    """What a resumed run looks at again of the lines that it has already written."""
     file = path / "metrics.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    return [looked_at(json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def looked_at(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What later steps and the closing words need of a line; whole lines would fill memory in a long run."""
+    return {name: line[name] for name in LOOKED_AT if name in line}
