@@ -133,7 +133,9 @@ def test_rows_with_more_passes_run_on_qwen3(qwen3_case: qwen3.Case) -> None:
     policy, other = (jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype) / 3, shapes) for _ in range(2))
     state = qwen3.state_of(setting, policy, other)
     state = replace(state, copies=state.copies | {"teacher": jax.tree.map(jnp.array, other)})
-    of, rewards_PG = qwen3_case, jnp.asarray(qwen3.REWARDS)
+    near = jnp.full_like(qwen3_case.rollouts.logprob_PGT, -np.log(qwen3.CONFIG.vocab_size))  # of an untrained policy
+    of = replace(qwen3_case, rollouts=replace(qwen3_case.rollouts, logprob_PGT=near))
+    rewards_PG = jnp.asarray(qwen3.REWARDS)
     peers_PG = choose_peers(setting.method, of.problems, of.rollouts, rewards_PG, jax.random.key(5))
     step = jax.jit(partial(update, setting, qwen3.SCORER), compiler_options=cases.cheap_compilation())
     after, metrics, _ = step(state, of.problems, of.frame, of.rollouts, rewards_PG, peers_PG)
