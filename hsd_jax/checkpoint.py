@@ -9,7 +9,7 @@ import logging
 import os
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,11 +34,15 @@ BEST = "pass@1"
 
 @dataclass(frozen=True)
 class Store:
-    """An open checkpoint directory; `close` waits until everything is on disk."""
+    """An open checkpoint directory; `close` waits until everything is on disk.
+
+    `unsealed` are the steps that want a manifest. Others are left alone: Orbax may be deleting them.
+    """
 
     root: epath.Path
     manager: ocp.CheckpointManager
     sealer: ThreadPoolExecutor
+    unsealed: set[int]
 
 
 def open_store(root: str | os.PathLike[str], *, keep: int = 2, keep_every: int = 0) -> Store:
@@ -46,26 +50,30 @@ def open_store(root: str | os.PathLike[str], *, keep: int = 2, keep_every: int =
     root = epath.Path(root)
     root.mkdir(parents=True, exist_ok=True)
     logging.getLogger("absl").addFilter(_is_not_raised_too)
-    kept: list[Any] = [policies.LatestN(keep), policies.BestN(get_metric_fn=lambda m: m[BEST], n=1)]
+    best = policies.BestN(get_metric_fn=lambda m: m[BEST], n=1, keep_checkpoints_without_metrics=False)
+    kept: list[Any] = [policies.LatestN(keep), best]
     if keep_every:
         kept.append(policies.EveryNSteps(keep_every))
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policies.AnyPreservationPolicy(kept),
         cleanup_tmp_directories=True,
     )
-    return Store(root, ocp.CheckpointManager(root, options=options), ThreadPoolExecutor(1, "seal"))
+    unsealed = {step for step in steps(root) if not (root / str(step) / MANIFEST).exists()}
+    return Store(root, ocp.CheckpointManager(root, options=options), ThreadPoolExecutor(1, "seal"), unsealed)
 
 
 def save(store: Store, step: int, state: PyTree, meta: dict[str, Any], *, score: float | None = None) -> None:
     """Starts writing a checkpoint and returns as soon as the arrays have left the device."""
     args = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
+    store.manager.wait_until_finished()
+    seal(store).result()  # what this write may delete in the end must not be in the sealer's hands then
+    store.unsealed.add(step)
     store.manager.save(step, args=args, metrics=None if score is None else {BEST: score}, force=True)
 
 
-def seal(store: Store) -> None:
+def seal(store: Store) -> Future[None]:
     """Starts sealing the checkpoints that have been committed since the last call; call it once in a while."""
-    if jax.process_index() == 0:
-        store.sealer.submit(_seal_all, store.root)
+    return store.sealer.submit(_seal_all, store)
 
 
 def close(store: Store) -> None:
@@ -84,7 +92,7 @@ def finishing(store: Store) -> Iterator[Store]:
     except BaseException:
         try:
             store.manager.wait_until_finished()
-            _seal_all(store.root)
+            seal(store).result()
         except Exception as error:
             log.warning("the checkpoint in flight was not finished: %s", faults.explain(error) or error)
         raise
@@ -184,10 +192,12 @@ def _is_not_raised_too(record: logging.LogRecord) -> bool:
     return not record.exc_info
 
 
-def _seal_all(root: epath.Path) -> None:
-    for step in steps(root):
-        if not (root / str(step) / MANIFEST).exists():
-            _seal(root / str(step))
+def _seal_all(store: Store) -> None:
+    if jax.process_index():
+        return
+    for step in sorted(store.unsealed.intersection(steps(store.root))):
+        _seal(store.root / str(step))
+        store.unsealed.discard(step)
 
 
 def _seal(step_dir: epath.Path) -> None:

@@ -156,3 +156,25 @@ def test_a_failing_run_still_finishes_the_write_in_flight(tmp_path: Path) -> Non
     assert checkpoint.newest_good(tmp_path / "checkpoints") == 3
     assert set(json.loads((tmp_path / "checkpoints" / "3" / checkpoint.MANIFEST).read_text()))
     checkpoint.close(store)
+
+
+def test_a_checkpoint_that_is_being_deleted_is_not_sealed_again(tmp_path: Path) -> None:
+    """Orbax deletes file by file; a manifest written meanwhile would leave a directory that cannot be removed."""
+    store = checkpoint.open_store(tmp_path / "checkpoints")
+    checkpoint.save(store, 1, state_of(1), META)
+    store.manager.wait_until_finished()
+    checkpoint.seal(store).result()
+    manifest = tmp_path / "checkpoints" / "1" / checkpoint.MANIFEST
+    manifest.unlink()  # the first file to go
+    checkpoint.seal(store).result()
+    assert not manifest.exists()
+    checkpoint.close(store)
+
+
+def test_a_checkpoint_is_sealed_before_the_write_that_may_delete_it(tmp_path: Path) -> None:
+    store = checkpoint.open_store(tmp_path / "checkpoints", keep=1)
+    for step in (1, 2, 3):
+        checkpoint.save(store, step, state_of(step), META)
+        assert store.unsealed == {step}
+    checkpoint.close(store)
+    assert checkpoint.steps(tmp_path / "checkpoints") == [3] and not store.unsealed
