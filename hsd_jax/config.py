@@ -103,6 +103,12 @@ class Method:
     """Steps between two renewals of a synced teacher."""
     divergence: Literal["forward", "reverse", "jsd", "sampled_reverse"] | None = None
     """What is minimised at a token; forward is KL(teacher || student), the paper's formula."""
+    top_k: int | None = None
+    """Measure that divergence on the student's likeliest tokens and one bucket for all others; 0: on all."""
+    clip: Literal["none", "token", "pointwise"] | None = None
+    """Cut the divergence at a token, or each vocabulary entry's share of it (forward only), at `clip-at`."""
+    clip_at: float | None = None
+    """Where it is cut, in nats."""
     advantage: Literal["std", "centred"] | None = None
     """How rewards are compared within a group."""
     normalise: Literal["sequence_mean", "token_mean", "constant"] | None = None
@@ -123,6 +129,8 @@ class Method:
     """First tokens of every response that are left out of the loss."""
     horizon: int | None = None
     """Only this many tokens of every response are in the loss; 0: all."""
+    horizon_every: int | None = None
+    """Updates after which the horizon grows by itself again and again; 0: it stays."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +153,8 @@ class Optimizer:
     """Global gradient norm above which gradients are scaled down; 0 never clips."""
     micro_batches: int = 1
     """Parts of whole problems into which a step is split; the result does not depend on it."""
-    loss_chunk: int = 1024
-    """Tokens whose logits exist at the same time."""
+    loss_chunk: int = 256
+    """Tokens of every chip whose logits exist at the same time."""
     layout: Literal["packed", "windows"] = "packed"
     """A step's texts packed into rows by their lengths, or each in a window of its cap (short texts only)."""
     attention_block: int = 512

@@ -9,17 +9,22 @@ from typing import Any
 
 from hsd_jax import config, losses, weighing
 from hsd_jax.contexts import Reads
-from hsd_jax.divergence import jsd_logp, reverse_kl_logp
+from hsd_jax.divergence import forward_kl_logp, jsd_logp, reverse_kl_logp
 from hsd_jax.errors import InputError
 from hsd_jax.losses import TokenLoss
 from hsd_jax.methods import METHODS, Method, has_teacher
 
 log = logging.getLogger(__name__)
 
+FULL: dict[str, losses.Divergence] = {
+    "forward": forward_kl_logp,
+    "reverse": reverse_kl_logp,
+    "jsd": partial(jsd_logp, alpha=0.5),
+}
 DIVERGENCES: dict[str, TokenLoss] = {
     "forward": losses.forward,
-    "reverse": losses.distillation(reverse_kl_logp),
-    "jsd": losses.distillation(partial(jsd_logp, alpha=0.5)),
+    "reverse": losses.distillation(FULL["reverse"]),
+    "jsd": losses.distillation(FULL["jsd"]),
     "sampled_reverse": losses.sampled_reverse,
 }
 REFERENCE_KLS: dict[str, TokenLoss] = {"full": losses.full_kl, "k1": losses.k1, "k2": losses.k2, "k3": losses.k3}
@@ -58,7 +63,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "attempts": (1, math.inf),
     "skip_tokens": (0, math.inf),
     "horizon": (0, math.inf),
+    "horizon_every": (0, math.inf),
+    "top_k": (0, math.inf),
 }
+SHAPES = ("top_k", "clip", "clip_at")  # what a named divergence may be changed by
 
 
 def resolve(settings: config.Method) -> Method:
@@ -91,7 +99,11 @@ def _check_numbers(given: dict[str, Any]) -> None:
 
 def _as_fields(row: Method, given: dict[str, Any]) -> dict[str, Any]:
     out = {}
+    if any(name in given for name in SHAPES):
+        given = given | {"divergence": _shaped(row, given)}
     for name, value in given.items():
+        if name in SHAPES:
+            continue
         if name == "coefficient":
             out |= {"distil": value, "policy": 1 - value}
         elif name == "fallback":
@@ -99,8 +111,31 @@ def _as_fields(row: Method, given: dict[str, Any]) -> dict[str, Any]:
             if needs_peer == value:
                 out["distilled"] = weighing.all_rollouts if value else weighing.with_peer
         else:
-            out[name] = TABLES[name][value] if name in TABLES else value
+            out[name] = TABLES[name][value] if name in TABLES and isinstance(value, str) else value
     return out
+
+
+def _shaped(row: Method, given: dict[str, Any]) -> TokenLoss:
+    """A named divergence on the likeliest tokens only, or cut.
+
+    Raises: InputError where there is no named divergence, or a cut that it does not have.
+    """
+    named = [name for name, loss in DIVERGENCES.items() if loss is row.divergence]
+    name = given.get("divergence", named[0] if named else "")
+    shapes = ", ".join(f"method.{_flag(shape)}" for shape in SHAPES if shape in given)
+    if name not in FULL:
+        raise InputError(f"{shapes}: add --method.divergence {'|'.join(FULL)}, which it can change")
+    clip, limit = given.get("clip", "none"), given.get("clip_at", 0.0)
+    if (clip != "none") != (limit > 0):
+        raise InputError(
+            f"method.clip {clip} and method.clip-at {limit} do not go together: a clip needs a value above 0, and a"
+            " value needs a clip (token, pointwise)"
+        )
+    if clip == "pointwise" and (name != "forward" or given.get("top_k")):
+        raise InputError(f"method.clip pointwise cuts the forward divergence over all tokens; got {name}")
+    divergence = losses.pointwise_clipped_kl(limit) if clip == "pointwise" else FULL[name]
+    divergence = losses.top_k_with_tail(divergence, given["top_k"]) if given.get("top_k") else divergence
+    return losses.distillation(losses.token_clipped(divergence, limit) if clip == "token" else divergence)
 
 
 def _without_idle(name: str, row: Method, given: dict[str, Any]) -> dict[str, Any]:
@@ -115,6 +150,8 @@ def _without_idle(name: str, row: Method, given: dict[str, Any]) -> dict[str, An
         "teacher": not has_teacher(row),
         "distilled": not has_teacher(row),
         "divergence": not row.distil,
+        **dict.fromkeys(SHAPES, not row.distil),
+        "horizon_every": not given.get("horizon", row.horizon),
         "advantage": not row.policy,
         "coefficient": not (row.distil and row.policy),
         "teacher_rate": given.get("teacher", row.teacher) != "ema" or not has_teacher(row),

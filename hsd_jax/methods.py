@@ -81,6 +81,7 @@ class Method:
     mask_truncated: bool = False
     skip_tokens: int = 0
     horizon: int = 0
+    horizon_every: int = 0
 
 
 # --- the paper's methods

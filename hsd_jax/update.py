@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jax.tree_util import register_dataclass
 
-from hsd_jax import fused_loss, methods, teacher
+from hsd_jax import fused_loss, methods, teacher, weighing
 from hsd_jax.contexts import Frame, student_contexts, teacher_contexts
 from hsd_jax.credit import divergence_positions
 from hsd_jax.fused_loss import ONE_CHIP, Spread, fused_token_loss
@@ -168,9 +168,10 @@ def prepare(
         log_ratio=jnp.zeros(valid_PGT.shape),
         strength=jnp.full(valid_PGT.shape, method.strength(state.step, state.memory)),
     )
-    in_loss_T = (steps_T >= method.skip_tokens) & (steps_T < (method.horizon or len(steps_T)))
+    reach = {"skip": method.skip_tokens, "horizon": method.horizon, "grows_every": method.horizon_every}
+    in_loss_T = weighing.counted_tokens(steps_T, state.step, **reach)
     counted_PG = rollouts.finished_PG | (not method.mask_truncated)
-    weights_PGT = method.normalise(valid_PGT) * in_loss_T[None, None] * counted_PG[..., None]
+    weights_PGT = method.normalise(valid_PGT & in_loss_T[None, None]) * counted_PG[..., None]
     student = student_contexts(problems, settings.prompt_tokens, group)
     work = Work(student, contexts, rollouts.response_PGT, rollouts.length_PG, token, weights_PGT)
     return work, kept_PG, cut_PG

@@ -69,23 +69,32 @@ def centred(rewards_PG: Array) -> Array:
     return jnp.where(equal_P1, 0.0, rewards_PG - jnp.mean(rewards_PG, axis=1, keepdims=True))
 
 
-# --- normalisation: valid_PGT of the global batch -> weights_PGT
+# --- which tokens are in the loss: (steps_T, updates so far) -> bool [T]
 
 
-def sequence_mean(valid_PGT: Array) -> Array:
-    """1 / |o_i| at every token of o_i, over the number of rollouts. Source: arXiv:2606.15576, Eq. 10."""
-    length_PG1 = jnp.sum(valid_PGT, axis=2, keepdims=True)
-    return valid_PGT / jnp.maximum(length_PG1, 1) / (valid_PGT.shape[0] * valid_PGT.shape[1])
+def counted_tokens(steps_T: Array, step: Array, *, skip: int, horizon: int, grows_every: int) -> Array:
+    """All but the first `skip` tokens up to a `horizon` (0: none), which grows by itself now and then (0: never)."""
+    reach = (horizon or len(steps_T)) * (1 + (step // grows_every if grows_every else 0))
+    return (steps_T >= skip) & (steps_T < reach)
 
 
-def token_mean(valid_PGT: Array) -> Array:
+# --- normalisation: the tokens in the loss, of the global batch -> weights_PGT
+
+
+def sequence_mean(counted_PGT: Array) -> Array:
+    """One over the tokens of the rollout (1 / |o_i|), over the number of rollouts. Source: arXiv:2606.15576, Eq. 10."""
+    tokens_PG1 = jnp.sum(counted_PGT, axis=2, keepdims=True)
+    return counted_PGT / jnp.maximum(tokens_PG1, 1) / (counted_PGT.shape[0] * counted_PGT.shape[1])
+
+
+def token_mean(counted_PGT: Array) -> Array:
     """One over the number of tokens. Source: arXiv:2503.14476, Eq. 8."""
-    return valid_PGT / jnp.maximum(jnp.sum(valid_PGT), 1)
+    return counted_PGT / jnp.maximum(jnp.sum(counted_PGT), 1)
 
 
-def constant(valid_PGT: Array) -> Array:
+def constant(counted_PGT: Array) -> Array:
     """One over the number of rollouts times the response window. Source: arXiv:2503.20783."""
-    return valid_PGT / valid_PGT.size
+    return counted_PGT / counted_PGT.size
 
 
 # --- schedules: number of updates so far -> strength of the method's signal, a device scalar

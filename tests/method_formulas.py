@@ -122,6 +122,7 @@ class Formula:
     beta: float
     centred: bool = False
     overlong: bool = False
+    skips: int = 0
 
 
 FORMULAS: dict[str, Formula] = {
@@ -130,7 +131,7 @@ FORMULAS: dict[str, Formula] = {
     "opsd_official": Formula(("solution",), "initial", ALL, np_opsd_official, "tokens", 0),
     "sdpo": Formula(("peer",), "teacher", WITH_PEER, np_sdpo, "tokens", 1e-3),
     "rlsd": Formula(("answer",), "teacher", ALL, np_rlsd, "tokens", 1e-3),
-    "sdft": Formula(("solution",), "teacher", ALL, np_sdft, "sequence", 1e-3),
+    "sdft": Formula(("solution",), "teacher", ALL, np_sdft, "sequence", 1e-3, skips=3),
     "grpo": Formula((), "policy", NOBODY, lambda x: clipped(x, x.advantage, 0.2, 0.2), "sequence", 1e-3),
     "dr_grpo": Formula((), "policy", NOBODY, lambda x: clipped(x, x.advantage, 0.2, 0.2), "window", 1e-3, True),
     "gspo": Formula(
@@ -183,9 +184,11 @@ def np_loss(name: str, peers: np.ndarray, params: Params, anchor_params: Params)
             distilled=formula.distilled(bool(REWARDS[p, i]), bool(peer), known),
         )
         token = formula.token(seen)
-        in_loss = np.arange(len(ids)) >= (3 if name == "sdft" else 0)
+        in_loss = np.arange(len(ids)) >= formula.skips
         token = token + formula.beta * in_loss * kl(seen.student, np_logp(who["initial"], question, ids))
-        divisor = {"sequence": len(ids) * P * G, "tokens": lengths.sum(), "window": P * G * T}[formula.divided_by]
+        divisor = {"sequence": max(in_loss.sum(), 1) * P * G, "tokens": lengths.sum(), "window": P * G * T}[
+            formula.divided_by
+        ]
         total += token.sum() / divisor
     return total
 

@@ -1,13 +1,18 @@
 """From a config's words to a row: what changes, what is refused, what is said to have no effect."""
 
+from functools import partial
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from hsd_jax import config, weighing
 from hsd_jax.errors import InputError
+from hsd_jax.losses import Token
 from hsd_jax.method_options import describe, resolve
-from hsd_jax.methods import METHODS
+from hsd_jax.methods import METHODS, Method
 
 
 def test_options_change_the_row_and_are_described() -> None:
@@ -40,6 +45,11 @@ def test_options_change_the_row_and_are_described() -> None:
         ),
         ({"name": "rlrt", "reads": "solution"}, "its teacher reads solution"),
         ({"fallback": False, "distilled": "failed"}, "method.fallback False distils only rollouts with a peer"),
+        ({"clip": "token"}, "method.clip token and method.clip-at 0.0 do not go together"),
+        ({"clip_at": 0.1}, "needs a clip"),
+        ({"clip": "pointwise", "clip_at": 0.1, "divergence": "jsd"}, "cuts the forward divergence over all tokens"),
+        ({"name": "sdpo", "top_k": 20}, r"method.top-k: add --method.divergence forward\|reverse\|jsd"),
+        ({"top_k": -1}, "method.top-k must be at least 0"),
     ],
 )
 def test_impossible_options_are_refused(given: dict[str, Any], message: str) -> None:
@@ -109,3 +119,30 @@ def test_a_fallback_can_be_taken_out_and_given_back() -> None:
     assert resolve(config.Method(fallback=True)) == METHODS["hsd"]
     given = config.Method(name="sdpo", reads="answer_and_peer", fallback=True)
     assert resolve(given).distilled is weighing.all_rollouts
+
+
+def one_token(method: Method) -> np.ndarray:
+    """The divergence of a method at four tokens of a small vocabulary."""
+    student, teacher = (jax.nn.log_softmax(3 * jax.random.normal(jax.random.key(k), (4, 9))) for k in (0, 1))
+    ones, none = jnp.ones(4), jnp.zeros(4)
+    token = Token(jnp.arange(4), ones, none, none, none, ones)
+    return np.asarray(method.divergence(student, {"teacher": teacher}, token))
+
+
+def test_a_divergence_is_cut_and_shortened_as_named() -> None:
+    plain = one_token(resolve(config.Method()))
+    cut = one_token(resolve(config.Method(clip="token", clip_at=float(np.median(plain)))))
+    np.testing.assert_allclose(cut, np.minimum(plain, np.median(plain)), rtol=1e-6)
+    assert (one_token(resolve(config.Method(clip="pointwise", clip_at=0.06))) < plain).all()
+    np.testing.assert_allclose(one_token(resolve(config.Method(top_k=8))), plain, rtol=1e-4)
+    few = one_token(resolve(config.Method(top_k=2, divergence="jsd")))
+    assert (few < one_token(resolve(config.Method(divergence="jsd")))).all() and (few > 0).all()
+
+
+def test_a_horizon_grows_by_itself() -> None:
+    steps_T = jnp.arange(10)
+    counted = partial(weighing.counted_tokens, steps_T, skip=1, horizon=3, grows_every=2)
+    assert [int(counted(jnp.asarray(step)).sum()) for step in range(8)] == [2, 2, 5, 5, 8, 8, 9, 9]
+    fixed = weighing.counted_tokens(steps_T, jnp.asarray(99), skip=1, horizon=3, grows_every=0)
+    assert fixed.tolist() == [False, True, True, *[False] * 7]
+    assert weighing.counted_tokens(steps_T, jnp.asarray(0), skip=0, horizon=0, grows_every=0).all()

@@ -27,7 +27,9 @@ ROOT = Path(__file__).parent.parent
 TINY = str(ROOT / "configs" / "tiny.py")
 V5E, V5P = parse_topology("v5e:8x8"), parse_topology("v5p:4x4x4")
 BIG = Config(
-    model=Model(path="weights/Qwen3-8B-Base"), sampling=Sampling(tensor=4), optimizer=Optimizer(micro_batches=1)
+    model=Model(path="weights/Qwen3-8B-Base"),
+    sampling=Sampling(tensor=4),
+    optimizer=Optimizer(micro_batches=1, loss_chunk=1024),
 )
 needs_libtpu = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs libtpu")
 
