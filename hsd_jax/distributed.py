@@ -19,6 +19,7 @@ from jax._src import clusters, distributed
 
 from hsd_jax import cli
 from hsd_jax.errors import EXIT_FAILED, InputError, RunStopped
+from hsd_jax.signs_of_life import watched
 
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 RETRY_SECONDS = 0.2
@@ -85,15 +86,30 @@ def joined(place: Place | None, *, start_seconds: float = 900, heartbeat_seconds
         place.processes,
         place.process,
         initialization_timeout=int(start_seconds),
-        heartbeat_timeout_seconds=heartbeat_seconds,
+        # what JAX does then is to abort; it is there in case that our own watch hangs too
+        heartbeat_timeout_seconds=3 * heartbeat_seconds,
     )
+    client = distributed.global_state.client
     try:
         gather("host", socket.gethostname())
-        yield
-        gather("end", True)
+        with watched(client, place.process, place.processes, heartbeat_seconds, _leave_the_silent):
+            yield
+            gather("end", True)
         jax.distributed.shutdown()
     except BaseException as error:
         _leave(error)
+
+
+def _leave_the_silent(silent: list[int]) -> None:
+    """Ends this process, which waits for others that no longer live, and names them."""
+    hosts = {} if 0 in silent else _entries(distributed.global_state.client, "host")
+    names = ", ".join(f"process {process} ({hosts.get(process, 'the coordinator')})" for process in silent)
+    print(
+        f"error: no sign of life from {names}: it has ended or hangs, and its own log says why. The last checkpoint is"
+        " whole; start all processes again with --resume auto",
+        file=sys.stderr,
+    )
+    cli.leave_at_once(EXIT_FAILED)
 
 
 def _leave(error: BaseException) -> None:

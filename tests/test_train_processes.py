@@ -77,7 +77,9 @@ def test_two_processes_one_killed_and_all_restarted_are_one_run(folder: Path, tm
     reach(second, 2, "sample")  # the first must wait for it in the update
     kill(second)
     said = finish(first, EXIT_FAILED, seconds=90)
-    assert "error: update: another process of this run has ended" in said and "--resume auto" in said
+    # it breaks the connection in the middle of a program, or is silent for a minute before there is one
+    noticed = ("error: update: another process of this run has ended", "error: no sign of life from process 1")
+    assert any(words in said for words in noticed) and "--resume auto" in said
     assert checkpoint.newest_good(workdir / "checkpoints") == 1
     for run in launch(folder, workdir, 2, *BATCH, "--steps", "2", "--resume", "auto"):
         finish(run)
