@@ -1,6 +1,7 @@
 """The page as a file: what it holds, what it survives, and that nothing in a log can become markup."""
 
 import base64
+import dataclasses
 import hashlib
 import json
 import re
@@ -18,7 +19,7 @@ from report_workdir import make_workdir, problem, write_groups
 
 from hsd_jax import report
 from hsd_jax.errors import InputError
-from hsd_jax.reporting import charts, encode, page
+from hsd_jax.reporting import charts, encode, figures, page
 from hsd_jax.reporting.figures import Series
 from hsd_jax.reporting.logs import parse_group, read_groups, read_jsonl, read_run
 
@@ -259,3 +260,12 @@ def test_json_lines_of_any_kind_do_not_stop_the_reader(tmp_path: Path) -> None:
     assert list(read_jsonl(path, damage)) == [{"a": 1}]
     assert sum(damage.values()) == 3
     assert parse_group({"rollouts": []}, damage) is not None
+
+
+def test_a_run_without_numbers_is_not_named_in_the_legend() -> None:
+    """Two runs, one of a method without credit: a single line needs no legend, and a missing one no name."""
+    x = np.arange(3.0)
+    lines = [figures.Series(name, x, y) for name, y in (("hsd", x), ("grpo", x * np.nan), ("opsd", x + 1))]
+    figure = figures.Figure("credit", "Credit", "", "offset", "nats", tuple(lines))
+    assert [key["label"] for key in page._legend(figure)] == ["hsd", "opsd"]
+    assert page._legend(dataclasses.replace(figure, series=tuple(lines[:2]))) == []

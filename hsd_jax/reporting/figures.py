@@ -51,9 +51,14 @@ class Figure:
     share: bool = False
 
     @property
+    def drawn(self) -> tuple[Series, ...]:
+        """The series with a finite number: the others would be names without a line."""
+        return tuple(line for line in self.series if np.isfinite(line.y).any())
+
+    @property
     def empty(self) -> bool:
         """Whether there is no finite number to draw."""
-        return not any(np.isfinite(line.y).any() for line in self.series)
+        return not self.drawn
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ def _card(figure: figures.Figure) -> Record:
 
 def _legend(figure: figures.Figure) -> list[Record]:
     """Keys of the lines; points share the colour of the line they belong to and need none."""
-    lines = [line for line in figure.series if not line.points]
+    lines = [line for line in figure.drawn if not line.points]
     return [
         {
             "label": line.label,

@@ -50,7 +50,7 @@ def write_pictures(figure: Figure, folder: Path) -> list[Path]:
         canvas = Canvas(figsize=(4.2, 2.8), layout="constrained")
         FigureCanvasAgg(canvas)
         axes = canvas.subplots()
-        for index, series in enumerate(figure.series):
+        for index, series in enumerate(figure.drawn):
             _plot(axes, figure, series, index)
         if figure.mark is not None:
             axes.axvline(figure.mark, color="0.6", linewidth=0.8, linestyle=":")
@@ -59,7 +59,7 @@ def write_pictures(figure: Figure, folder: Path) -> list[Path]:
         axes.set(xlabel=figure.x_label, ylabel=figure.y_label, title=figure.title)
         axes.grid(axis="y", color="0.92", linewidth=0.6)
         axes.set_axisbelow(True)
-        if len(figure.series) > 1:
+        if len(figure.drawn) > 1:
             axes.legend(frameon=False, fontsize=7)
         paths = [folder / f"{figure.name}.png", folder / f"{figure.name}.svg"]
         canvas.savefig(paths[0], dpi=200, metadata={"Software": None})
@@ -71,8 +71,8 @@ def _plot(axes: Any, figure: Figure, series: Series, index: int) -> None:
     colour = COLOURS[series.hue % len(COLOURS)]
     band = np.nan_to_num(series.band) if len(series.band) else None
     if figure.categories:
-        width = 0.72 / len(figure.series)
-        place = series.x + (index - (len(figure.series) - 1) / 2) * width
+        width = 0.72 / len(figure.drawn)
+        place = series.x + (index - (len(figure.drawn) - 1) / 2) * width
         axes.bar(place, np.nan_to_num(series.y), width * 0.92, color=colour, label=_plain(series.label))
     elif series.points:
         axes.errorbar(series.x, series.y, band, fmt="o", markersize=3.5, color=colour, elinewidth=0.9)
