@@ -56,6 +56,7 @@ def open_store(root: str | os.PathLike[str], *, keep: int = 2, keep_every: int =
         kept.append(policies.EveryNSteps(keep_every))
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policies.AnyPreservationPolicy(kept),
+        best_fn=lambda metrics: metrics[BEST],  # without it scores are not written, and a resumed run forgets the best
         cleanup_tmp_directories=True,
     )
     unsealed = {step for step in steps(root) if not (root / str(step) / MANIFEST).exists()}

@@ -124,6 +124,14 @@ def test_the_newest_the_best_and_every_mth_are_kept(tmp_path: Path) -> None:
     assert checkpoint.steps(root) == [2, 3, 5, 6]
 
 
+def test_a_continued_run_remembers_the_best_of_before(tmp_path: Path) -> None:
+    """Scores are read back from the checkpoints, so the best one survives a restart."""
+    root = written(tmp_path / "checkpoints", {1: 0.9, 2: 0.1, 3: 0.2}, keep=1)
+    assert checkpoint.steps(root) == [1, 3]
+    written(root, {4: 0.3, 5: None}, keep=1)
+    assert checkpoint.steps(root) == [1, 5]
+
+
 @pytest.mark.parametrize("meshed", [False, True])
 def test_the_weights_alone_are_read(two: Path, meshed: bool) -> None:
     mesh = make_mesh(1, 2, 1, jax.devices()[:2]) if meshed else None

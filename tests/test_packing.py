@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hsd_jax import row_plan
 from hsd_jax.packing import Sizes, flatten, full_sizes, pack, split_rows, unflatten
 from hsd_jax.row_plan import Lengths, plan_rows
 from hsd_jax.types import Contexts
@@ -70,7 +71,10 @@ def test_the_plan_counts_the_pairs_of_blocks_that_the_device_lists(batch):
         (sizes,) = plan.sizes
         ordered = jax.tree.map(lambda x, order=plan.order_P: x[order], batch)
         packed = packed_rows(ordered, rows, sizes)
-        assert int(packed.visible.count_B.max()) <= sizes.pairs <= 17 / 16 * int(packed.visible.count_B.max())
+        in_order = [x[plan.order_P] for x in (length, contexts.length_PM, contexts.of_PG)]
+        needed = row_plan._needed(*in_order, rows, block).pairs
+        assert needed == int(packed.visible.count_B.max())
+        assert sizes.pairs == row_plan._step(needed, row_plan._steps_per_octave(length.size))
         real = int(np.sum(length) + np.sum(contexts.length_PM))
         assert int((packed.visible.sequence_BS >= 0).sum()) == real
 

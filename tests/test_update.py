@@ -299,7 +299,8 @@ def test_an_update_that_is_not_finite_changes_nothing(case: Case, weights: tuple
     broken = replace(case.rollouts, logprob_PGT=jnp.full_like(case.rollouts.logprob_PGT, -jnp.inf))
     for rollouts, skipped in ((case.rollouts, 0.0), (broken, 1.0)):
         state = state_of(setting, *weights)
-        after, metrics, _ = step(state, case.problems, case.frame, rollouts, jnp.asarray(REWARDS), jax.random.key(5))
+        rewards_PG, no_peers = jnp.asarray(REWARDS), jnp.full((P, G), -1)
+        after, metrics, _ = step(state, case.problems, case.frame, rollouts, rewards_PG, no_peers)
         same = all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), state.params, after.params)))
         assert float(metrics["skipped"]) == skipped and same == bool(skipped)
         assert int(after.step) == 1
