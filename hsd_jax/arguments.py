@@ -48,5 +48,10 @@ def parse(argv: Sequence[str], *, about: str) -> Arguments:
 
 def resume_command(argv: Sequence[str]) -> str:
     """The command that continues a run that was started with `argv`."""
-    kept = [word for word in argv if word not in ("--overwrite", "--resume") and not word.startswith("--resume=")]
+    once = ("--overwrite", "--resume", "--resume-with-changes")
+    kept = [
+        word
+        for before, word in zip(["", *argv], argv, strict=False)
+        if word not in once and not word.startswith("--resume=") and (before != "--resume" or word.startswith("--"))
+    ]
     return shlex.join(["python", "-m", "hsd_jax.train", *kept, "--resume", "auto"])

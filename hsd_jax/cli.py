@@ -88,7 +88,7 @@ def leave_at_once(code: int) -> None:
 
 
 def last_words(error: BaseException) -> tuple[str, int]:
-    """What a command says before it ends, and its exit code; no words for an error that nobody expected."""
-    if isinstance(error, InputError):
-        return str(error), EXIT_REFUSED
-    return faults.explain(error) or "", EXIT_FAILED
+    """One line that a command says before it ends, and its exit code; no words for an error that nobody expected."""
+    refused = isinstance(error, InputError)
+    line = str(error) if refused else faults.explain(error) or ""
+    return " ".join(line.splitlines()), EXIT_REFUSED if refused else EXIT_FAILED

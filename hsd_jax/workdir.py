@@ -113,9 +113,10 @@ def discard_after(root: epath.Path, step: int) -> None:
 
 def _step_of(line: str) -> float:
     try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):  # the last line of a run that was killed while writing it
+        step = json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError, RecursionError):  # the last line of a run that was killed while writing it
         return float("inf")
+    return step if type(step) is int else float("inf")
 
 
 def _held(root: epath.Path) -> dict[str, Any] | None:

@@ -156,6 +156,10 @@ def test_aime_keeps_one_year_and_any_spelling_of_the_columns(read, tmp_path):
         ("aime25", {"problem": "q"}, ":1: one of the fields answer, Answer"),
         ("humaneval", {"task_id": "HumanEval/0", "prompt": "def f(): "}, ":1: field 'entry_point'"),
         ("humaneval", corpora.humaneval_row(1) | {"test": "def ("}, ":1: field 'test' is not Python"),
+        ("humaneval_plus", corpora.humaneval_row(1) | {"base_input": 3}, ":1: field 'base_input' must be a list"),
+        ("livecodebench", corpora.lcb_row(1, "2024-01-01", metadata="?"), ":1: field 'metadata' is not JSON"),
+        ("livecodebench", corpora.lcb_row(1, "2024-01-01", metadata="[1]"), ":1: field 'metadata' must hold an object"),
+        ("jsonl", {"question": "half of a character: \ud800", "answer": "1"}, ":1: not JSON"),
     ],
 )
 def test_a_missing_or_broken_column_is_refused_with_its_row(tmp_path, name, row, said):

@@ -1,12 +1,13 @@
 """A run's directory: what is discarded on resuming, what is refused, and that one run at a time may use it."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 from etils import epath
 
-from hsd_jax import metrics, workdir
+from hsd_jax import arguments, metrics, workdir
 from hsd_jax.config import Config, Optimizer
 from hsd_jax.errors import InputError
 from hsd_jax.workdir import Workdir, open_workdir
@@ -32,7 +33,7 @@ def filled(root: Path, last: int) -> None:
         (root / "rollouts" / f"step-{step:06d}.jsonl").write_text("{}\n")
         (root / "checkpoints" / str(step)).mkdir(parents=True)
     with (root / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 3, "lo')
+        file.write('{"step": "0"}\n{"step": 3, "lo')
     (root / "rollouts" / f"step-{last + 1:06d}.part").write_text("{")
     (root / "checkpoints" / f"{last + 1}.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
 
@@ -64,6 +65,19 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
         opened(tmp_path / "run", resume=True)
     closed(first)
     closed(opened(tmp_path / "run", resume=True))
+
+
+@pytest.mark.parametrize(
+    "more", [[], ["--resume"], ["--resume", "auto"], ["--resume=never"], ["--overwrite"], ["--resume-with-changes"]]
+)
+@pytest.mark.parametrize("last", [True, False])
+def test_the_command_that_continues_a_run_is_valid_and_asks_for_nothing_else(more: list[str], last: bool) -> None:
+    common = ["--config", "configs/tiny.py", "--workdir", "my run", "--steps", "3"]
+    command = shlex.split(arguments.resume_command([*common, *more] if last else [*more, *common]))
+    assert command[:3] == ["python", "-m", "hsd_jax.train"]
+    found = arguments.parse(command[3:], about="")
+    assert (found.resume, found.overwrite, found.resume_with_changes) == ("auto", False, False)
+    assert (found.workdir, found.settings.steps) == ("my run", 3)
 
 
 def test_changed_settings_are_listed_and_only_harmless_ones_pass(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import gzip
 import hashlib
 import json
+import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ import pyarrow.parquet
 from hsd_jax.errors import InputError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet")
+HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # may be the half of one character that JSON spells in two
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,24 @@ def _jsonl(path: Path) -> Iterator[Row]:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield _row(line, f"{path}:{number}")
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+    except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 JSON lines ({error})") from error
+
+
+def json_value(text: str) -> Any:
+    """The value of a JSON text. Raises: ValueError also where it is nested too deeply or cannot be stored as UTF-8."""
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if HALF_CHARACTER.search(text):
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def _row(line: str, place: str) -> Row:
     try:
-        fields = json.loads(line)
+        fields = json_value(line)
     except ValueError as error:
         raise InputError(f"{place}: not JSON ({error}); every line must be one JSON object") from error
     return _checked(fields, place)
@@ -86,7 +100,7 @@ def _checked(fields: Any, place: str) -> Row:
 
 def _json_array(path: Path) -> Iterator[Row]:
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json_value(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error})") from error
     if not isinstance(entries, list):

@@ -1,12 +1,11 @@
 """What several corpora share: final answers of written solutions, tests held as JSON text."""
 
 import contextlib
-import json
 import sys
 from collections.abc import Iterator
 from typing import Any
 
-from hsd_jax.data.files import Row
+from hsd_jax.data.files import Row, json_value
 from hsd_jax.errors import InputError
 from hsd_jax.verifiers.extraction import extract
 
@@ -45,6 +44,6 @@ def long_integers() -> Iterator[None]:
 
 
 def json_text(text: str) -> Any:
-    """The value of a JSON text with integers of any length."""
+    """The value of a JSON text with integers of any length. Raises: ValueError as `json_value`."""
     with long_integers():
-        return json.loads(text)
+        return json_value(text)

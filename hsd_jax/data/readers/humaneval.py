@@ -52,8 +52,15 @@ def _check(row: Row) -> str:
         test = row.text("test")
         inputs = _inputs_of(row, test)
         return _CHECK.format(inputs=inputs) if inputs else test
-    given = [*row.fields["base_input"], *(row.get("plus_input", []) or [])]
+    given = [*_list(row, "base_input"), *_list(row, "plus_input")]
     return _CHECK.format(inputs=repr(given))
+
+
+def _list(row: Row, field: str) -> list[object]:
+    given = row.get(field, []) or []
+    if not isinstance(given, list):
+        raise InputError(f"{row.place}: field {field!r} must be a list of inputs; got {type(given).__name__}")
+    return given
 
 
 def _inputs_of(row: Row, test: str) -> str:

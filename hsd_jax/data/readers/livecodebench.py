@@ -8,14 +8,13 @@ import base64
 import binascii
 import datetime
 import io
-import json
 import pickle
 import zlib
 from pathlib import Path
 from typing import Any
 
 from hsd_jax.data.builder import Rows
-from hsd_jax.data.files import Row, rows
+from hsd_jax.data.files import Row, json_value, rows
 from hsd_jax.data.problems import Problem, Removed, Test
 from hsd_jax.data.readers.common import json_text
 from hsd_jax.errors import InputError
@@ -86,7 +85,12 @@ def _problem(row: Row, name: str) -> Problem:
 
 def _function(row: Row) -> str:
     metadata = row.get("metadata", "{}") or "{}"
-    read = json.loads(metadata) if isinstance(metadata, str) else metadata
+    try:
+        read = json_value(metadata) if isinstance(metadata, str) else metadata
+    except ValueError as error:
+        raise InputError(f"{row.place}: field 'metadata' is not JSON ({error})") from error
+    if not isinstance(read, dict):
+        raise InputError(f"{row.place}: field 'metadata' must hold an object; got {type(read).__name__}")
     return str(read.get("func_name") or "")
 
 
@@ -103,6 +107,8 @@ def _test(entry: dict[str, Any], call: str) -> Test:
         return {"input": entry["input"], "output": entry["output"]}
     if not call:
         raise ValueError("a functional test, but the metadata name no function")
+    if not isinstance(entry["input"], str):
+        raise TypeError("the input is not text")
     arguments = [json_text(line) for line in entry["input"].split("\n") if line.strip()]
     return {"call": call, "args": arguments, "output": json_text(entry["output"])}
 
