@@ -16,8 +16,9 @@ from sympy.concrete.expr_with_limits import ExprWithLimits
 from sympy.core.function import AppliedUndef
 
 from hsd_jax.verifiers import rational
-from hsd_jax.verifiers.normalization import compact, normalize
+from hsd_jax.verifiers.normalization import ONE_LETTER_UNITS, compact, normalize
 from hsd_jax.verifiers.structure import equal
+from hsd_jax.verifiers.wording import same_clock
 
 _READER = (LatexExtractionConfig(boxed_match_priority=0),)
 _OPERATORS = re.compile(
@@ -25,11 +26,11 @@ _OPERATORS = re.compile(
     r"|\\[lr](?:floor|ceil)|\\d?frac\{d|\\partial|\\nabla|\\sup|\\inf(?![A-Za-z])|\\dots|\\cdots|\\ldots|\.\.\."
 )
 _UNIT = re.compile(
-    r"(.*?)\s*(?<![A-Za-z\\])((?:[A-Za-z][A-Za-z'.]*\s*)+(?:\^\s?\{?\s?\d\s?\}?)?(?:/\s?[A-Za-z]+(?:\^\{?\d\}?)?)?)"
+    r"(.*?)\s*(?:\\unit (?=.$)|(?<![A-Za-z\\]))"
+    r"((?:[A-Za-z][A-Za-z'.]*\s*)+(?:\^\s?\{?\s?\d\s?\}?)?(?:/\s?[A-Za-z]+(?:\^\{?\d\}?)?)?)"
 )
 _POWER = re.compile(r"(?<![\d.])(\d+)\)?\^\{?(\d{1,9})")
 _NO_UNITS = {"is", "not", "wrong", "no", "maybe", "if", "since", "when", "false", "incorrect", "never", "but"}
-_ONE_LETTER_UNITS = "mglsLJNVWCKFh"
 _UNIT_NAMES = {
     "centimeter": "cm", "centimetre": "cm", "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km",
     "millimeter": "mm", "inche": "in", "inch": "in", "foot": "ft", "feet": "ft", "yard": "yd", "mile": "mi",
@@ -38,6 +39,8 @@ _UNIT_NAMES = {
 }  # fmt: skip
 _BASE = re.compile(r"(-?[0-9A-F]+)_\{?(\d+)\}?")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z' -]*")
+# the parser drops the mark of a derivative
+_PRIME = re.compile(r"(?<=[A-Za-z)}'])'|\\prime(?![A-Za-z])")
 
 
 class Unreadable(Exception):
@@ -73,6 +76,8 @@ def _by_notation(gold: str, given: str) -> bool | None:
     if compact(gold) == compact(given):
         return True
     if ":" in gold or ":" in given:
+        return same_clock(gold, given)
+    if len(_PRIME.findall(gold)) != len(_PRIME.findall(given)):
         return False
     bases = _BASE.fullmatch(compact(gold)), _BASE.fullmatch(compact(given))
     if bases[0] or bases[1]:
@@ -98,7 +103,8 @@ def split_unit(text: str) -> tuple[str, str]:
         return text, ""
     value, unit = match.group(1).strip(), match.group(2).strip()
     number = rational.read(value) is not None or value.endswith(("\\pi", "}"))
-    if not number or (len(unit) == 1 and unit not in _ONE_LETTER_UNITS) or _NO_UNITS & set(unit.split()):
+    lone_letter = len(unit) == 1 and unit not in ONE_LETTER_UNITS and "\\unit" not in text
+    if not number or lone_letter or _NO_UNITS & set(unit.split()):
         return text, ""
     return value, _unit_name(unit) or "unit"
 
@@ -136,7 +142,9 @@ def _tree(text: str) -> sympy.Basic:
     trees = [item for item in found if not isinstance(item, str)]
     if not trees:
         raise Unreadable(text)
-    return trees[0]
+    tree = trees[0]
+    imaginary = {symbol: sympy.I for symbol in tree.free_symbols if str(symbol) == "i"}
+    return tree.subs(imaginary) if isinstance(tree, sympy.Expr) and imaginary else tree
 
 
 def _admitted(gold: sympy.Basic, given: sympy.Basic) -> bool:

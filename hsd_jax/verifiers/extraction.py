@@ -1,4 +1,4 @@
-"""Reads the one answer a response commits to: its last box, else the last number it states.
+"""Reads the one answer a response commits to: its last box or closing sentence, else the last number it states.
 
 Exactly one candidate leaves this module; nothing searches a response for any text that happens to match.
 """
@@ -15,11 +15,19 @@ _BETWEEN_BOXES = re.compile(
     r"|(?:\b[a-z]+ ){0,2}?\band\b|\bor\b)*"
 )
 _BRACE = re.compile(r"(?<!\\)(?:\\\\)*[{}]")
-_BARE = re.compile(r"(?:[^A-Za-z\n]|\\[A-Za-z]+|(?<![A-Za-z])[A-Za-z](?![A-Za-z])|(?<=\{)[a-z]+(?=\}))+")
+# no word of any script, but letters of formulas: single, Greek, raised and lowered ones
+_BARE = re.compile(
+    r"(?:[^\w\n]|[\d_\u0370-\u03ff\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u209c]|\\[A-Za-z]+"
+    r"|(?:and|or)[A-Z]?(?![A-Za-z])|(?<![A-Za-z])[A-Za-z](?![A-Za-z])|(?<=\{)[a-z]+(?=\}))+"
+)
+_PROSE = re.compile(r"(?<![\\A-Za-z{])[a-z]{3,} +[a-z]{2,}(?![^{}]*\})")
+# the sentence that closes a solution in the widespread form of Minerva's prompt
+_CLOSING_SENTENCE = re.compile(r"[Ff]inal answer is:? ?\$(?=([^$]{1,300}))\1\$\. I hope it is correct")
 _MATH = re.compile(r"\$\$(.{1,600}?)\$\$|\$(.{1,600}?)\$|\\\((.{1,600}?)\\\)|\\\[(.{1,600}?)\\\]", re.DOTALL)
 _NUMBER = re.compile(
-    r"(?<![\w.\\^_{])[-+−]?(?:\\[dtc]?frac\{-?\d+\}\{\d+\}|\d+ \d+/\d+"
-    r"|(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+|,\d\d(?![\d,]))?(?:\s?/\s?\d+)?|\.\d+)(?:\s?\\?%)?"
+    r"(?<![A-Za-z0-9_.\\^{])[-+−]?(?:\\[dtc]?frac\{-?\d+\}\{\d+\}|\d+ \d+/\d+"
+    r"|(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+|,\d\d(?![\d,]))?(?:\s?/\s?\d+)?|\.\d+)"
+    r"(?:\s?\\?%|\s?(?:percentage|percent|pct)(?![A-Za-z]))?"
 )
 
 
@@ -32,6 +40,9 @@ def extract(response: str) -> str | None:
     """
     text = response[-LONGEST_RESPONSE:].rpartition("</think>")[2]
     boxes = [(match.start(), match.end()) for match in _BOX.finditer(text)]
+    closing = list(_CLOSING_SENTENCE.finditer(text, boxes[-1][1] if boxes else 0))
+    if closing and "\\boxed" not in closing[-1].group(1):
+        return _checked([closing[-1].group(1)])
     return _tail_of_boxes(text, boxes[-MOST_BOXES:]) if boxes else _last_span(text)
 
 
@@ -59,7 +70,7 @@ def _tail_of_boxes(text: str, boxes: list[tuple[int, int]]) -> str | None:
     for start, opens in reversed(boxes):
         end, content = _content(text, opens)
         nested = follows >= 0 and end > follows
-        if follows >= 0 and not nested and not _BETWEEN_BOXES.fullmatch(text[end:follows]):
+        if follows >= 0 and not nested and not _joined(text[end:follows]):
             break
         if content is None:
             return None if not contents else _checked(contents)
@@ -67,6 +78,11 @@ def _tail_of_boxes(text: str, boxes: list[tuple[int, int]]) -> str | None:
             contents.insert(0, content)
         follows = start
     return _checked(contents)
+
+
+def _joined(between: str) -> bool:
+    """Whether two boxes are parts of one answer; displays that follow each other without a word are not."""
+    return _BETWEEN_BOXES.fullmatch(between) is not None and between.strip() != "$$"
 
 
 def _checked(contents: list[str]) -> str | None:
@@ -82,7 +98,7 @@ def _last_span(text: str) -> str | None:
         return whole
     tail = text[-20_000:]
     numbers = list(_NUMBER.finditer(tail))
-    formulas = list(_MATH.finditer(tail))
+    formulas = [match for match in _MATH.finditer(tail) if not _PROSE.search(match.group())]
     formulas = [match for match in formulas if re.search(r"\d", match.group())] or (formulas if not numbers else [])
     if formulas and (not numbers or formulas[-1].end() >= numbers[-1].end()):
         inside = next(group for group in formulas[-1].groups() if group is not None)

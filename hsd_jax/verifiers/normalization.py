@@ -2,6 +2,8 @@
 
 import re
 
+from hsd_jax.verifiers.wording import in_symbols
+
 _UNICODE = {
     "−": "-", "–": "-", "—": "-", "×": "\\times ", "÷": "/", "·": "\\cdot ", "⋅": "\\cdot ", "∗": "*",
     "π": "\\pi ", "∞": "\\infty ", "√": "\\sqrt ", "≤": "\\leq ", "≥": "\\geq ", "≠": "\\neq ", "∪": "\\cup ",
@@ -10,16 +12,22 @@ _UNICODE = {
     "）": ")", "：": ":", "；": ";", "％": "%", "\u00a0": " ", "\u2009": " ", "\u202f": " ",
 }  # fmt: skip
 
+# a comma with a negative space only ever parts digits of one number, the groups of two of Indian numbers too
+_GROUPED = re.compile(r"(?<!\d)\d{1,3}(?:,\s?\\!\s?\d{2,3})*,\s?\\!\s?\d{3}(?!\d)")
 _WIDE_DIGITS = {ord("０") + digit: str(digit) for digit in range(10)}
 _REMOVED = re.compile(
     r"\\(?:left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|Bigg|middle)(?![A-Za-z])\.?"
-    r"|\\(?:displaystyle|textstyle|limits|nolimits|hfill|noindent|rm|bf)(?![A-Za-z])"
+    r"|\\(?:displaystyle|textstyle|limits|nolimits|hfill|noindent|rm|bf|checkmark)(?![A-Za-z])"
+    r"|\\(?:color|textcolor)\{[a-zA-Z]+\}"
     r"|\\[!]|\^\{?\s*(?:\\circ|\\degree)\s*\}?|\\(?:circ|degree)(?![A-Za-z])|\\label\{[^{}]*\}"
 )
 _SPACES = re.compile(r"(?<!\\)\\[,;:> ]|~|\\(?:qquad|quad|enspace|thinspace|hspace\{[^{}]*\}|phantom\{[^{}]*\})|\s+")
 _SPELLINGS = [
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(?:leqslant|le|leqq)(?![A-Za-z])|<=|=<"), r"\\leq "),
+    (re.compile(r"\\bigcup(?![A-Za-z])"), r"\\cup "),
+    (re.compile(r"\\colon(?![A-Za-z])|\{:\}"), ":"),
+    (re.compile(r"\\log_\{? ?e ?\}?(?![A-Za-z])"), r"\\ln "),
     (re.compile(r"\\(?:geqslant|ge|geqq)(?![A-Za-z])|>="), r"\\geq "),
     (re.compile(r"\\lt(?![A-Za-z])"), "<"),
     (re.compile(r"\\gt(?![A-Za-z])"), ">"),
@@ -64,8 +72,11 @@ _WRAPPERS = [
     re.compile(r"\\\[(.*)\\\]", re.DOTALL),
     re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}", re.DOTALL),
 ]
+ONE_LETTER_UNITS = "mglsLJNVWCKFh"
+# set as text behind a number, a letter is no factor but an annotation
+_TEXT_LETTER = re.compile(rf"(?<=[\d}}]) *\\text(?:bf|rm|it)?\{{ *([^ie{ONE_LETTER_UNITS}\W\d_]) *\}} *$")
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar)\s*\{?(\d+)\}?")
-_CURRENCY = re.compile(r"\\?\$|€|£|¥|\\(?:pounds|euro|yen)(?![A-Za-z])")
+_CURRENCY = re.compile(r"\\?\$|€|£|¥|₹|\\(?:pounds|euro|yen)(?![A-Za-z])")
 _PERCENT = re.compile(r"\\?%|(?<![A-Za-z])(?:percentage points|percentage|percent|pct)(?![A-Za-z])")
 
 
@@ -80,7 +91,8 @@ def normalize(text: str) -> str:
     for character, spelling in _UNICODE.items():
         if character in text:
             text = text.replace(character, spelling)
-    text = re.sub(r"(?<=\d),\s?\\!\s?(?=\d{3})", ",", text)
+    text = _GROUPED.sub(lambda match: re.sub(r"[^\d]", "", match.group()), text)
+    text = re.sub(r"(?<=\d)[ \t]*[\r\n]\s*(?=\d)", "; ", text)  # numbers on two lines are two numbers
     if "\\begin" not in text:
         text = re.sub(r"\\\\(?=[A-Za-z{}])", r"\\", text)
     text = _SPACES.sub(" ", _REMOVED.sub("", text))
@@ -89,7 +101,7 @@ def normalize(text: str) -> str:
     text = _REPEATING.sub(_repeating, text)
     text = _words(text)
     text = _PERCENT.sub("%", _CURRENCY.sub("", text))
-    return _trimmed(text)
+    return _trimmed(in_symbols(_trimmed(text)))
 
 
 def compact(text: str) -> str:
@@ -130,6 +142,7 @@ def _balanced(text: str) -> bool:
 
 
 def _words(text: str) -> str:
+    text = _TEXT_LETTER.sub(r" \\unit \1", text)
     for _ in range(4):
         unwrapped = _TEXT.sub(r" \1 ", text)
         if unwrapped == text:
@@ -141,7 +154,7 @@ def _words(text: str) -> str:
 
 
 def _trimmed(text: str) -> str:
-    text = text.replace("$", "").strip()
+    text = re.sub(r"^(?:=|\\approx(?![A-Za-z])|\\therefore(?![A-Za-z])) *", "", text.replace("$", "").strip())
     if not text.endswith("..."):
         text = re.sub(r"(?:\s*[.,;:]|\\)+$", "", text) if not text.endswith("\\}") else text
     text = re.sub(r"\{ +", "{", re.sub(r" +\}", "}", text))

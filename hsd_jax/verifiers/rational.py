@@ -9,6 +9,9 @@ _DECIMAL = re.compile(rf"({_DIGITS}?)(?:\.(\d*))?")
 _FRACTION = re.compile(r"\\frac\{ ?([-+]? ?[\d,.]+) ?\}\{ ?([-+]? ?[\d,.]+) ?\}")
 _SLASH = re.compile(r"([-+]?[\d,.]+) ?/ ?([-+]?[\d,.]+)")
 _MIXED = re.compile(rf"({_DIGITS}) ?(?:\\frac\{{ ?(\d+) ?\}}\{{ ?(\d+) ?\}}|(?<= )(\d+) ?/ ?(\d+))")
+_SCIENTIFIC = re.compile(
+    r"(\d*\.?\d+) ?(?:(?:\\times|\\cdot|\*) ?10 ?\^ ?(?:\{ ?([-+]?\d{1,3}) ?\}|(\d))|[eE]([-+]?\d{1,3}))"
+)
 _SIGNS = re.compile(r"(?:[-+] ?)*")
 
 
@@ -46,7 +49,16 @@ def _unsigned(text: str) -> Number | None:
         whole, *parts = (int(_joined(group)) for group in match.groups() if group is not None)
         proper = parts[1] > parts[0]
         return Number(whole + Fraction(parts[0], parts[1]), -1, False) if proper else None
-    return None
+    return _scientific(text)
+
+
+def _scientific(text: str) -> Number | None:
+    match = _SCIENTIFIC.fullmatch(text)
+    mantissa = _decimal(match.group(1)) if match else None
+    if match is None or mantissa is None:
+        return None
+    power = int(next(group for group in match.groups()[1:] if group))
+    return Number(mantissa.value * Fraction(10) ** power, -1, False)
 
 
 def _joined(digits: str) -> str:
@@ -76,10 +88,12 @@ def same(gold: Number, given: Number) -> bool:
 
     Values are compared exactly, except that a decimal may stand for a fraction it cannot write out: the reference's
     decimal to a relative 1e-6, a given one only to the precision of floating point (1e-12). A sign of percent on
-    one side may be left out, or written out as hundredths.
+    one side may be left out, or written out as hundredths; one that is added to a fraction counts.
     """
     if gold.percent == given.percent:
         return _close(gold, given)
+    if given.percent and gold.decimals < 0 and gold.value.denominator > 1:
+        return gold.value == given.value / 100
     # 28 and 28% may be the same answer, 0.28 and 0.28% are not
     raw = gold.percent or abs(gold.value) > 1
     if raw and _close(gold._replace(percent=False), given._replace(percent=False)):
@@ -108,3 +122,11 @@ def _terminates(value: Fraction) -> bool:
         while rest % prime == 0:
             rest //= prime
     return rest == 1
+
+
+def same_decimal_comma(gold: str, given: str) -> bool:
+    """Whether one side writes the other's decimal with a comma: `2,75` is 2.75."""
+    for comma, point in ((gold, given), (given, gold)):
+        if re.fullmatch(r"-?(?:0,\d+|\d+,(?:\d{2}|\d{4,}))", comma) and comma.replace(",", ".") == point:
+            return True
+    return False

@@ -1,7 +1,8 @@
-"""Chains of relations in normalised answers: their members, the name they give a value, the interval they describe."""
+"""Chains of relations in normalised answers: their members, the name they give a value, the sets they describe."""
 
 import re
 
+from hsd_jax.verifiers import rational
 from hsd_jax.verifiers.normalization import compact
 
 OPENING, CLOSING = "([{", ")]}"
@@ -12,6 +13,8 @@ _NAME = re.compile(
     r"|\\(?:angle|triangle)\s*[A-Za-z]+|\|[A-Za-z]+\||\\[a-z]+(?:_\{?\w+\}?)?|[A-Z]\([A-Za-z ]+\)"
     r"|\([A-Za-z](?:,[A-Za-z])+\)|[A-Za-z_{}0-9]+:[A-Za-z_{}0-9]+|\\frac\{[A-Z]+\}\{[A-Z]+\}"
 )
+_REALS = re.compile(r"\\mathbb\{R\}(?: *(?:\\setminus|\\backslash|-|/) *\\\{(.*)\\\})?")
+_POINT = re.compile(r"[A-Z]'? *(?=\([^()]*,[^()]*\)$)")
 
 
 def relations(text: str) -> tuple[list[str], list[str]]:
@@ -43,6 +46,8 @@ def as_interval(members: list[str], signs: list[str]) -> str | None:
             below = f"{mirrored[right]}-({members[2]}), -({members[0]}){mirrored[left]}"
             return f"{below} \\cup {left}{members[0]}, {members[2]}{right}"
         return f"{left}{members[0]}, {members[2]}{right}"
+    if signs == ["\\neq"] and is_name(members[0]):
+        return f"(-\\infty, {members[1]}) \\cup ({members[1]}, \\infty)"
     if len(signs) != 1 or signs[0] not in ("<", ">", "\\leq", "\\geq"):
         return None
     name, sign, bound = members[0], signs[0], members[1]
@@ -64,3 +69,31 @@ def _around_zero(bound: str, sign: str) -> str:
         return f"{left}-({bound}), {bound}{right}"
     left, right = "()" if sign == ">" else "[]"
     return f"(-\\infty, -({bound}){right} \\cup {left}{bound}, \\infty)"
+
+
+def reals_as_intervals(text: str) -> str:
+    """The real numbers, all of them or all but some, as intervals; any other text as it is."""
+    match = _REALS.fullmatch(text.strip())
+    if match is None:
+        return text
+    points = [point.strip() for point in (match.group(1) or "").split(",") if point.strip()]
+    values = [rational.read(point) for point in points]
+    if len(points) > 1 and None in values:
+        return text
+    ordered = [point for _, point in sorted(zip(values, points, strict=True))] if len(points) > 1 else points
+    edges = ["-\\infty", *ordered, "\\infty"]
+    return " \\cup ".join(f"({left}, {right})" for left, right in zip(edges, edges[1:], strict=False))
+
+
+def without_point(text: str, other: str) -> str:
+    """The coordinates of a labelled point, `A(1, 2)`, where the other side has no label."""
+    label = _POINT.match(text)
+    return text[label.end() :] if label and other.startswith("(") else text
+
+
+def plus_minus(text: str) -> list[str]:
+    """The two values a sign of plus or minus stands for; a text without one sign as it is."""
+    if text.count("\\pm") != 1 or "(" in text or "[" in text:
+        return [text]
+    plain = text.strip().startswith("\\pm")
+    return [text.replace("\\pm", "" if plain else "+"), text.replace("\\pm", "-")]

@@ -10,12 +10,21 @@ from typing import NamedTuple
 
 from hsd_jax.verifiers import rational
 from hsd_jax.verifiers.normalization import compact
-from hsd_jax.verifiers.relations import CLOSING, FLIPPED, OPENING, as_interval, is_name, relations
+from hsd_jax.verifiers.relations import (
+    CLOSING,
+    FLIPPED,
+    OPENING,
+    as_interval,
+    is_name,
+    plus_minus,
+    reals_as_intervals,
+    relations,
+    without_point,
+)
+from hsd_jax.verifiers.wording import same_choice
 
 PartRule = Callable[[str, str], bool]
 MOST_PARTS = 64
-
-_REALS = re.compile(r"\\mathbb\{R\}$")
 
 
 class NeedsAlgebra(Exception):
@@ -40,12 +49,12 @@ def equal(gold: str, given: str, same_part: PartRule) -> bool:
     Raises:
         NeedsAlgebra: the part rule could not decide.
     """
-    if compact(gold) == compact(given) or _same_decimal_comma(gold, given):
+    if compact(gold) == compact(given) or rational.same_decimal_comma(gold, given) or same_choice(gold, given):
         return True
     numbers = rational.read(gold), rational.read(given)
     if numbers[0] is not None and numbers[1] is not None:
         return rational.same(numbers[0], numbers[1])
-    gold, given = (_REALS.sub("(-\\\\infty, \\\\infty)", side) for side in _aligned(gold, given))
+    gold, given = (reals_as_intervals(side) for side in _aligned(gold, given))
     gold_shape, given_shape = shape(gold), shape(given)
     if max(len(gold_shape.parts), len(given_shape.parts)) > MOST_PARTS:
         return False
@@ -58,6 +67,7 @@ def _aligned(gold: str, given: str) -> tuple[str, str]:
     """Both sides without the name of what they state, inequalities as intervals where the other side is one."""
     if _other_variable(gold, given):
         return gold, given
+    gold, given = without_point(gold, given), without_point(given, gold)
     bare_gold, bare_given = _without_name(gold, trusted=True), _without_name(given, trusted=False)
     signs = [relations(text)[1] for text in (bare_gold, bare_given)]
     if "=" in signs[0] and "=" not in signs[1] or signs[1] == ["="] and "=" not in signs[0] and bare_gold != gold:
@@ -113,8 +123,11 @@ def shape(text: str) -> Shape:
     """The outermost form of a normalised answer."""
     text = text.strip()
     alternatives = [part for also in _split(text, "\\also") for part in _split(also, "\\cup") if part]
-    parts = [piece for part in alternatives for piece in _split_list(part)]
-    parts = [piece for part in parts for piece in _plus_minus(part)]
+    groups = [_split_list(part) for part in alternatives]
+    # "p = 5, q = 2 or p = 7, q = 2" are two solutions, not four values
+    together = len(groups) > 1 and all(len(group) > 1 and all("=" in piece for piece in group) for group in groups)
+    parts = alternatives if together else [piece for group in groups for piece in group]
+    parts = [piece for part in parts for piece in plus_minus(part)]
     if len(parts) > 1:
         marked = len(alternatives) > 1 or "\\pm" in text or any("=" in part or part[:1] in "([" for part in parts)
         ordered = not marked and len(parts) > 2
@@ -123,7 +136,7 @@ def shape(text: str) -> Shape:
     if brackets in ("{}", "\\{\\}"):
         if brackets == "{}":
             return shape(inside)
-        members = tuple(piece for part in _split_list(inside) for piece in _plus_minus(part) if piece)
+        members = tuple(piece for part in _split_list(inside) for piece in plus_minus(part) if piece)
         return Shape("set", brackets, members, False)
     if brackets:
         members = tuple(_split_list(inside))
@@ -160,13 +173,6 @@ def _split(text: str, separator: str) -> list[str]:
             continue
         index += 2 if text[index] == "\\" and text[index + 1 : index + 2] not in ("{", "}", "b", "e") else 1
     return [*parts, text[start:].strip()]
-
-
-def _plus_minus(text: str) -> list[str]:
-    if text.count("\\pm") != 1 or "(" in text or "[" in text:
-        return [text]
-    plain = text.strip().startswith("\\pm")
-    return [text.replace("\\pm", "" if plain else "+"), text.replace("\\pm", "-")]
 
 
 def _bracketed(text: str) -> tuple[str, str]:
@@ -217,7 +223,7 @@ def _chain_gives(members: list[str], signs: list[str], gold: str, same_part: Par
     values = members[1:] if is_name(members[0]) and len(members) > 2 else members
     if set(signs) <= {"=", "\\approx"} and signs[-1] == "\\approx" and len(values) == 2:
         return same_part(gold, values[0])
-    if set(signs) != {"="} or len(values) < 2 or not is_name(members[0]):
+    if set(signs) != {"="} or len(values) < 2:
         return False
     return all(same_part(gold, value) for value in values)
 
@@ -239,11 +245,4 @@ def _same_relation(gold: Chain, given: Chain, same_part: PartRule) -> bool:
             signs == gold[1] and all(same_part(a, b) for a, b in zip(gold[0], members, strict=True))
             for members, signs in (given, flipped)
         )
-    return False
-
-
-def _same_decimal_comma(gold: str, given: str) -> bool:
-    for comma, point in ((gold, given), (given, gold)):
-        if re.fullmatch(r"-?(?:0,\d+|\d+,(?:\d{2}|\d{4,}))", comma) and comma.replace(",", ".") == point:
-            return True
     return False
