@@ -84,18 +84,18 @@ def taken(name: str, file: Path) -> list[Problem | Removed]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_any_row_is_a_problem_that_can_be_stored_or_refused_by_file_and_line(name: str) -> None:
+def test_any_row_is_a_problem_that_can_be_stored_or_refused_by_file_and_line(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "train.jsonl"
+
     @fuzz
     @given(harmed(name))
     def check(row: dict[str, Any]) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "train.jsonl"
-            file.write_text(json.dumps(row) + "\n")
-            try:
-                made = taken(name, file)
-            except InputError as refused:
-                assert f"{file}:1: " in str(refused)
-                return
+        file.write_text(json.dumps(row) + "\n")
+        try:
+            made = taken(name, file)
+        except InputError as refused:
+            assert f"{file}:1: " in str(refused)
+            return
         for problem in made:
             if isinstance(problem, Problem):
                 assert_storable(problem)
