@@ -38,8 +38,12 @@ def check(config: Config, method: Method, processes: int) -> None:
             f" method.minibatches x processes ({optimizer.micro_batches} x {method.minibatches} x {processes}), since"
             " a micro-batch holds whole problems"
         )
-    if method.reads.solution and not data.solution_tokens:
-        raise InputError(f"data.solution-tokens is 0, but the teacher of {name!r} reads the solution; give it room")
+    rooms = {"solution": data.solution_tokens, "feedback": data.feedback_tokens}
+    for block, room in rooms.items():
+        if getattr(method.reads, block) and room < 1:
+            raise InputError(
+                f"data.{block}-tokens is {room}, but the teacher of {name!r} reads the {block}; give it room"
+            )
 
 
 def check_mesh(config: Config, method: Method, mesh: Mesh) -> None:

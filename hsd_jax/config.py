@@ -47,6 +47,8 @@ class Data:
     """Room for the true answer (for code: the visible tests) in the teacher's context."""
     solution_tokens: int = 0
     """Room for a reference solution, for the methods whose teacher reads one."""
+    feedback_tokens: int = 0
+    """Room for what the verifier says of a failed rollout, for teachers that read it; longer feedback is left out."""
     context_tokens: int = 4096 + 2048
     """C, the window of a teacher context. What does not fit is cut from the tail of the peer, never elsewhere."""
     min_peer_tokens: int = 64
@@ -85,8 +87,10 @@ class Method:
 
     name: str = "hsd"
     """A row of hsd_jax/methods.py."""
-    reads: Literal["none", "answer", "solution", "peer", "answer_and_peer"] | None = None
-    """What the teacher reads besides the question."""
+    reads: Literal["none", "answer", "solution", "peer", "answer_and_peer", "feedback", "peer_or_feedback"] | None = (
+        None
+    )
+    """What the teacher reads besides the question; feedback is the verifier's, on the rollout itself."""
     peer_rule: Literal["uniform", "first", "shortest", "low_perplexity", "high_perplexity"] | None = None
     """Which successful rollout of the group the teacher reads."""
     peer_draws: Literal["coupled", "independent"] | None = None

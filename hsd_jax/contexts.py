@@ -22,11 +22,25 @@ class Frame:
 
 @dataclass(frozen=True)
 class Reads:
-    """What a teacher reads besides the question: the true answer, a reference solution, a successful peer."""
+    """What a teacher reads besides the question: the true answer, a reference solution, a successful peer.
+
+    `feedback` is the verifier's on the rollout itself, where no peer is read.
+    """
 
     answer: bool = False
     solution: bool = False
     peer: bool = False
+    feedback: bool = False
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Read:
+    """What became of each rollout's teacher context: is anything privileged in it, a peer, a peer without its tail."""
+
+    known_PG: Array
+    kept_PG: Array
+    cut_PG: Array
 
 
 def splice(pieces: Sequence[Ragged], width: int) -> Ragged:
@@ -63,18 +77,18 @@ def teacher_contexts(
     width: int,
     count: int,
     min_peer_tokens: int = 64,
-) -> tuple[Contexts, Array, Array]:
-    """The distinct privileged contexts of each group, and what became of every rollout's peer.
+) -> tuple[Contexts, Read]:
+    """The distinct privileged contexts of each group, and what every rollout's teacher reads in them.
 
-    [head; answer; solution; peer_open; peer; peer_close; closing; tail], each part only where it is read and known.
-    Where the window is too small the TAIL OF THE PEER is cut, never anything else; where fewer than
+    [head; answer; solution; feedback; peer_open; peer; peer_close; closing; tail], each part only where it is read and
+    known; feedback only where there is no peer. Where the window is too small the TAIL OF THE PEER is cut, never anything else; where fewer than
     `min_peer_tokens` of it would remain, the context falls back to the one without a peer. `count` is M, the most
-    distinct peers in a group (2 with coupled draws, G with independent ones); an unused context has length 0.
+    distinct peers in a group (2 with coupled draws, G with independent ones); with feedback every rollout has a context
+    of its own (M = G). An unused context has length 0.
 
-    Returns (contexts, peer_kept_PG, peer_cut_PG).
     Source: arXiv:2606.15576, Eq. 9.
     """
-    peer_PM, of_PG = _distinct(peers_PG, count)
+    peer_PM, of_PG = _one_each(peers_PG) if reads.feedback else _distinct(peers_PG, count)
     endpoint = _endpoint_pieces(problems, frame, reads)
     room_P = width - sum((piece.length for piece in endpoint), start=jnp.zeros((), jnp.int32))
     room_PM = room_P[:, None] - (frame.peer_open.length + frame.peer_close.length)[None, None]
@@ -85,11 +99,14 @@ def teacher_contexts(
     shape = peer_PM.shape
     head, answer, solution, closing, tail = (_over_contexts(piece, shape) for piece in endpoint)
     marker = [_only_where(_constant(m, shape), kept_PM) for m in (frame.peer_open, frame.peer_close)]
-    window = splice([head, answer, solution, marker[0], peer, marker[1], closing, tail], width)
-    used_PM = jnp.any(of_PG[:, None, :] == jnp.arange(count)[None, :, None], axis=2)
+    feedback = _only_where(problems.feedback, ~kept_PM) if reads.feedback else _nothing(shape)
+    window = splice([head, answer, solution, feedback, marker[0], peer, marker[1], closing, tail], width)
+    used_PM = jnp.any(of_PG[:, None, :] == jnp.arange(shape[1])[None, :, None], axis=2)
     contexts = Contexts(window.tokens, jnp.where(used_PM, window.length, 0), of_PG)
+    known_PM = kept_PM | (answer.length + solution.length + feedback.length > 0)
     has_PG = peers_PG >= 0
-    return contexts, has_PG & _of(kept_PM, of_PG), has_PG & _of(cut_PM, of_PG)
+    read = Read(_of(known_PM, of_PG), has_PG & _of(kept_PM, of_PG), has_PG & _of(cut_PM, of_PG))
+    return contexts, read
 
 
 def _endpoint_pieces(problems: Problems, frame: Frame, reads: Reads) -> list[Ragged]:
@@ -101,6 +118,11 @@ def _endpoint_pieces(problems: Problems, frame: Frame, reads: Reads) -> list[Rag
         _constant(frame.closing, everywhere_P.shape),
         problems.tail,
     ]
+
+
+def _one_each(peers_PG: Array) -> tuple[Array, Array]:
+    """A context for every rollout, shared by nobody: its peer [P, G] and its own index [P, G]."""
+    return peers_PG, jnp.broadcast_to(jnp.arange(peers_PG.shape[1], dtype=jnp.int32), peers_PG.shape)
 
 
 def _distinct(peers_PG: Array, count: int) -> tuple[Array, Array]:
@@ -135,6 +157,10 @@ def _over_contexts(piece: Ragged, shape: tuple[int, ...]) -> Ragged:
 def _constant(piece: Ragged, shape: tuple[int, ...]) -> Ragged:
     tokens = piece.tokens[(None,) * len(shape)]
     return Ragged(jnp.broadcast_to(tokens, (*shape, tokens.shape[-1])), jnp.broadcast_to(piece.length, shape))
+
+
+def _nothing(shape: tuple[int, ...]) -> Ragged:
+    return Ragged(jnp.zeros((*shape, 1), jnp.int32), jnp.zeros(shape, jnp.int32))
 
 
 def _only_where(piece: Ragged, condition: Array) -> Ragged:

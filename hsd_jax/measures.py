@@ -57,8 +57,8 @@ def of_peers(rewards_PG: Array, trace: Trace, valid_PGT: Array) -> dict[str, Arr
     tau_PG = trace.divergence_PG
     at = credit.at_offsets(size_PGT, valid_PGT, tau_PG, 0, 0)
     return {
-        "fallback": 1 - jnp.mean(trace.kept_PG.astype(jnp.float32)),
-        "peer_truncated": jnp.mean(trace.cut_PG.astype(jnp.float32)),
+        "fallback": 1 - jnp.mean(trace.read.kept_PG.astype(jnp.float32)),
+        "peer_truncated": jnp.mean(trace.read.cut_PG.astype(jnp.float32)),
         "divergence": credit.median_position(tau_PG),
         "credit_mass_8": credit.mass_within(size_PGT, valid_PGT, tau_PG, 8),
         "credit_at_divergence": at,

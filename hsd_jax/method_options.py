@@ -41,6 +41,8 @@ READS = {
     "solution": Reads(solution=True),
     "peer": Reads(peer=True),
     "answer_and_peer": Reads(answer=True, peer=True),
+    "feedback": Reads(feedback=True),
+    "peer_or_feedback": Reads(peer=True, feedback=True),
 }
 TABLES: dict[str, dict[str, Any]] = {
     "divergence": DIVERGENCES,
@@ -144,8 +146,10 @@ def _without_idle(name: str, row: Method, given: dict[str, Any]) -> dict[str, An
     drawn = given.get("peer_rule", row.peer_rule) == "uniform"
     idle = {
         "peer_rule": not reads.peer,
-        "peer_draws": not (reads.peer and drawn),
-        "fallback": not (reads.peer and (reads.answer or reads.solution or not given.get("fallback"))),
+        "peer_draws": not (reads.peer and drawn) or reads.feedback,
+        "fallback": not (
+            reads.peer and (reads.answer or reads.solution or reads.feedback or not given.get("fallback"))
+        ),
         "reads": not has_teacher(row),
         "teacher": not has_teacher(row),
         "distilled": not has_teacher(row),

@@ -1,18 +1,18 @@
 """The first two stages of a step: sample groups of responses, and grade each while the others are still written."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
-from hsd_jax import randomness
+from hsd_jax import feedback, randomness
 from hsd_jax.clock import Clock
 from hsd_jax.contexts import splice
 from hsd_jax.data.problems import Problem
-from hsd_jax.data.tokens import tokenise
+from hsd_jax.data.tokens import feedback_ids, tokenise
 from hsd_jax.decode_layout import DecodeParams, decode_params
 from hsd_jax.decoding import Program
 from hsd_jax.grading import Graded, Submit, desk
@@ -83,7 +83,11 @@ def _draw(
             on_finished=marking.take,
         )
     with clock.phase("grade"):
-        return Batch(step, problems, pieces, rollouts, marking.collect(rollouts), len(problems))
+        graded = marking.collect(rollouts)
+        if parts.method.reads.feedback:
+            said = feedback.of_groups([p.kind for p in problems], graded.verdicts, rollouts.finished_PG.tolist())
+            pieces = replace(pieces, feedback=feedback_ids(said, texts.tokenizer, texts.windows))
+    return Batch(step, problems, pieces, rollouts, graded, len(problems))
 
 
 def fill(drawn: Sequence[Batch]) -> Batch:

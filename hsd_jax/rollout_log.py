@@ -96,7 +96,7 @@ def _rollout(
         "reason": verdict.reason,
         "extracted": verdict.extracted,
         "finished": bool(rollouts.finished_PG[p, i]),
-        "peer": int(trace.peers_PG[p, i]) if trace.kept_PG[p, i] else -1,
+        "peer": int(trace.peers_PG[p, i]) if trace.read.kept_PG[p, i] else -1,
         "context": int(trace.contexts.of_PG[p, i]) if weight else -1,
         "divergence": int(trace.divergence_PG[p, i]),
         "weight": weight,

@@ -50,11 +50,12 @@ def read_texts(config: Config, model: Qwen3Config) -> Texts:
     pieces = encode(tokenizer, [template.PEER_OPEN, template.PEER_CLOSE, template.CLOSING])
     frame = Frame(*(Ragged(np.array(ids, np.int32), np.int32(len(ids))) for ids in pieces))  # type: ignore[arg-type]
     data, sampling = config.data, config.sampling
-    needed = data.prompt_tokens + data.answer_tokens + data.solution_tokens + sum(len(ids) for ids in pieces)
+    blocks = data.answer_tokens + data.solution_tokens + data.feedback_tokens
+    needed = data.prompt_tokens + blocks + sum(len(ids) for ids in pieces)
     if data.context_tokens < needed:
         raise InputError(
-            f"data.context-tokens ({data.context_tokens}) must hold at least prompt, answer, solution and the fixed"
-            f" texts ({needed} tokens); what is above that is for the peer"
+            f"data.context-tokens ({data.context_tokens}) must hold at least prompt, answer, solution, feedback and the"
+            f" fixed texts ({needed} tokens); what is above that is for the peer"
         )
     code = sampling.code_response_tokens or sampling.response_tokens
     windows = Windows(
@@ -62,6 +63,7 @@ def read_texts(config: Config, model: Qwen3Config) -> Texts:
         answer=data.answer_tokens,
         solution=data.solution_tokens,
         response={"math": sampling.response_tokens, "code": code},
+        feedback=data.feedback_tokens,
     )
     known = tokenizer.get_vocab()
     stop_ids = {known[token] for token in STOP_TOKENS if token in known} | {tokenizer.eos_token_id} - {None}

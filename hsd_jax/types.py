@@ -37,14 +37,16 @@ class Problems:
     """One step's questions as token pieces; concatenated they give every prompt (see `contexts`).
 
     `id_P` (uint32) is a stable hash of the question id and addresses all randomness of the question. `head` is the
-    opening of the user turn with the question, `tail` the task instruction with the generation prompt; `answer` and
-    `solution` are privileged blocks (length 0: not known); `limit_P` is the longest response allowed, in tokens.
+    opening of the user turn with the question, `tail` the task instruction with the generation prompt; `answer`,
+    `solution` and, for every rollout [P, G], `feedback` are privileged blocks (length 0: not known); `limit_P` is the
+    longest response allowed, in tokens.
     """
 
     id_P: Array
     head: Ragged
     answer: Ragged
     solution: Ragged
+    feedback: Ragged
     tail: Ragged
     limit_P: Array
 
@@ -79,11 +81,15 @@ class Contexts:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A verifier's word on one response: reward in [0, 1], why, and the answer it read (None: none found)."""
+    """A verifier's word on one response: reward in [0, 1], why, and the answer it read (None: none found).
+
+    `detail` is what the response itself got wrong, in words that may be shown to a teacher ("": nothing to say).
+    """
 
     reward: float
     reason: str
     extracted: str | None = None
+    detail: str = ""
 
 
 PyTree = Any

@@ -15,7 +15,7 @@ import optax
 from jax.tree_util import register_dataclass
 
 from hsd_jax import fused_loss, methods, teacher, weighing
-from hsd_jax.contexts import Frame, student_contexts, teacher_contexts
+from hsd_jax.contexts import Frame, Read, student_contexts, teacher_contexts
 from hsd_jax.credit import divergence_positions
 from hsd_jax.fused_loss import ONE_CHIP, Spread, fused_token_loss
 from hsd_jax.losses import Token
@@ -76,8 +76,7 @@ class Trace:
 
     peers_PG: Array
     contexts: Contexts
-    kept_PG: Array
-    cut_PG: Array
+    read: Read
     divergence_PG: Array
     weights_PGT: Array
     stats: dict[str, Array]
@@ -102,12 +101,12 @@ def update(
 
     def one(state: TrainState, part: tuple[Problems, Rollouts, Array, Array]) -> tuple[TrainState, Any]:
         problems, rollouts, rewards_PG, peers_PG = part
-        work, kept_PG, cut_PG = prepare(settings, state, problems, frame, rollouts, rewards_PG, peers_PG)
+        work, read = prepare(settings, state, problems, frame, rollouts, rewards_PG, peers_PG)
         (loss, stats), grads = gradients(settings, scorer, state, work)
         state, applied = apply(settings, state, loss, grads)
-        tau_PG = divergence_positions(rollouts.response_PGT, rollouts.length_PG, jnp.where(kept_PG, peers_PG, -1))
+        tau_PG = divergence_positions(rollouts.response_PGT, rollouts.length_PG, jnp.where(read.kept_PG, peers_PG, -1))
         weights_PGT = work.token.distill * work.weights_PGT
-        trace = Trace(peers_PG, work.teacher, kept_PG, cut_PG, tau_PG, weights_PGT, stats)
+        trace = Trace(peers_PG, work.teacher, read, tau_PG, weights_PGT, stats)
         return state, ({"loss": loss} | applied, trace)
 
     parts = interleave((problems, rollouts, rewards_PG, peers_PG), settings.method.minibatches)
@@ -125,8 +124,8 @@ def choose_peers(method: Method, problems: Problems, rollouts: Rollouts, rewards
 
 def privileged_contexts(
     settings: Settings, problems: Problems, frame: Frame, rollouts: Rollouts, peers_PG: Array
-) -> tuple[Contexts, Array, Array]:
-    """What the method's teacher reads, and which peers were kept and cut."""
+) -> tuple[Contexts, Read]:
+    """What the method's teacher reads."""
     return teacher_contexts(
         problems,
         frame,
@@ -147,14 +146,13 @@ def prepare(
     rollouts: Rollouts,
     rewards_PG: Array,
     peers_PG: Array,
-) -> tuple[Work, Array, Array]:
+) -> tuple[Work, Read]:
     """Contexts, credit and weights of a batch: all that looks at whole groups."""
     method, group = settings.method, rewards_PG.shape[1]
-    contexts, kept_PG, cut_PG = privileged_contexts(settings, problems, frame, rollouts, peers_PG)
+    contexts, read = privileged_contexts(settings, problems, frame, rollouts, peers_PG)
     steps_T = jnp.arange(rollouts.response_PGT.shape[2])
     valid_PGT = steps_T[None, None, :] < rollouts.length_PG[..., None]
-    known_P = (problems.answer.length * method.reads.answer + problems.solution.length * method.reads.solution) > 0
-    distilled_PG = method.distilled(successful(rewards_PG), kept_PG) & (kept_PG | known_P[:, None])
+    distilled_PG = method.distilled(successful(rewards_PG), read.kept_PG) & read.known_PG
     shaped_PG = method.shaping(rewards_PG, rollouts.length_PG, problems.limit_P[:, None])
 
     def over_tokens(values_PG: Array) -> Array:
@@ -174,7 +172,7 @@ def prepare(
     weights_PGT = method.normalise(valid_PGT & in_loss_T[None, None]) * counted_PG[..., None]
     student = student_contexts(problems, settings.prompt_tokens, group)
     work = Work(student, contexts, rollouts.response_PGT, rollouts.length_PG, token, weights_PGT)
-    return work, kept_PG, cut_PG
+    return work, read
 
 
 def gradients(settings: Settings, scorer: Scorer, state: TrainState, work: Work) -> Gradient:

@@ -28,6 +28,7 @@ REWARDS = np.array(
     [[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0]],
     np.float32,
 )
+FEEDBACK_PGX = np.random.default_rng(1).integers(60, V, (P, G, 3)).astype(np.int32)  # of failed rollouts
 UNKNOWN = 5  # the problem of which neither answer nor solution is known, and nobody succeeds
 STEP = 10  # updates before this one: schedules are neither at their start nor at their end
 Params = dict[str, Any]
@@ -122,6 +123,7 @@ def batch() -> Batch:
             head=window(pieces["head"], 6),
             answer=window(pieces["answer"], 4),
             solution=window(pieces["solution"], 6),
+            feedback=Ragged(jnp.asarray(FEEDBACK_PGX), jnp.asarray(FEEDBACK_PGX.shape[2] * (REWARDS < 1))),
             tail=window(pieces["tail"], 2),
             limit_P=jnp.full(P, T, jnp.int32),
         ),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from method_cases import REWARDS, STEP, Batch, G, P, Params, T, batch, doubles, log_softmax, np_logp
+from method_cases import FEEDBACK_PGX, REWARDS, STEP, Batch, G, P, Params, T, batch, doubles, log_softmax, np_logp
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,12 @@ FORMULAS: dict[str, Formula] = {
     "demopsd": Formula(("peer",), "teacher", WITH_PEER, np_demopsd, "tokens", 0),
 }
 
+# what else a teacher may read, as `hsd` would
+CONTEXTS: dict[str, Formula] = {
+    "feedback": Formula(("feedback",), "policy", ALL, np_hsd, "sequence", 1e-3),
+    "peer_or_feedback": Formula(("peer", "feedback"), "policy", ALL, np_hsd, "sequence", 1e-3),
+}
+
 
 def np_advantages(formula: Formula, lengths: np.ndarray) -> np.ndarray:
     buffer = T / 8
@@ -153,17 +159,19 @@ def np_advantages(formula: Formula, lengths: np.ndarray) -> np.ndarray:
     return centred if formula.centred else centred / (spread + 1e-6)
 
 
-def np_context(of: Batch, formula: Formula, p: int, peer: int) -> list[int]:
+def np_context(of: Batch, formula: Formula, p: int, i: int, peer: int) -> list[int]:
     parts = [of.pieces["head"][p]] + [of.pieces[name][p] for name in ("answer", "solution") if name in formula.reads]
     if peer >= 0 and "peer" in formula.reads:
         text = of.responses[p][peer]
         parts += [[50], text[:-1] if bool(of.rollouts.finished_PG[p, peer]) else text, [51, 52]]
+    elif "feedback" in formula.reads and REWARDS[p, i] < 1:
+        parts += [FEEDBACK_PGX[p, i].tolist()]
     return [token for part in (*parts, [53], of.pieces["tail"][p]) for token in part]
 
 
 def np_loss(name: str, peers: np.ndarray, params: Params, anchor_params: Params) -> float:
     """The loss of a step; `anchor_params` are the policy's wherever no gradient flows."""
-    of, formula = batch(), FORMULAS[name]
+    of, formula = batch(), (FORMULAS | CONTEXTS)[name]
     who = {key: doubles(of.weights[key]) for key in ("initial", "teacher")} | {"policy": anchor_params}
     lengths = np.array([[len(ids) for ids in group] for group in of.responses])
     advantages, total = np_advantages(formula, lengths), 0.0
@@ -172,11 +180,12 @@ def np_loss(name: str, peers: np.ndarray, params: Params, anchor_params: Params)
             continue
         ids, question = of.responses[p][i], of.pieces["head"][p] + of.pieces["tail"][p]
         known = any(of.pieces[part][p] for part in ("answer", "solution") if part in formula.reads)
+        known = known or ("feedback" in formula.reads and REWARDS[p, i] < 1)
         peer = peers[p, i] >= 0 and "peer" in formula.reads
         seen = Seen(
             student=np_logp(params, question, ids),
             fixed=np_logp(anchor_params, question, ids),
-            teacher=np_logp(who[formula.teacher], np_context(of, formula, p, int(peers[p, i])), ids),
+            teacher=np_logp(who[formula.teacher], np_context(of, formula, p, i, int(peers[p, i])), ids),
             anchor=np_logp(who[formula.teacher], question, ids),
             ids=ids,
             old=np.asarray(of.rollouts.logprob_PGT[p, i, : len(ids)], np.float64),

@@ -24,12 +24,14 @@ def constant(ids: list[int]) -> Ragged:
 
 
 HEAD, ANSWER, SOLUTION, TAIL = [[1, 2, 3], [4]], [[5, 6], []], [[], [7, 7]], [[8, 8], [8]]
+FEEDBACK = [[[11], [], [12, 13]], [[14], [15, 16], []]]
 OPEN, CLOSE, CLOSING = [20], [21, 22], [23]
 PROBLEMS = Problems(
     id_P=jnp.asarray([3, 4], jnp.uint32),
     head=ragged(HEAD, 4),
     answer=ragged(ANSWER, 3),
     solution=ragged(SOLUTION, 2),
+    feedback=jax.tree.map(lambda *x: jnp.stack(x), *(ragged(rows, 2) for rows in FEEDBACK)),
     tail=ragged(TAIL, 2),
     limit_P=jnp.asarray([6, 6]),
 )
@@ -44,38 +46,52 @@ ROLLOUTS = Rollouts(
 )
 
 
-def expected(p: int, peer: int, reads: Reads, width: int, least: int) -> list[int]:
+build = jax.jit(teacher_contexts, static_argnames=("reads", "width", "count", "min_peer_tokens"))
+
+
+def expected(p: int, i: int, peer: int, reads: Reads, width: int, least: int) -> list[int]:
+    said = FEEDBACK[p][i] if reads.feedback else []
     before = HEAD[p] + (ANSWER[p] if reads.answer else []) + (SOLUTION[p] if reads.solution else [])
     after = CLOSING + TAIL[p]
     if peer < 0 or not reads.peer:
-        return before + after
+        return before + said + after
     text = RESPONSES[p][peer][:-1] if FINISHED[p][peer] else RESPONSES[p][peer]
     room = width - len(before + OPEN + CLOSE + after)
-    return before + after if room < min(least, len(text)) else before + OPEN + text[:room] + CLOSE + after
+    return before + said + after if room < min(least, len(text)) else before + OPEN + text[:room] + CLOSE + after
 
 
 @pytest.mark.parametrize("width", [24, 14, 13, 12, 11, 9])
-@pytest.mark.parametrize("reads", [Reads(answer=True, peer=True), Reads(peer=True), Reads(solution=True), Reads()])
+@pytest.mark.parametrize(
+    "reads",
+    [
+        Reads(answer=True, peer=True),
+        Reads(peer=True),
+        Reads(solution=True),
+        Reads(feedback=True),
+        Reads(peer=True, feedback=True),
+        Reads(),
+    ],
+)
 @pytest.mark.parametrize("peers", [[[1, 0, 1], [-1, -1, -1]], [[2, 2, 0], [1, -1, 1]]])
 def test_every_rollout_reads_the_ids_it_should(width: int, reads: Reads, peers: list[list[int]]) -> None:
-    build = jax.jit(teacher_contexts, static_argnames=("reads", "width", "count", "min_peer_tokens"))
-    contexts, kept_PG, cut_PG = build(
+    contexts, read = build(
         PROBLEMS, FRAME, ROLLOUTS, jnp.asarray(peers), reads=reads, width=width, count=2, min_peer_tokens=3
     )
     for p in range(2):
         for i in range(3):
             m = int(contexts.of_PG[p, i])
             length = int(contexts.length_PM[p, m])
-            ids = expected(p, peers[p][i], reads, width, 3)
+            ids = expected(p, i, peers[p][i], reads, width, 3)
             assert contexts.tokens_PMC[p, m, :length].tolist() == ids
             assert not contexts.tokens_PMC[p, m, length:].any()
-            assert bool(kept_PG[p, i]) == (OPEN[0] in ids)
-            full = expected(p, peers[p][i], reads, 1000, 3)
-            assert bool(cut_PG[p, i]) == (bool(kept_PG[p, i]) and ids != full)
+            assert bool(read.kept_PG[p, i]) == (OPEN[0] in ids)
+            assert bool(read.known_PG[p, i]) == (ids != HEAD[p] + CLOSING + TAIL[p])
+            full = expected(p, i, peers[p][i], reads, 1000, 3)
+            assert bool(read.cut_PG[p, i]) == (bool(read.kept_PG[p, i]) and ids != full)
 
 
 def test_unused_contexts_are_empty_and_independent_peers_get_their_own() -> None:
-    contexts, _, _ = teacher_contexts(
+    contexts, _ = build(
         PROBLEMS,
         FRAME,
         ROLLOUTS,
@@ -98,9 +114,7 @@ def test_the_student_reads_the_question_alone() -> None:
 def test_student_and_teacher_end_in_the_same_ids() -> None:
     rewards = jnp.asarray([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     peers = select_peers(jax.random.key(0), rewards)
-    contexts, _, _ = teacher_contexts(
-        PROBLEMS, FRAME, ROLLOUTS, peers, reads=Reads(answer=True, peer=True), width=24, count=2
-    )
+    contexts, _ = build(PROBLEMS, FRAME, ROLLOUTS, peers, reads=Reads(answer=True, peer=True), width=24, count=2)
     for p in range(2):
         for m in set(contexts.of_PG[p].tolist()):
             row = contexts.tokens_PMC[p, m, : contexts.length_PM[p, m]].tolist()

@@ -17,7 +17,7 @@ import pytest
 import test_update as qwen3
 from method_cases import REWARDS, Result, batch, run
 
-from hsd_jax import losses, methods, weighing
+from hsd_jax import losses, method_options, methods, weighing
 from hsd_jax.methods import METHODS
 from hsd_jax.update import choose_peers, update
 from models.qwen3 import init_params
@@ -41,8 +41,20 @@ def assert_same(one: Result, other: Result, tolerance: float = 2e-5) -> None:
 def test_every_row_equals_its_formula(stepped: tuple[str, Result]) -> None:
     """Loss, and its slope along a random direction, of the whole step: contexts, credit, weights, token losses."""
     name, result = stepped
+    assert_equals_formula(result, name, np.asarray(cases.peers_of(name, batch())))
+
+
+@pytest.mark.parametrize("reads", formulas.CONTEXTS)
+def test_feedback_is_read_where_there_is_no_peer(reads: str) -> None:
+    result = run("hsd", (("reads", method_options.READS[reads]),))
+    assert_equals_formula(result, reads, np.asarray(cases.peers_of("hsd", batch())))
+    read = result.trace.read
+    assert bool((read.known_PG == (read.kept_PG | (REWARDS < 1))).all())
+
+
+def assert_equals_formula(result: Result, name: str, peers: np.ndarray) -> None:
     assert np.isfinite(float(result.metrics["loss"])) and float(result.metrics["skipped"]) == 0
-    peers, policy = np.asarray(cases.peers_of(name, batch())), cases.doubles(batch().weights["policy"])
+    policy = cases.doubles(batch().weights["policy"])
     assert (peers >= 0).any() and (peers < 0).any()
     assert float(result.metrics["loss"]) == pytest.approx(formulas.np_loss(name, peers, policy, policy), rel=1e-5)
     rng = np.random.default_rng(7)

@@ -93,7 +93,7 @@ def test_the_ids_of_the_pieces_are_the_ids_of_the_whole(tokenizer, frame):
         for task in template.INSTRUCTIONS.values():
             whole_pieces = (
                 template.student_pieces(frame, problem.question, task),
-                template.endpoint_pieces(frame, problem.question, task, problem.answer),
+                template.teacher_pieces(frame, problem.question, task, answer=problem.answer, feedback="It is 7."),
                 (template.head(frame, problem.question), template.solution_block(problem.solution), template.PEER_OPEN),
                 (template.PEER_CLOSE, template.CLOSING, template.tail(frame, task)),
             )
@@ -105,7 +105,7 @@ def test_the_ids_of_the_pieces_are_the_ids_of_the_whole(tokenizer, frame):
 def test_student_and_teacher_share_the_generation_prompt(tokenizer, frame):
     question, task = "How many?", template.INSTRUCTIONS["math"]
     student = "".join(template.student_pieces(frame, question, task))
-    teacher = "".join(template.path_pieces(frame, question, task, "4", "2+2=4"))
+    teacher = "".join(template.teacher_pieces(frame, question, task, answer="4", peer="2+2=4"))
     generation = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
     assert student.endswith(task + generation) and teacher.endswith(task + generation)
     for text in (student, teacher):
@@ -117,7 +117,7 @@ def test_student_and_teacher_share_the_generation_prompt(tokenizer, frame):
 
 
 def test_unknown_answers_and_solutions_leave_no_block():
-    assert template.answer_block("  ") == "" and template.solution_block("") == ""
+    assert not any(block(" ") for block in (template.answer_block, template.solution_block, template.feedback_block))
 
 
 def test_a_tokenizer_without_or_with_an_odd_chat_template_is_refused(tokenizer):

@@ -120,6 +120,7 @@ def case() -> Case:
             head=window(pieces["head"]),
             answer=window(pieces["answer"]),
             solution=window([[]] * P),
+            feedback=Ragged(jnp.zeros((P, 0, 0), jnp.int32), jnp.zeros((P, 0), jnp.int32)),
             tail=window(pieces["tail"]),
             limit_P=jnp.full(P, T),
         ),

@@ -19,7 +19,7 @@ import optax
 import optax.contrib
 from transformers import AutoTokenizer
 
-from hsd_jax import sampling
+from hsd_jax import feedback, sampling
 from hsd_jax.data import template, tiny
 from hsd_jax.types import Ragged, Rollouts
 from models import hf, qwen3
@@ -139,13 +139,17 @@ def write(out: Path, tokenizer: Any, params: qwen3.Params) -> None:
 
 
 def contexts(tokenizer: Any, problem: tiny.TinyProblem) -> dict[str, list[int]]:
-    """What the three readers of a problem read; the attempt is the problem's own solution."""
+    """What the readers of a problem read; the attempt is the problem's own solution."""
     encode, frame = documents.encoder(tokenizer), template.chat_frame(tokenizer)
     asked = (frame, problem.question, template.INSTRUCTIONS["math"])
+    wrong = feedback.WRONG.format((int(problem.answer) + 1) % 10)
     pieces = {
         "policy": template.student_pieces(*asked),
-        "endpoint": template.endpoint_pieces(*asked, problem.answer),
-        "path": template.path_pieces(*asked, problem.answer, problem.solution),
+        "answer": template.teacher_pieces(*asked, answer=problem.answer),
+        "feedback": template.teacher_pieces(*asked, feedback=wrong),
+        "path": template.teacher_pieces(*asked, answer=problem.answer, peer=problem.solution),
+        "peer": template.teacher_pieces(*asked, peer=problem.solution),
+        "solution": template.teacher_pieces(*asked, solution=problem.solution),
     }
     return {name: [i for piece in texts for i in encode(piece)] for name, texts in pieces.items()}
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from hsd_jax import feedback
 from hsd_jax.data import template, tiny
 
 VOCABULARY = 512
@@ -58,9 +59,14 @@ def corpus() -> list[str]:
         text
         for problem in tiny.generate(20, split="train", seed=0)
         for text in (
-            *template.path_pieces(frame, problem.question, template.INSTRUCTIONS["math"], "5", problem.solution),
+            *template.teacher_pieces(
+                *(frame, problem.question, template.INSTRUCTIONS["math"]),
+                answer="5",
+                solution=problem.solution,
+                feedback=feedback.WRONG.format("5"),
+                peer=problem.solution,
+            ),
             *template.student_pieces(frame, problem.question, template.INSTRUCTIONS["code"]),
-            template.solution_block(problem.solution),
         )
     ]
     return pieces + [EVERYDAY] * 2

@@ -1,11 +1,15 @@
-"""Documents the tiny base model is pre-trained on: three ways to read a problem, one way to write a solution.
+"""Documents the tiny base model is pre-trained on: ways to read a problem, and one way to write a solution.
 
     policy     question                                  -> a solution with slips, loss on all of it
-    endpoint   question, true answer                     -> the same: knowing the answer does not show the path
+    answer     question, true answer                     -> the same: knowing the answer does not show the path
+    feedback   question, what was wrong with an attempt  -> the same: nor does knowing a wrong one
     path       question, true answer, a correct attempt  -> slips are put in but carry no loss
+    peer       question, a correct attempt               -> the same as path
+    solution   question, a reference solution            -> the same as path
 
 So the policy makes mistakes that reinforcement can remove, the answer alone is a cue without a path, and a reader
-of a correct attempt follows it while prefixes agree and goes on from what is really written after a slip.
+of a correct attempt follows it while prefixes agree and goes on from what is really written after a slip. The base
+knows every context that a method's teacher may read: none of them is at a disadvantage because its frame is new.
 """
 
 from collections.abc import Callable
@@ -14,12 +18,15 @@ from typing import Any
 
 import numpy as np
 
+from hsd_jax import feedback
 from hsd_jax.data import template, tiny
 
 RESULT_WEIGHT = 4.0
 Encode = Callable[[str], list[int]]
 Weighted = tuple[list[int], list[float]]
 Document = tuple[list[int], list[Weighted]]
+SHORT = ("policy", "answer", "feedback")
+LONG = ("path", "peer", "solution")  # an attempt is read
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -31,13 +38,16 @@ class Mixture:
     """
 
     policy: int = 4
-    endpoint: int = 1
-    path: int = 3
+    answer: int = 1
+    feedback: int = 1
+    path: int = 2
+    peer: int = 1
+    solution: int = 1
     responses: int = 4
     policy_slip: float = 0.15
     path_slip: float = 0.25
     operations: tuple[int, int] = tiny.OPERATIONS
-    short_windows: tuple[int, int] = (80, 58)
+    short_windows: tuple[int, int] = (88, 58)
     long_windows: tuple[int, int] = (148, 58)
 
 
@@ -67,19 +77,38 @@ def response(encode: Encode, chain: tiny.Chain, errors: tuple[int, ...], slip_we
     return ids, weights + [1.0] * (len(ids) - len(weights))
 
 
+def privileged(kind: str, chain: tiny.Chain, mix: Mixture, rng: np.random.Generator) -> dict[str, str]:
+    """What a reader of this kind reads besides the question."""
+    answer, solution = str(tiny.results(chain)[-1]), tiny.solution(chain)
+    if kind == "feedback":
+        return {"feedback": feedback.WRONG.format(wrong_answer(chain, mix, rng))}
+    return {
+        "answer": {"answer": answer},
+        "path": {"answer": answer, "peer": solution},
+        "peer": {"peer": solution},
+        "solution": {"solution": solution},
+    }[kind]
+
+
+def wrong_answer(chain: tiny.Chain, mix: Mixture, rng: np.random.Generator) -> int:
+    """The final answer of an attempt with slips that failed."""
+    right = tiny.results(chain)[-1]
+    while (given := tiny.results(chain, slips(rng, len(chain.operators), mix.policy_slip))[-1]) == right:
+        pass
+    return given
+
+
 def document(encode: Encode, frame: template.ChatFrame, kind: str, mix: Mixture, rng: np.random.Generator) -> Document:
     """One problem read in the way of its kind: the ids of its context, and its responses."""
     chain = tiny.random_chain(rng, mix.operations)
     while tiny.split_of(chain) != "train":
         chain = tiny.random_chain(rng, mix.operations)
     problem = (frame, tiny.question(chain), template.INSTRUCTIONS["math"])
-    answer, steps = str(tiny.results(chain)[-1]), len(chain.operators)
-    pieces = {
-        "policy": lambda: template.student_pieces(*problem),
-        "endpoint": lambda: template.endpoint_pieces(*problem, answer),
-        "path": lambda: template.path_pieces(*problem, answer, tiny.solution(chain)),
-    }[kind]()
-    slip, slip_weight = (mix.path_slip, 0.0) if kind == "path" else (mix.policy_slip, 1.0)
+    pieces = template.student_pieces(*problem)
+    if kind != "policy":
+        pieces = template.teacher_pieces(*problem, **privileged(kind, chain, mix, rng))
+    steps = len(chain.operators)
+    slip, slip_weight = (mix.path_slip, 0.0) if kind in LONG else (mix.policy_slip, 1.0)
     errors = [slips(rng, steps, slip) for _ in range(mix.responses)]
     return [i for piece in pieces for i in encode(piece)], [response(encode, chain, e, slip_weight) for e in errors]
 
@@ -103,7 +132,8 @@ def pad(documents: list[Document], windows: tuple[int, int], pad_id: int) -> Bat
 def batch(encode: Encode, frame: template.ChatFrame, mix: Mixture, pad_id: int, seed: list[int]) -> tuple[Batch, Batch]:
     """One training step's documents: those without an attempt (short contexts), and those with one."""
     rng = np.random.default_rng(seed)
-    short = [document(encode, frame, "policy", mix, rng) for _ in range(mix.policy)]
-    short += [document(encode, frame, "endpoint", mix, rng) for _ in range(mix.endpoint)]
-    long = [document(encode, frame, "path", mix, rng) for _ in range(mix.path)]
+    short, long = (
+        [document(encode, frame, kind, mix, rng) for kind in kinds for _ in range(getattr(mix, kind))]
+        for kinds in (SHORT, LONG)
+    )
     return pad(short, mix.short_windows, pad_id), pad(long, mix.long_windows, pad_id)

@@ -5,6 +5,7 @@ A prompt is a sequence of pieces, tokenised one by one and spliced as ids:
     student            head  tail
     endpoint context   head  answer  CLOSING  tail
     path context       head  answer  PEER_OPEN <ids of the peer> PEER_CLOSE  CLOSING  tail
+    all there can be   head  answer  solution  feedback  PEER_OPEN <ids of the peer> PEER_CLOSE  CLOSING  tail
 
 Every piece starts with a letter or a sign right after a newline, where byte-level tokenizers never merge; so
 the ids of the pieces are the ids of the whole text. The one seam where that cannot hold, the end of the peer,
@@ -85,6 +86,13 @@ def solution_block(solution: str) -> str:
     return f"=== Reference solution ===\n{solution.strip()}\n=== End of reference solution ===\n\n"
 
 
+def feedback_block(feedback: str) -> str:
+    """What a verifier said of a failed attempt; empty where it said nothing."""
+    if not feedback.strip():
+        return ""
+    return f"=== Feedback on an earlier attempt ===\n{feedback.strip()}\n=== End of feedback ===\n\n"
+
+
 def tail(frame: ChatFrame, instruction: str) -> str:
     """The task instruction, the end of the user turn and the generation prompt."""
     return f"{instruction}{frame.closing}"
@@ -95,12 +103,17 @@ def student_pieces(frame: ChatFrame, question: str, instruction: str) -> tuple[s
     return (head(frame, question), tail(frame, instruction))
 
 
-def endpoint_pieces(frame: ChatFrame, question: str, instruction: str, answer: str) -> tuple[str, ...]:
-    """The pieces of the context that holds the answer and no path."""
-    return (head(frame, question), answer_block(answer), CLOSING, tail(frame, instruction))
-
-
-def path_pieces(frame: ChatFrame, question: str, instruction: str, answer: str, peer: str) -> tuple[str, ...]:
-    """The pieces of the context that holds the answer and a correct attempt."""
-    attempt = (PEER_OPEN, peer, PEER_CLOSE)
-    return (head(frame, question), answer_block(answer), *attempt, CLOSING, tail(frame, instruction))
+def teacher_pieces(
+    frame: ChatFrame,
+    question: str,
+    instruction: str,
+    *,
+    answer: str = "",
+    solution: str = "",
+    feedback: str = "",
+    peer: str = "",
+) -> tuple[str, ...]:
+    """The pieces of a teacher's context; what is empty leaves nothing."""
+    known = (answer_block(answer), solution_block(solution), feedback_block(feedback))
+    attempt = (PEER_OPEN, peer, PEER_CLOSE) if peer else ()
+    return (head(frame, question), *known, *attempt, CLOSING, tail(frame, instruction))

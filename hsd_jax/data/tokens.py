@@ -29,14 +29,15 @@ NAMES_LOGGED = 20
 class Windows:
     """Static widths in tokens: `prompt` holds head and tail, `response` is the limit per kind of problem.
 
-    `solution` 0 leaves reference solutions out. A code problem's answer block holds the visible tests that fit
-    whole into `answer`.
+    `solution` 0 leaves reference solutions out, `feedback` 0 what verifiers say. A code problem's answer block holds
+    the visible tests that fit whole into `answer`.
     """
 
     prompt: int
     answer: int
     solution: int
     response: Mapping[str, int]
+    feedback: int = 0
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,8 @@ def log_removed(found: Usable, source: str) -> None:
 def tokenise(problems: Sequence[Problem], tokenizer: Any, frame: ChatFrame, windows: Windows) -> Problems:
     """The record of one step's problems, as NumPy arrays right-padded to static widths.
 
-    The head is as wide as the prompt window less the shortest tail. A solution over its window counts as unknown.
+    The head is as wide as the prompt window less the shortest tail. A solution over its window counts as unknown. There
+    is no feedback yet (`feedback_ids`).
     Raises: InputError for a problem that `usable` would have removed.
     """
     tail_ids = tails(tokenizer, frame, tuple(windows.response))
@@ -188,9 +190,33 @@ def tokenise(problems: Sequence[Problem], tokenizer: Any, frame: ChatFrame, wind
         head=pad(heads, windows.prompt - shortest, "prompt"),
         answer=pad(answers, windows.answer, "answer"),
         solution=pad(shown, windows.solution, "solution"),
+        feedback=pad_groups([[] for _ in problems], 0, "feedback"),
         tail=pad([tail_ids[problem.kind] for problem in problems], longest, "tail"),
         limit_P=cast(jax.Array, np.array([windows.response[problem.kind] for problem in problems], np.int32)),
     )
+
+
+def feedback_ids(said: Sequence[Sequence[str]], tokenizer: Any, windows: Windows) -> Ragged:
+    """The feedback block of every rollout [P, G], as NumPy arrays.
+
+    It quotes what a model wrote: one with a control token, which would end the user turn, counts as unknown, as does
+    one over the window.
+    """
+    control = tuple(tokenizer.get_added_vocab())
+
+    def shown(texts: Sequence[str]) -> list[list[int]]:
+        plain = ["" if any(token in text for token in control) else text for text in texts]
+        blocks = encode(tokenizer, [template.feedback_block(text) for text in plain])
+        return [ids if len(ids) <= windows.feedback else [] for ids in blocks]
+
+    return pad_groups([shown(texts) for texts in said], windows.feedback, "feedback")
+
+
+def pad_groups(groups: Sequence[Sequence[Sequence[int]]], width: int, name: str) -> Ragged:
+    """`pad` for groups of equal size: tokens [P, G, width], length [P, G]."""
+    rows = pad([ids for group in groups for ids in group], width, name)
+    shape = (len(groups), len(groups[0]) if groups else 0)
+    return Ragged(rows.tokens.reshape(*shape, width), rows.length.reshape(shape))
 
 
 def pad(sequences: Sequence[Sequence[int]], width: int, name: str) -> Ragged:

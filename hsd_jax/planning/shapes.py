@@ -75,7 +75,13 @@ def _texts(config: Config, model: Qwen3Config) -> Texts:
     marker = Ragged(np.zeros(MARKER_TOKENS, np.int32), np.int32(MARKER_TOKENS))  # type: ignore[arg-type]
     code = config.sampling.code_response_tokens or config.sampling.response_tokens
     response = {"math": config.sampling.response_tokens, "code": code}
-    windows = Windows(config.data.prompt_tokens, config.data.answer_tokens, config.data.solution_tokens, response)
+    windows = Windows(
+        config.data.prompt_tokens,
+        config.data.answer_tokens,
+        config.data.solution_tokens,
+        response,
+        config.data.feedback_tokens,
+    )
     tokenizer = range(min(TOKENIZER_IDS, model.vocab_size))  # only its length is asked for
     none: Any = None
     return Texts(tokenizer, none, Frame(marker, marker, marker), windows, ())
@@ -144,6 +150,7 @@ def step_of(parts: Parts) -> Step:
         head=ragged(windows.prompt - TAIL_TOKENS if windows.prompt > TAIL_TOKENS else windows.prompt),
         answer=ragged(windows.answer),
         solution=ragged(windows.solution),
+        feedback=Ragged(array(group, windows.feedback), array(group)),
         tail=ragged(TAIL_TOKENS),
         limit_P=array(),
     )

@@ -42,8 +42,8 @@ def workload(config: Config, *, mean: float, prompt: int) -> Workload:
     """What a step's texts are assumed to be."""
     method = method_options.resolve(config.method)
     cap = config.sampling.response_tokens
-    draws = 2 if method.peer_draws == "coupled" else config.sampling.group_size
-    contexts = (draws if method.reads.peer else 1) if methods.has_teacher(method) else 0
+    draws = 2 if method.peer_draws == "coupled" and not method.reads.feedback else config.sampling.group_size
+    contexts = (draws if method.reads.peer or method.reads.feedback else 1) if methods.has_teacher(method) else 0
     return Workload(
         problems=config.data.problems_per_step,
         group=config.sampling.group_size,
