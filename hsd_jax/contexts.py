@@ -81,10 +81,10 @@ def teacher_contexts(
     """The distinct privileged contexts of each group, and what every rollout's teacher reads in them.
 
     [head; answer; solution; feedback; peer_open; peer; peer_close; closing; tail], each part only where it is read and
-    known; feedback only where there is no peer. Where the window is too small the TAIL OF THE PEER is cut, never anything else; where fewer than
-    `min_peer_tokens` of it would remain, the context falls back to the one without a peer. `count` is M, the most
-    distinct peers in a group (2 with coupled draws, G with independent ones); with feedback every rollout has a context
-    of its own (M = G). An unused context has length 0.
+    known; feedback only where there is no peer. Where the window is too small the TAIL OF THE PEER is cut, never
+    anything else; where fewer than `min_peer_tokens` of it would remain, the context falls back to the one without a
+    peer. `count` is M, the most distinct peers in a group (2 with coupled draws, G with independent ones); with
+    feedback every rollout has a context of its own (M = G). An unused context has length 0.
 
     Source: arXiv:2606.15576, Eq. 9.
     """

@@ -157,6 +157,7 @@ TINY = ["--config", "configs/tiny.py", "--workdir", "nowhere"]
         ([*TINY, "--data.source", "gsm8k"], "--data.path DIR"),
         ([*TINY, "--data.context-tokens", "50"], "data.context-tokens (50) must hold at least"),
         ([*TINY, "--method.name", "sdft"], "data.solution-tokens is 0"),
+        ([*TINY, "--method.reads", "feedback"], "data.feedback-tokens is 0"),
         ([*TINY, "--data.prompt-tokens", "20"], "fits the windows"),
     ],
 )
