@@ -13,6 +13,7 @@ from test_update import CONFIG, REWARDS, Case, P, T, case, settings, state_of, w
 
 from hsd_jax import layout, sharding
 from hsd_jax.fused_loss import over_mesh
+from hsd_jax.method_options import READS
 from hsd_jax.packing import Sizes
 from hsd_jax.programs import Programs, jit_decide, jit_update, meet_again, sizes_met, update_for
 from hsd_jax.row_plan import Lengths
@@ -22,15 +23,16 @@ __all__ = ["case", "weights"]
 BLOCK = 8
 
 
-def run(kind: str, devices: int, case: Case, weights: tuple[Params, Params], *, parts: int = 1, minibatches: int = 1):
+def run(kind: str, devices: int, case: Case, weights: tuple[Params, Params], *, parts: int = 1, **row: Any):
     """(plan, state, metrics, trace) of one HSD step on the given number of devices, two of them for `tensor`."""
     tensor = min(devices, 2)
     mesh = sharding.make_mesh(1, -1, tensor, jax.devices()[:devices])
-    setting = settings("hsd", row={"minibatches": minibatches}, spread=over_mesh(mesh))
+    setting = settings("hsd", row=row, spread=over_mesh(mesh))
     setting = replace(setting, micro_batches=parts)
     rows: Any = layout.windows(CONFIG, context=32, steps=T)
     if kind == "packed":
-        rows = layout.packed(CONFIG, mesh, steps=T, block=BLOCK, parts=parts, minibatches=minibatches)
+        divided = {"parts": parts, "minibatches": setting.method.minibatches}
+        rows = layout.packed(CONFIG, mesh, steps=T, block=BLOCK, **divided)
     whole = sharding.replicated(mesh)
     state, frame, key = jax.device_put((state_of(setting, *weights), case.frame, jax.random.key(5)), whole)
     given = case.problems, case.rollouts, jnp.asarray(REWARDS)
@@ -77,6 +79,12 @@ def test_packed_rows_of_two_micro_batches_on_four_devices_make_the_same_step(
 
 def test_minibatches_keep_their_problems(case: Case, weights: tuple[Params, Params]) -> None:
     same(run("packed", 1, case, weights, minibatches=2), run("windows", 1, case, weights, minibatches=2), case)
+
+
+def test_contexts_of_single_rollouts_are_packed_as_well(case: Case, weights: tuple[Params, Params]) -> None:
+    seen, wanted = (run(kind, 1, case, weights, reads=READS["peer_or_feedback"]) for kind in ("packed", "windows"))
+    assert seen[3].contexts.length_PM.shape == REWARDS.shape and bool((seen[3].read.known_PG > REWARDS).any())
+    same(seen, wanted, case)
 
 
 def test_a_continued_run_knows_the_sizes_it_had_met() -> None:

@@ -120,7 +120,7 @@ def case() -> Case:
             head=window(pieces["head"]),
             answer=window(pieces["answer"]),
             solution=window([[]] * P),
-            feedback=Ragged(jnp.zeros((P, 0, 0), jnp.int32), jnp.zeros((P, 0), jnp.int32)),
+            feedback=Ragged(jnp.asarray(rng.integers(1, 60, (P, G, 3)), jnp.int32), jnp.asarray(3 * (REWARDS < 1))),
             tail=window(pieces["tail"]),
             limit_P=jnp.full(P, T),
         ),
@@ -175,7 +175,7 @@ def run(setting: Settings, weights: tuple[Params, Params], case: Case, rewards: 
     @jax.jit
     def go(state: TrainState, problems: Problems, rollouts: Rollouts, rewards_PG: jax.Array):
         peers = choose_peers(setting.method, problems, rollouts, rewards_PG, jax.random.key(5))
-        work, _, _ = prepare(setting, state, problems, case.frame, rollouts, rewards_PG, peers)
+        work, _ = prepare(setting, state, problems, case.frame, rollouts, rewards_PG, peers)
         return gradients(setting, SCORER, state, work), peers
 
     return go(state_of(setting, *weights), case.problems, case.rollouts, jnp.asarray(rewards))
