@@ -56,10 +56,15 @@ TEACHERS: dict[str, tuple[str, ...]] = {
     "opsd_live": OWN_TEACHER,
     "grpo_opsd_live": OWN_TEACHER,
 }
-VARIANTS = METHODS | TEACHERS
+# What becomes of `opsd_official` without the clip of single vocabulary entries.
+UNCLIPPED: dict[str, tuple[str, ...]] = {
+    "opsd_official_unclipped": (*OWN_TEACHER, *SOLUTION, "--method.divergence", "forward"),
+}
+VARIANTS = METHODS | UNCLIPPED | TEACHERS
 ROWS = {name: name if name in METHODS else name.split("_live")[0] for name in VARIANTS} | {
     "hsd_ema": "hsd",
     "hsd_synced": "hsd",
+    "opsd_official_unclipped": "opsd_official",
 }
 
 
