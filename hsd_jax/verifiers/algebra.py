@@ -29,7 +29,7 @@ _UNIT = re.compile(
     r"(.*?)\s*(?:\\unit (?=.$)|(?<![A-Za-z\\]))"
     r"((?:[A-Za-z][A-Za-z'.]*\s*)+(?:\^\s?\{?\s?\d\s?\}?)?(?:/\s?[A-Za-z]+(?:\^\{?\d\}?)?)?)"
 )
-_POWER = re.compile(r"(?<![\d.])(\d+)\)?\^\{?(\d{1,9})")
+_POWER = re.compile(r"((?<![\d.])\d+|(?<![A-Za-z\\])i)\)?\^\{?(\d{1,9})")
 _NO_UNITS = {"is", "not", "wrong", "no", "maybe", "if", "since", "when", "false", "incorrect", "never", "but"}
 _UNIT_NAMES = {
     "centimeter": "cm", "centimetre": "cm", "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km",
@@ -154,9 +154,15 @@ def _admitted(gold: sympy.Basic, given: sympy.Basic) -> bool:
         return False
     if given.has(sympy.nan, sympy.zoo) or gold.has(sympy.nan, sympy.zoo):
         return False
-    if not gold.free_symbols and given.has(AppliedUndef):
+    if not gold.free_symbols and (given.has(AppliedUndef) or _power_of_sum(given) and not _power_of_sum(gold)):
         return False
     return {str(symbol) for symbol in given.free_symbols} <= {str(symbol) for symbol in gold.free_symbols}
+
+
+def _power_of_sum(tree: sympy.Basic) -> bool:
+    """Whether a sum is raised to a whole power, (1 + i)^{10}; in a number that is work left undone."""
+    powers = tree.atoms(sympy.Pow) if isinstance(tree, sympy.Expr) else set()
+    return any(isinstance(power.base, sympy.Add) and power.exp.is_Integer and power.exp > 1 for power in powers)
 
 
 def _exactly(gold: sympy.Basic, given: sympy.Basic) -> bool | None:

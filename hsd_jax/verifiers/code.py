@@ -4,6 +4,7 @@ The parent keeps the expected values and compares; the sandbox is given inputs a
 program prints, patches, forges or exits with, the only way to pass a test is to answer with the right value.
 """
 
+import collections
 import re
 import time
 from collections.abc import Iterator
@@ -95,14 +96,16 @@ def _run(
 ) -> None:
     names = needed_names(program)
     text = program.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    with sandbox.session(tier, limits, program=text, preload=modules_of(program, names), names=names) as running:
-        for case in cases:
-            begun = time.monotonic()
-            try:
-                _check(running, case, tolerance)
-            except sandbox.SandboxLost as lost:
-                lost.since = begun
-                raise
+    waiting = collections.deque(cases)
+    while waiting:
+        with sandbox.session(tier, limits, program=text, preload=modules_of(program, names), names=names) as running:
+            while waiting and running.clean:
+                begun = time.monotonic()
+                try:
+                    _check(running, waiting.popleft(), tolerance)
+                except sandbox.SandboxLost as lost:
+                    lost.since = begun
+                    raise
 
 
 def _check(running: sandbox.Session, case: Case, tolerance: comparison.Tolerance) -> None:

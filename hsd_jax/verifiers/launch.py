@@ -102,7 +102,7 @@ def read(descriptor: int, deadline: float) -> bytes | None:
     """Some bytes, b"" at the end of the pipe, None where the deadline passed."""
     while wait(descriptor, select.POLLIN, deadline):
         with contextlib.suppress(BlockingIOError):
-            return os.read(descriptor, 1 << 20)
+            return os.read(descriptor, 1 << 16)  # what a pipe holds
     return None
 
 
@@ -124,15 +124,25 @@ def end(process: "subprocess.Popen[bytes]") -> None:
             os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(OSError):
         process.stdin.close()
-    try:
-        process.wait(0.3)
-    except subprocess.TimeoutExpired:
+    if not _ends(process, 0.3):
         process.kill()
-        process.wait()
+    process.wait()
     deadline = time.monotonic() + 0.5
     while read(process.stdout.fileno(), deadline):
         pass
     process.stdout.close()
+
+
+def _ends(process: "subprocess.Popen[bytes]", seconds: float) -> bool:
+    """Waits for the end of a process; `Popen.wait` with a limit would look only every few milliseconds."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except OSError:
+        return process.poll() is not None
+    try:
+        return wait(descriptor, select.POLLIN, time.monotonic() + seconds)
+    finally:
+        os.close(descriptor)
 
 
 def _children(pid: int) -> list[int]:

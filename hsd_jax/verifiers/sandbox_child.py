@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # typing itself would cost every sandbox some milliseconds
     from typing import Any
 
     # their texts are sent in front of this one
-    from hsd_jax.verifiers.sandbox_confine import confine_program, confine_supervisor
+    from hsd_jax.verifiers.sandbox_confine import confine_program, confine_supervisor, limit_program
     from hsd_jax.verifiers.sandbox_values import encode
 
 CHANNEL_IN, CHANNEL_OUT = 60, 61
@@ -27,25 +27,47 @@ def supervise() -> None:
     """Moves the channel away from stdin and stdout, drops privileges, then serves one program."""
     os.dup2(0, CHANNEL_IN)
     os.dup2(1, CHANNEL_OUT)
+    streams = standard_streams()
     null = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     os.close(null)
-    setup = receive()
+    setup = receive() | {"streams": streams}
     confine_supervisor(setup)
     for module in setup["preload"]:
         try:
             __import__(module)
         except ImportError:
             pass
+    compile("", "", "exec")  # the first call of the compiler makes its types: once here, not in every child
     gc.freeze()  # a child that never traverses these objects never copies their pages
     send_line('{"ready": true}')
     while True:
-        order = receive()
-        if order["mode"] == "call":
-            serve(setup, order, b"", -1)
-        else:
-            serve(setup, order, order["input"], os.memfd_create("output"))
+        serve(setup, receive())
+
+
+def serve(setup: dict, order: dict) -> None:
+    """Starts the process that reads the program and serves orders until it ends; reports how it ended."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            limit_program(setup)
+            (answer_calls if order["mode"] == "call" else run_scripts)(setup, order)
+        finally:
+            os._exit(RAISED)
+    _, status = os.waitpid(pid, 0)
+    send_line(f'{{"ended": true, "exit": {os.waitstatus_to_exitcode(status)}, "bytes": 0}}')
+
+
+def standard_streams() -> tuple:
+    """Text streams on descriptors 0 and 1, made once: a child puts its own files behind these descriptors."""
+    for descriptor in (0, 1):
+        # of the kind that a script will find there, so that the streams know what it can do
+        file = os.memfd_create("empty")
+        os.dup2(file, descriptor)
+        os.close(file)
+    text = {"encoding": "utf-8", "errors": "surrogateescape", "closefd": False}
+    return open(0, **text), open(1, "w", **text)
 
 
 def receive() -> dict:
@@ -88,35 +110,30 @@ def copy_input(given: bytes) -> None:
         pass
 
 
-def serve(setup: dict, order: dict, given: bytes, output: int) -> None:
-    """Runs the program in a process of its own and reports how that ended."""
-    source = os.memfd_create("input")
-    if given:
-        write_all(source, given)
-        os.lseek(source, 0, 0)
-    if output >= 0 and "/dev/stdin" in setup["program"] and os.path.islink("/dev/stdin"):
-        copy_input(given)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            confine_program(setup)
-            (answer_calls if order["mode"] == "call" else run_script)(setup, order, source, output)
-        finally:
-            os._exit(RAISED)
-    _, status = os.waitpid(pid, 0)
-    os.close(source)
-    ending = f'"exit": {os.waitstatus_to_exitcode(status)}'
-    if output < 0:
-        send_line(f'{{"ended": true, {ending}}}')
-        return
-    size = os.fstat(output).st_size
-    send_line(f'{{"id": "{order["id"]}", {ending}, "bytes": {size}}}')
-    offset = 0
+def report_output(setup: dict, ending: str, output: int) -> None:
+    """Sends how a script ended and what it printed, and whether it left nothing behind for the next one."""
+    size, clean = os.fstat(output).st_size, "true" if is_empty(setup["scratch"]) else "false"
+    # one write for a short output: each wakes the parent
+    block = f'{{{ending}, "clean": {clean}, "bytes": {size}}}\n'.encode("ascii") + os.pread(output, 1 << 16, 0)
+    offset = 1 << 16
+    send(block)
     while offset < size:
         block = os.pread(output, 1 << 20, offset)
         send(block)
         offset += len(block)
     os.close(output)
+
+
+def is_empty(scratch: str) -> bool:
+    """Whether the one writable directory, if there is one, holds nothing."""
+    if not scratch:
+        return True
+    try:
+        os.unlink(STDIN_COPY)
+    except OSError:
+        pass
+    with os.scandir(scratch) as entries:
+        return next(entries, None) is None
 
 
 def prepare(setup: dict, name: str) -> tuple:
@@ -142,15 +159,39 @@ def prepare(setup: dict, name: str) -> tuple:
     return module, code
 
 
-def run_script(setup: dict, order: dict, source: int, output: int) -> None:
+def run_scripts(setup: dict, order: dict) -> None:
+    """Reads the program once and runs it for each order in a new process, which begins where this one stands.
+
+    Nothing of the program runs in this process, so no test finds what another one left.
+    """
+    module, code = prepare(setup, "__main__")
+    gc.freeze()
+    while True:
+        source, output = os.memfd_create("input"), os.memfd_create("output")
+        write_all(source, order["input"])
+        os.lseek(source, 0, 0)
+        if "/dev/stdin" in setup["program"] and os.path.islink("/dev/stdin"):
+            copy_input(order["input"])
+        pid = os.fork()
+        if pid == 0:
+            try:
+                confine_program(setup)
+                run_script(setup, module, code, source, output)
+            finally:
+                os._exit(RAISED)
+        _, status = os.waitpid(pid, 0)
+        os.close(source)
+        report_output(setup, f'"id": "{order["id"]}", "exit": {os.waitstatus_to_exitcode(status)}', output)
+        order = receive()
+
+
+def run_script(setup: dict, module: "Any", code: "Any", source: int, output: int) -> None:
     """Runs a program that reads stdin and writes stdout, like an interpreter would."""
     os.dup2(source, 0)
     os.dup2(output, 1)
     for descriptor in (CHANNEL_IN, CHANNEL_OUT, source, output):
         os.close(descriptor)
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
-    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
-    module, code = prepare(setup, "__main__")
+    sys.stdin, sys.stdout = sys.__stdin__, sys.__stdout__ = setup["streams"]
     ending = FINISHED
     try:
         exec(code, module.__dict__)
@@ -171,10 +212,12 @@ def run_script(setup: dict, order: dict, source: int, output: int) -> None:
     os._exit(ending)
 
 
-def answer_calls(setup: dict, order: dict, source: int, output: int) -> None:
+def answer_calls(setup: dict, order: dict) -> None:
     """Defines the program's functions once and calls them as asked, in step with the parent."""
+    source = os.memfd_create("input")
     os.dup2(source, 0)
     os.close(source)
+    confine_program(setup)
     send_text, encode_value, read_order = send_line, encode, receive
     module, code = prepare(setup, "solution")
     try:

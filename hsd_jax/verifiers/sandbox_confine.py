@@ -45,6 +45,7 @@ def confine_supervisor(setup: dict) -> None:
     if setup["landlock"]:
         restrict_files(setup["readable"], setup["writable"])
     setup["prctl"](4, 0, 0, 0, 0)  # not dumpable: /proc of this process belongs to root
+    install(setup, setup["shared_filter"])
 
 
 def restrict_files(readable: list, writable: list) -> None:
@@ -72,16 +73,30 @@ def restrict_files(readable: list, writable: list) -> None:
     os.close(ruleset)
 
 
+def limit_program(setup: dict) -> None:
+    """Limits for the process that reads a program, and for all it starts."""
+    set_limits(setup, setup["limits"])
+    setup["prctl"](1, 9, 0, 0, 0)  # die with the supervisor
+
+
 def confine_program(setup: dict) -> None:
-    """Limits and the system-call filter, in the process that will run the candidate."""
+    """The last limits and the last system-call filter, in the process that will run the candidate."""
+    set_limits(setup, setup["last_limits"])
+    setup["prctl"](1, 9, 0, 0, 0)
+    install(setup, setup["filter"].replace(setup["own_pid"], os.getpid().to_bytes(4, "little")))
+
+
+def set_limits(setup: dict, limits: list) -> None:
     resource = setup["resource"]
-    for name, value in setup["limits"]:
+    for name, value in limits:
         limit = getattr(resource, name)
         soft, hard = resource.getrlimit(limit)
         ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (ceiling, ceiling))
-    setup["prctl"](1, 9, 0, 0, 0)  # die with the supervisor
-    code = setup["filter"].replace(setup["own_pid"], os.getpid().to_bytes(4, "little"))
+
+
+def install(setup: dict, code: bytes) -> None:
+    """Adds a system-call filter to those of this process, for good."""
     if code:
         header = (len(code) // 8).to_bytes(8, "little") + address(code).to_bytes(8, "little")
         if setup["prctl"](22, 2, address(header), 0, 0):

@@ -1,10 +1,13 @@
-"""The system-call filter of the sandbox, as classic BPF for `prctl(PR_SET_SECCOMP)`.
+"""The system-call filters of the sandbox, as classic BPF for `prctl(PR_SET_SECCOMP)`.
 
-A denied call returns an error instead of killing: an honest program that probes for a feature goes on. Processes
-cannot be made (threads can), so the memory limit of one process is the limit of the program; no sockets; no
-signals to anyone else; no kernel objects whose memory the limit does not count.
+Two of them add up. `shared` binds the supervisor and everything it starts, and is the long one: it is installed
+once. `program` binds the process of one test and holds what the supervisor itself needs. A denied call returns an
+error instead of killing: an honest program that probes for a feature goes on. Processes cannot be made (threads
+can), so the memory limit of one process is the limit of the program; no sockets; no signals to anyone else; no
+kernel objects whose memory the limit does not count.
 """
 
+import functools
 import platform
 import struct
 
@@ -33,10 +36,10 @@ _DENIED = {
     "iopl": (172, -1), "ioperm": (173, -1), "quotactl": (179, 60), "quotactl_fd": (443, 443), "acct": (163, 89),
     "syslog": (103, 116), "vhangup": (153, 58), "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265),
     "fanotify_init": (300, 262), "inotify_init": (253, -1), "inotify_init1": (294, 26), "personality": (135, 92),
-    "execve": (59, 221), "execveat": (322, 281), "fork": (57, -1), "vfork": (58, -1), "kill": (62, 129),
+    "execve": (59, 221), "execveat": (322, 281), "kill": (62, 129),
     "tkill": (200, 130), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
     "pidfd_send_signal": (424, 424), "pidfd_open": (434, 434), "pidfd_getfd": (438, 438),
-    "memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194), "shmat": (30, 196),
+    "memfd_secret": (447, 447), "shmget": (29, 194), "shmat": (30, 196),
     "shmctl": (31, 195), "semget": (64, 190), "semctl": (66, 191), "msgget": (68, 186), "msgctl": (71, 187),
     "mq_open": (240, 180), "mq_unlink": (241, 181), "mq_notify": (244, 184), "timer_create": (222, 107),
     "setpriority": (141, 140), "sched_setscheduler": (144, 119), "sched_setparam": (142, 118),
@@ -44,6 +47,7 @@ _DENIED = {
     "mlock": (149, 228), "mlock2": (325, 284), "mlockall": (151, 230), "mbind": (237, 235),
     "setsid": (112, 157), "setpgid": (109, 154), "mknod": (133, -1), "mknodat": (259, 33),
 }  # fmt: skip
+_DENIED_TO_TESTS = {"fork": (57, -1), "vfork": (58, -1), "memfd_create": (319, 279)}
 _CLONE, _CLONE3, _TGKILL, _PRCTL = (56, 220), (435, 435), (234, 131), (157, 167)
 _FCNTL, _IOCTL, _SOCKETPAIR = (72, 25), (16, 29), (53, 199)
 _SETRLIMIT, _PRLIMIT = (160, 164), (302, 261)
@@ -52,37 +56,60 @@ _DENIED_FCNTL = (8, 10, 15, 1031)  # owner, signal, owner_ex, pipe size
 _DENIED_IOCTL = (0x5412, 0x8901, 0x8902, 0x541C)  # push to a terminal, owner of a descriptor, console
 
 
-def program() -> bytes:
-    """The filter for this machine. Holds OWN_PID where the process id belongs.
+def shared() -> bytes:
+    """The filter for the supervisor and all below it.
 
     Raises:
         OSError: no table of system calls for this architecture.
     """
-    machine = platform.machine()
-    if machine not in _ARCHITECTURES:
-        raise OSError(f"no seccomp filter for {machine}; known are {', '.join(_ARCHITECTURES)}")
-    column = list(_ARCHITECTURES).index(machine)
+    return _shared(platform.machine())
+
+
+def program() -> bytes:
+    """The filter for the process of one test. Holds OWN_PID where the process id belongs. Raises: OSError."""
+    return _program(platform.machine())
+
+
+@functools.cache
+def _shared(machine: str) -> bytes:
+    column = _column(machine)
     code = [
         _op(_LOAD, 4), _op(_EQUAL, _ARCHITECTURES[machine], 1, 0), _op(_RETURN, _KILL),
         _op(_LOAD, 0), _op(_GREATER_EQUAL, 0x40000000, 0, 1), _op(_RETURN, _ERRNO | _ENOSYS),
     ]  # fmt: skip
-    for numbers in _DENIED.values():
-        if numbers[column] >= 0:
-            code += [_op(_EQUAL, numbers[column], 0, 1), _op(_RETURN, _ERRNO | _EPERM)]
+    code += _denials(_DENIED, column)
     code += _block(_CLONE3[column], [_op(_RETURN, _ERRNO | _ENOSYS)])
+    code += _block(_SOCKETPAIR[column], [_op(_LOAD, 24), _op(_SET, 2, 0, 1), _denied(), _op(_RETURN, _ALLOW)])
+    code += _block(_FCNTL[column], _refused_values(1, _DENIED_FCNTL))
+    code += _block(_IOCTL[column], _refused_values(1, _DENIED_IOCTL))
+    return b"".join([*code, _op(_RETURN, _ALLOW)])
+
+
+@functools.cache
+def _program(machine: str) -> bytes:
+    column = _column(machine)
+    code = [_op(_LOAD, 0), *_denials(_DENIED_TO_TESTS, column)]
     # honest programs raise their stack limit first thing: they are told it worked
     code += _block(_SETRLIMIT[column], [_op(_RETURN, _ERRNO)])
     code += _block(_PRLIMIT[column], [*_argument_nonzero(2), _op(_RETURN, _ERRNO)])
     code += _block(_CLONE[column], [_op(_LOAD, 16), _op(_SET, _CLONE_THREAD, 0, 1), _op(_RETURN, _ALLOW), _denied()])
     code += _block(_TGKILL[column], _own_signals())
-    code += _block(_SOCKETPAIR[column], [_op(_LOAD, 24), _op(_SET, 2, 0, 1), _denied(), _op(_RETURN, _ALLOW)])
-    for number, argument, refused in (
-        (_PRCTL, 0, _DENIED_PRCTL),
-        (_FCNTL, 1, _DENIED_FCNTL),
-        (_IOCTL, 1, _DENIED_IOCTL),
-    ):
-        code += _block(number[column], _refused_values(argument, refused))
+    code += _block(_PRCTL[column], _refused_values(0, _DENIED_PRCTL))
     return b"".join([*code, _op(_RETURN, _ALLOW)])
+
+
+def _column(machine: str) -> int:
+    if machine not in _ARCHITECTURES:
+        raise OSError(f"no seccomp filter for {machine}; known are {', '.join(_ARCHITECTURES)}")
+    return list(_ARCHITECTURES).index(machine)
+
+
+def _denials(calls: dict[str, tuple[int, int]], column: int) -> list[bytes]:
+    code = []
+    for numbers in calls.values():
+        if numbers[column] >= 0:
+            code += [_op(_EQUAL, numbers[column], 0, 1), _denied()]
+    return code
 
 
 def _op(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:

@@ -68,11 +68,15 @@ class SandboxLost(Exception):
 
 @dataclass
 class Session:
-    """A running sandbox: its process, the limits, and bytes read beyond the last message."""
+    """A running sandbox: its process, the limits, bytes read beyond the last message.
+
+    `clean` is False once a script has left files behind: then no other test may see them.
+    """
 
     process: "subprocess.Popen[bytes]"
     limits: Limits
     buffer: bytearray
+    clean: bool = True
 
 
 @contextlib.contextmanager
@@ -112,6 +116,9 @@ def script(sandbox: Session, text: str) -> tuple[dict[str, object], bytes]:
     data = text.encode("utf-8", "surrogatepass")
     deadline = time.monotonic() + sandbox.limits.seconds
     reply = _ask(sandbox, {"mode": "script", "id": secrets.token_hex(16), "input": data}, deadline)
+    if reply.get("ended") is True and reply.get("exit") == 0:
+        raise SandboxLost("the process that starts its tests ended")
+    sandbox.clean = reply.get("clean") is True
     size = reply.get("bytes")
     if not isinstance(size, int) or not 0 <= size <= sandbox.limits.output_bytes:
         raise SandboxLost("it reported an impossible length")
@@ -170,6 +177,7 @@ def _setup(
 ) -> dict[str, object]:
     root = os.geteuid() == 0 and tier.name in ("bubblewrap", "seccomp")
     seconds = int(limits.seconds) + 3
+    filtered = tier.name != "unsandboxed" or _has_filter()
     return {
         "program": program,
         "preload": list(preload),
@@ -178,10 +186,13 @@ def _setup(
         "landlock": tier.name == "seccomp",
         "readable": [tier.prefix, *_LIBRARIES, "/dev/zero", "/dev/urandom", "/dev/random"],
         "writable": ["/dev/null"],
-        "filter": b"" if tier.name == "unsandboxed" and not _has_filter() else seccomp.program(),
+        "filter": seccomp.program() if filtered else b"",
+        "shared_filter": seccomp.shared() if filtered else b"",
+        "scratch": "/tmp" if tier.name.startswith("bubblewrap") else "",
         "own_pid": seccomp.OWN_PID.to_bytes(4, "little"),
+        "last_limits": [("RLIMIT_FSIZE", limits.output_bytes)],  # an input may be longer
         "limits": [
-            ("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", limits.output_bytes), ("RLIMIT_NOFILE", limits.open_files),
+            ("RLIMIT_CORE", 0), ("RLIMIT_NOFILE", limits.open_files),
             ("RLIMIT_CPU", seconds * 2), ("RLIMIT_STACK", 128 << 20), ("RLIMIT_MEMLOCK", 0),
             ("RLIMIT_MSGQUEUE", 0), ("RLIMIT_AS", limits.memory_bytes),
             *([("RLIMIT_NPROC", limits.threads)] if root else []),

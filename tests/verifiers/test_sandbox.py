@@ -139,6 +139,7 @@ def test_the_filter_knows_both_architectures(monkeypatch: pytest.MonkeyPatch) ->
     for machine in ("x86_64", "aarch64"):
         monkeypatch.setattr("platform.machine", lambda machine=machine: machine)
         assert len(seccomp.program()) % 8 == 0 and seccomp.OWN_PID.to_bytes(4, "little") in seccomp.program()
+        assert len(seccomp.shared()) % 8 == 0 and seccomp.shared() != seccomp.program()
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with pytest.raises(OSError, match="riscv64"):
         seccomp.program()
