@@ -206,7 +206,8 @@ def run_script(setup: dict, module: "Any", code: "Any", source: int, output: int
             sys.modules["threading"]._shutdown()
         if "atexit" in sys.modules:
             sys.modules["atexit"]._run_exitfuncs()
-        sys.stdout.flush()
+        if sys.stdout is not None and not sys.stdout.closed:
+            sys.stdout.flush()
     except BaseException:
         ending = ending or RAISED
     os._exit(ending)
