@@ -22,12 +22,14 @@ from typing import Any
 import numpy as np
 
 MB_PER_100_STEPS = 1.0
-WARM_UP = 200  # steps
+WARM_UP = 500  # steps, after which the allocator has settled
 WINDOW = 100  # steps of which the least counts; an evaluation and two checkpoints are in each
 SMALL = [
     *("--config", "configs/tiny.py", "--data.problems-per-step", "2", "--sampling.group-size", "2"),
-    *("--sampling.response-tokens", "32", "--evaluation.problems", "4", "--evaluation.samples", "1"),
-    *("--evaluation.every", "100", "--checkpoints.every", "50", "--logging.rollouts-every", "50"),
+    *("--sampling.response-tokens", "16", "--sampling.chunk", "16", "--data.context-tokens", "160"),
+    *("--data.min-peer-tokens", "4", "--optimizer.loss-chunk", "64"),
+    *("--evaluation.problems", "4", "--evaluation.samples", "1", "--evaluation.every", "100"),
+    *("--checkpoints.every", "50", "--logging.rollouts-every", "50"),
 ]
 
 
@@ -86,7 +88,7 @@ def watch(steps: int, workdir: Path) -> tuple[list[Seen], list[dict[str, Any]], 
                 step = written(workdir) - 1
                 if step >= 1 and (not seen or seen[-1].step != step):
                     seen.append(look(process.pid, step))
-            time.sleep(0.1)
+            time.sleep(0.03)
     if process.returncode:
         print((workdir.parent / "output.txt").read_text(), file=sys.stderr)
     return seen, lines(workdir), process.returncode
