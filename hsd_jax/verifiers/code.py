@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from hsd_jax.types import Verdict
-from hsd_jax.verifiers import comparison, sandbox, sandbox_child
-from hsd_jax.verifiers.cases import CallCase, Case, HiddenTests, ScriptCase, Tests, cases_of
+from hsd_jax.verifiers import comparison, details, sandbox, sandbox_child
+from hsd_jax.verifiers.cases import CallCase, Case, HiddenTests, ScriptCase, Tests, VisibleTests, cases_of
 from hsd_jax.verifiers.preamble import modules_of, needed_names
 
 LONGEST_PROGRAM = 400_000
@@ -24,7 +24,12 @@ _LANGUAGES = {"", "python", "python3", "py", "py3", "pypy", "pypy3"}
 
 
 class _Failed(Exception):
-    """The first test that fails ends a check; carries the reason."""
+    """The first test that fails ends a check; carries the reason, how it failed in words, and the test."""
+
+    def __init__(self, reason: str, what: str = details.RAISED):
+        super().__init__(reason)
+        self.what = what
+        self.case: Case | None = None
 
 
 def extract_program(response: str) -> str | None:
@@ -59,7 +64,8 @@ def grade(
 
     Tests are `{"input", "output"}` (a program reads stdin and prints) or `{"call", "args", "output"}`. Reasons:
     correct, wrong (also: it raised, ran out of memory or said nothing), no_answer (empty), unparsed (not Python),
-    timeout (10 s per test), crash (its sandbox was lost twice). Works from any thread. `tier` None: the best one.
+    timeout (10 s per test), crash (its sandbox was lost twice). The verdict on `VisibleTests` quotes the first that
+    failed (`detail`). Works from any thread. `tier` None: the best one.
 
     Raises:
         TypeError: the program is not a string.
@@ -79,7 +85,8 @@ def grade(
         try:
             _run(tier, limits, program, cases, tolerance)
         except _Failed as failure:
-            return Verdict(0.0, str(failure), program)
+            quoted = failure.case if isinstance(tests, VisibleTests) else None
+            return Verdict(0.0, str(failure), program, details.of_test(quoted, failure.what) if quoted else "")
         except sandbox.SandboxTimeout:
             return Verdict(0.0, "timeout", program)
         except sandbox.SandboxLost as lost:
@@ -100,9 +107,12 @@ def _run(
     while waiting:
         with sandbox.session(tier, limits, program=text, preload=modules_of(program, names), names=names) as running:
             while waiting and running.clean:
-                begun = time.monotonic()
+                begun, case = time.monotonic(), waiting.popleft()
                 try:
-                    _check(running, waiting.popleft(), tolerance)
+                    _check(running, case, tolerance)
+                except _Failed as failure:
+                    failure.case = case
+                    raise
                 except sandbox.SandboxLost as lost:
                     lost.since = begun
                     raise
@@ -118,8 +128,9 @@ def _check(running: sandbox.Session, case: Case, tolerance: comparison.Tolerance
 def _check_script(running: sandbox.Session, case: ScriptCase) -> None:
     reply, output = sandbox.script(running, case.input)
     _check_ending(reply)
-    if not comparison.same_output(case.output, output.decode("utf-8", "replace")):
-        raise _Failed("wrong")
+    printed = output.decode("utf-8", "replace")
+    if not comparison.same_output(case.output, printed):
+        raise _Failed("wrong", details.of_output(printed))
 
 
 def _check_call(running: sandbox.Session, case: CallCase, tolerance: comparison.Tolerance) -> None:
@@ -127,8 +138,10 @@ def _check_call(running: sandbox.Session, case: CallCase, tolerance: comparison.
     if reply.get("ended") is True:
         _check_ending(reply)
         raise _Failed("wrong")
-    if reply.get("raised") or not _RULES[case.rule](case, reply.get("value"), tolerance):
+    if reply.get("raised"):
         raise _Failed("wrong")
+    if not _RULES[case.rule](case, reply.get("value"), tolerance):
+        raise _Failed("wrong", details.ANOTHER)
 
 
 def _check_ending(reply: dict[str, object]) -> None:

@@ -6,7 +6,7 @@ import functools
 
 import pytest
 
-from hsd_jax.verifiers import code
+from hsd_jax.verifiers import cases, code
 from tests.verifiers.tiers import needs_sandbox
 
 pytestmark = [pytest.mark.sandbox, needs_sandbox]
@@ -150,6 +150,24 @@ def test_every_script_test_starts_afresh() -> None:
 def test_one_wrong_test_of_many_takes_the_reward() -> None:
     tests = [{"input": f"{i}\n", "output": f"{i + (i == 2)}"} for i in range(3)]
     assert code.grade("print(input())", tests).reason == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("program", "test", "said"),
+    [
+        ("print(int(input()) + 1)", {"input": "2\n", "output": "4"}, ["Input:\n2\n", "output:\n4\n", "Its output:\n3"]),
+        ("pass", {"input": "2\n", "output": "4"}, ["It prints nothing."]),
+        ("print(input() * 9000)", {"input": "ab", "output": "4"}, ["abab [...]"]),
+        ("print(1 / 0)", {"input": "", "output": "4"}, ["It ends with an error."]),
+        ("def f(x): return 5", {"call": "f", "args": [[1]], "output": 4}, ["f([1]) should be 4.", "another value"]),
+        ("def f(x): return x.y", {"call": "f", "args": ["a"], "output": 4}, ["f('a') should be 4.", "with an error"]),
+    ],
+)
+def test_a_failed_visible_test_is_quoted_and_no_hidden_one(program: str, test: dict, said: list[str]) -> None:
+    verdict = code.grade(program, cases.visible([test]))
+    assert verdict.reason == "wrong" and all(text in verdict.detail for text in said)
+    assert code.grade(program, cases.hidden([test])).detail == code.grade(program, [test]).detail == ""
+    assert code.grade("print(4)\ndef f(x): return 4", cases.visible([test])).detail == ""
 
 
 def test_order_rules() -> None:

@@ -1,0 +1,25 @@
+"""What may be said of a failed visible test: the test, and what the program made of it."""
+
+from hsd_jax.verifiers.cases import Case, ScriptCase
+
+LONGEST_QUOTE = 300  # characters; a program may print much
+RAISED = "It ends with an error."
+ANOTHER = "It gives another value."
+
+
+def of_test(case: Case, what: str) -> str:
+    """A few lines on the first test that a program fails; `what` says how."""
+    if isinstance(case, ScriptCase):
+        return f"It fails a test.\nInput:\n{_quoted(case.input)}\nExpected output:\n{_quoted(case.output)}\n{what}"
+    arguments = ", ".join(repr(argument) for argument in case.args)
+    return f"It fails a test: {_quoted(f'{case.call}({arguments})')} should be {_quoted(repr(case.output))}.\n{what}"
+
+
+def of_output(output: str) -> str:
+    """What a program printed instead of what was expected."""
+    return f"Its output:\n{_quoted(output)}" if output.strip() else "It prints nothing."
+
+
+def _quoted(text: str) -> str:
+    text = text.strip()
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]} [...]"
