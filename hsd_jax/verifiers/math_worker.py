@@ -23,6 +23,8 @@ def main(limit_seconds: float) -> None:
     from hsd_jax.verifiers import algebra
 
     sys.setrecursionlimit(4_000)
+    # the first formula loads the parser's tables and much of sympy: no check should pay for that
+    _answer(algebra, "x^2+1", "(x+1)^2-2x")
     answers.write('{"ready": true}\n')
     answers.flush()
     for line in sys.stdin:
