@@ -26,7 +26,7 @@ def watch() -> Iterator[Stop]:
         if number in stop.seen and number == signal.SIGINT:
             os._exit(EXIT_LEFT_AT_ONCE)
         stop.seen.append(number)
-        stop.asked = "preemption" if number == signal.SIGTERM else "interrupt"
+        stop.asked = "preemption" if signal.SIGTERM in stop.seen else "interrupt"  # who restarts us reads the code
         what = "Stopping after this step and saving; Ctrl-C again leaves at once without saving."
         os.write(2, f"\n{what}\n".encode())
 

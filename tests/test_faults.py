@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hsd_jax import checkpoint, cli, faults, grading
+from hsd_jax import checkpoint, cli, faults, grading, interrupts
 from hsd_jax.clock import Clock, count_compilations
 from hsd_jax.data.problems import Problem
 from hsd_jax.errors import EXIT_FAILED, EXIT_REFUSED, InputError, RunStopped
@@ -139,6 +139,38 @@ def test_a_vanished_workdir_ends_the_run_at_once_and_leaves_the_last_good_state(
     assert ended.returncode == EXIT_FAILED and "Traceback" not in ended.stderr, ended.stderr
     assert last.startswith("error: save: cannot use") and "checkpoints" in last and "--resume auto" in last
     assert checkpoint.newest_good(tmp_path / "moved") == 2
+
+
+# --- signals
+
+
+@pytest.mark.parametrize(
+    ("sent", "asked"),
+    [
+        ([signal.SIGINT], "interrupt"),
+        ([signal.SIGTERM], "preemption"),
+        ([signal.SIGTERM, signal.SIGTERM], "preemption"),
+        ([signal.SIGINT, signal.SIGTERM], "preemption"),
+        ([signal.SIGTERM, signal.SIGINT], "preemption"),
+    ],
+)
+def test_a_preemption_stays_one_whatever_else_is_sent(sent: Sequence[int], asked: str) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with interrupts.watch() as stop:
+        for number in sent:
+            signal.raise_signal(number)
+        assert stop.asked == asked
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_second_interrupt_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    with interrupts.watch():
+        signal.raise_signal(signal.SIGINT)
+        assert codes == []
+        signal.raise_signal(signal.SIGINT)
+    assert codes == [interrupts.EXIT_LEFT_AT_ONCE]
 
 
 # --- verifier processes that die
