@@ -55,7 +55,8 @@ def main() -> int:
     over = 0
     for name in parser.parse_args().case:
         config, topology, work, bound = CASES[name]()
-        parts = shapes.parts_of(config, aot.devices(topology), aot.devices(topology.host))
+        devices = aot.devices(topology)
+        parts = shapes.parts_of(config, devices, aot.one_host(devices))
         stage = update_stage(parts, work)
         compiled = aot.compile_for_tpu(stage.lower())
         memory = compiled.memory

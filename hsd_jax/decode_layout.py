@@ -73,7 +73,7 @@ def decode_mesh(*, tensor: int = 1, devices: list[Any] | None = None) -> Mesh:
     Raises:
         InputError: the number of devices is not a multiple of `tensor`.
     """
-    devices = jax.local_devices() if devices is None else devices
+    devices = sorted(jax.local_devices() if devices is None else devices, key=lambda d: d.id)  # as in `spread`
     if tensor < 1 or len(devices) % tensor:
         raise InputError(f"tensor must divide the {len(devices)} devices of a process; got {tensor}")
     return Mesh(np.array(devices).reshape(-1, tensor), ("data", "tensor"), axis_types=(AxisType.Auto,) * 2)

@@ -3,12 +3,13 @@
 python -m hsd_jax.plan --config configs/hsd_qwen3_8b_v5p128.py --topology v5p:4x4x4
 python -m hsd_jax.plan --config FILE --topology v5e:8x8 v6e:8x8 --sweep optimizer.micro-batches=2,4 sampling.slots=32,64
 
-Needs libtpu (pip install "jax[tpu]"), no TPU and no weights. Exit codes: 0 everything fits (of a sweep: something
-fits), 1 it does not, 2 refused input.
+Needs libtpu (pip install "jax[tpu]"), no TPU and no weights; minutes on two cores. Exit codes: 0 everything fits (of a
+sweep: something fits), 1 it does not, 2 refused input.
 """
 
 import itertools
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +24,12 @@ from hsd_jax.errors import EXIT_DONE, EXIT_FAILED, InputError
 from hsd_jax.planning import aot, screen
 from hsd_jax.planning.advice import with_setting
 from hsd_jax.planning.chips import Topology, parse_topology
-from hsd_jax.planning.measure import measure_all
+from hsd_jax.planning.measure import Measured, measure_all
 from hsd_jax.planning.outcome import Plan, as_json, make_plan
 from hsd_jax.planning.stages import NAMES
 from hsd_jax.planning.workload import workload
+
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,15 @@ def variants(config: Config, sweep: Sequence[str]) -> list[tuple[str, Config]]:
     return found
 
 
-def plan_one(given: Arguments, config: Config, topology: Topology) -> Plan:
+def plan_one(given: Arguments, config: Config, topology: Topology, console: Console) -> Plan:
     """Compiles for one slice and puts the outcome together."""
     work = workload(config, mean=given.response_mean, prompt=given.prompt_mean)
-    return make_plan(str(given.config), config, topology, measure_all(config, topology, work, given.programs), work)
+
+    def tell(measured: Measured) -> None:
+        console.print(screen.progress(measured), highlight=False, soft_wrap=True)
+
+    measured = measure_all(config, topology, work, given.programs, tell)
+    return make_plan(str(given.config), config, topology, measured, work)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -100,7 +108,7 @@ def main(argv: Sequence[str]) -> int:
     plans = []
     for topology, (settings, config) in itertools.product(topologies, variants(given.settings, given.sweep)):
         console.print(f"compiling for {topology.name} {settings}".rstrip() + " ...", highlight=False)
-        plans.append((settings, plan_one(given, config, topology)))
+        plans.append((settings, plan_one(given, config, topology, console)))
         if len(topologies) == 1 and not given.sweep:
             screen.show(plans[0][1], console)
     if len(plans) > 1:
@@ -112,5 +120,14 @@ def main(argv: Sequence[str]) -> int:
     return EXIT_DONE if any(plan.fits for _, plan in plans) else EXIT_FAILED
 
 
+def until_interrupted(argv: Sequence[str]) -> int:
+    """`main`; Ctrl-C ends it in one line, and with it every compiler."""
+    try:
+        return main(argv)
+    except KeyboardInterrupt:
+        print("interrupted: nothing is left running", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(until_interrupted)

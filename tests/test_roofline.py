@@ -102,6 +102,7 @@ def test_topologies_know_their_cloud_names() -> None:
     for name, cloud, chips, hosts in [
         ("v5p:4x4x4", "v5p-128", 64, 16), ("v5p:2x4x4", "v5p-64", 32, 8), ("v5e:8x8", "v5litepod-64", 64, 16),
         ("v6e:16x16", "v6e-256", 256, 64), ("2*v6e:8x8", "v6e-64", 128, 32), ("v5e:2x2", "v5litepod-4", 4, 1),
+        ("v6e:2x4", "v6e-8", 8, 1), ("v5e:1x1", "v5litepod-1", 1, 1), ("v5p:2x2x2", "v5p-16", 8, 2),
     ]:  # fmt: skip
         topology = parse_topology(name)
         assert (topology.cloud_name, topology.chips, topology.hosts) == (cloud, chips, hosts)
@@ -115,7 +116,9 @@ def test_topologies_know_their_cloud_names() -> None:
         ("v6e-64", "as a topology it is v6e:8x8"),
         ("v5x:8x8", "the nearest is 'v5"),
         ("v5p:8x8", "3 axes"),
-        ("v6e:3x3", "a multiple of 4"),
+        ("v6e:3x3", "even numbers"),
+        ("v5p:1x1x4", "even numbers"),
+        ("v6e-8", "as a topology it is v6e:2x4"),
         ("v5e", "looks like"),
         ("", "looks like"),
     ],

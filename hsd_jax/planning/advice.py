@@ -2,7 +2,8 @@
 
 import math
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, get_type_hints
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from hsd_jax.config import Config
 from hsd_jax.errors import InputError
@@ -49,7 +50,7 @@ def slots_that_fit(config: Config, topology: Topology, measured: Measured) -> in
     """How many rows of the cache fit on a host, if its bytes grow with the rows; 0 if not one fits."""
     rows = config.data.problems_per_step // topology.hosts * config.sampling.group_size
     now = min(config.sampling.slots or rows, rows)
-    cache = measured.beside.get("cache", measured.memory.get("aliased", measured.program))
+    cache = measured.cache
     fixed = measured.total - cache
     room = (topology.chip.usable_gib - MARGIN_GIB) * GIB - fixed
     step = max(1, 4 // config.sampling.tensor)
@@ -77,9 +78,17 @@ def _with(record: Any, path: list[str], value: str, name: str) -> Any:
         raise InputError(f"--sweep {name}: no such setting; here are {', '.join(known)}")
     if len(path) > 1:
         return replace(record, **{path[0]: _with(getattr(record, path[0]), path[1:], value, name)})
-    kind = get_type_hints(type(record))[path[0]]
+    return replace(record, **{path[0]: _typed(get_type_hints(type(record))[path[0]], value, name)})
+
+
+def _typed(kind: Any, value: str, name: str) -> Any:
+    """The value as the setting's type."""
+    if NoneType in get_args(kind):  # `bool | None`: a setting that may be left to the method
+        kind = next(k for k in get_args(kind) if k is not NoneType)
+    allowed = ("true", "false") if kind is bool else get_args(kind) if get_origin(kind) is Literal else ()
+    if allowed and value not in allowed:
+        raise InputError(f"--sweep {name}: {value!r} is not one of {', '.join(map(str, allowed))}")
     try:
-        typed = kind(value) if kind in (int, float, str) else value
+        return value == "true" if kind is bool else kind(value) if kind in (int, float) else value
     except ValueError:
         raise InputError(f"--sweep {name}: {value!r} is not of type {kind.__name__}") from None
-    return replace(record, **{path[0]: typed})

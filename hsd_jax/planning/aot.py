@@ -72,11 +72,30 @@ def devices(topology: Topology) -> list[Any]:
     jax.config.update("jax_platforms", "cpu")
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    extra = {"num_slices": topology.slices} if topology.slices > 1 else {}
-    with silence():
-        found = topologies.get_topology_desc(platform="tpu", topology_name=topology.name, **extra).devices
+    extra: dict[str, Any] = {"chips_per_host_bounds": topology.host_shape}
+    extra |= {"num_slices": topology.slices} if topology.slices > 1 else {}
+    try:
+        with silence():
+            found = topologies.get_topology_desc(platform="tpu", topology_name=topology.name, **extra).devices
+    except jax.errors.JaxRuntimeError as error:
+        raise InputError(f"--topology {topology.name}: the compiler knows no such slice: {first_line(error)}") from None
     assert len(found) == topology.chips, (topology.name, len(found))
     return list(found)
+
+
+def one_host(devices: list[Any]) -> list[Any]:
+    """What `jax.local_devices()` is in the last process of the slice.
+
+    Not in the first: on v5e and v6e the compiler of libtpu 0.0.42 ends in an internal check where the chips of a
+    program are some of a slice and chip 0 is among them. All hosts have the same block of chips, and programs for
+    them the same memory (docs/decisions.md).
+    """
+    return sorted((d for d in devices if d.process_index == devices[-1].process_index), key=lambda d: d.id)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a message, not too long."""
+    return str(error).strip().splitlines()[0][:300]
 
 
 def compile_for_tpu(lowered: Any) -> Compiled:

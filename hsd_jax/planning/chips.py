@@ -15,7 +15,8 @@ class Chip:
     """One kind of chip, per chip. Sources: the Cloud TPU documentation of v5e, v5p, v6e; jax-ml/scaling-book.
 
     `usable_gib` is what the compiler lets a program use (read off its own out-of-memory messages), `link_gbps` what
-    a ring collective moves along one axis of the torus in both directions, `pcie_gbps` the way to host memory.
+    a ring collective moves along one axis of the torus in both directions, `pcie_gbps` the way to host memory,
+    `host_gib` a chip's share of its host's memory.
     """
 
     name: str
@@ -34,11 +35,15 @@ class Chip:
 # `named_by`: what the number in the slice's cloud name counts per chip (v5p counts cores, two a chip). `ring_from`: an
 # axis of at least so many chips closes into a ring; on shorter ones a collective takes about twice as long.
 CHIPS = {
-    "v5e": Chip("v5e", "v5litepod", 15.75, 197, 810, 90, 15, 256, 1, 16, 2190),
-    "v5p": Chip("v5p", "v5p", 95.74, 459, 2765, 180, 15, 448, 2, 4, 2550),
-    "v6e": Chip("v6e", "v6e", 31.25, 918, 1638, 180, 32, 768, 1, 16, 5100),
+    "v5e": Chip("v5e", "v5litepod", 15.75, 197, 810, 90, 15, 64, 1, 16, 2190),
+    "v5p": Chip("v5p", "v5p", 95.74, 459, 2765, 180, 15, 112, 2, 4, 2550),
+    "v6e": Chip("v6e", "v6e", 31.25, 918, 1638, 180, 32, 192, 1, 16, 5100),
 }
-CHIPS_PER_HOST = 4  # of every slice of more than one host
+ONE_HOST = (
+    (1, 1),
+    (2, 2),
+    (2, 4),
+)  # slices of v5e and v6e that are one virtual machine; on all others it has 2 x 2 chips
 
 
 @dataclass(frozen=True)
@@ -56,23 +61,24 @@ class Topology:
         return math.prod(self.shape) * self.slices
 
     @property
+    def host_shape(self) -> tuple[int, int, int]:
+        """The block of chips that one virtual machine, and so one process, holds."""
+        return (*self.shape, 1) if self.shape in ONE_HOST else (2, 2, 1)  # type: ignore[return-value]
+
+    @property
+    def chips_per_host(self) -> int:
+        """Chips of one process: those that one sampler decodes on."""
+        return math.prod(self.host_shape)
+
+    @property
     def hosts(self) -> int:
         """Virtual machines, each with one process."""
-        return max(1, self.chips // CHIPS_PER_HOST)
+        return self.chips // self.chips_per_host
 
     @property
     def cloud_name(self) -> str:
         """The accelerator type to ask the cloud for."""
         return f"{self.chip.cloud}-{math.prod(self.shape) * self.chip.named_by}"
-
-    @property
-    def host(self) -> "Topology":
-        """One of its hosts alone, with the same chips: what the sampler, which stays inside a host, is compiled for.
-
-        For v5e and v6e the compiler refuses programs over some chips of a larger slice (limited ICI routing).
-        """
-        shape = (2, 2, 1) if len(self.shape) == 3 else (2, 2)
-        return Topology(f"{self.chip.name}:{'x'.join(map(str, shape))}", self.chip, shape)
 
     @property
     def has_ring(self) -> bool:
@@ -96,22 +102,24 @@ def parse_topology(text: str) -> Topology:
         raise InputError(f"--topology {text!r}: {_suggestion(text, CHIPS[family])}")
     chip, shape = CHIPS[family], tuple(int(n) for n in match[3].split("x"))
     axes = 3 if family == "v5p" else 2
-    if len(shape) != axes or math.prod(shape) % CHIPS_PER_HOST or min(shape) < 1:
+    if len(shape) != axes or min(shape) < 1 or (shape not in ONE_HOST and (shape[0] % 2 or shape[1] % 2)):
         raise InputError(
-            f"--topology {text!r}: {family} slices have {axes} axes and a multiple of {CHIPS_PER_HOST} chips"
+            f"--topology {text!r}: {family} slices have {axes} axes, of which the first two are even numbers (a host"
+            f" holds 2 x 2 chips); {_example(chip)}"
         )
-    return Topology(f"{family}:{match[3]}", chip, shape, int(match[1] or 1))
+    return Topology(f"{family}:{match[3]}", chip, shape, max(1, int(match[1] or 1)))
 
 
 def _suggestion(text: str, chip: Chip) -> str:
-    known = {
-        "v5e": ("4x4", "8x8", "16x16"),
-        "v6e": ("4x4", "8x8", "16x16"),
-        "v5p": ("2x2x4", "2x4x4", "4x4x4", "4x4x8"),
-    }
-    names = {Topology(f"{chip.name}:{shape}", chip, tuple(map(int, shape.split("x")))) for shape in known[chip.name]}
+    flat = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+    cubic = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8")
+    shapes = cubic if chip.name == "v5p" else flat
+    names = [Topology(f"{chip.name}:{shape}", chip, tuple(map(int, shape.split("x")))) for shape in shapes]
     number = text.rpartition("-")[2]
     meant = [t.name for t in names if t.cloud_name == f"{chip.cloud}-{number}"]
-    if meant:
-        return f"{text} is the cloud's name; as a topology it is {meant[0]}"
-    return f"a topology looks like {min(t.name for t in names if t.chips == 64)} (chip, colon, chips along each axis)"
+    return f"{text} is the cloud's name; as a topology it is {meant[0]}" if meant else _example(chip)
+
+
+def _example(chip: Chip) -> str:
+    shape = "4x4x4" if chip.name == "v5p" else "8x8"
+    return f"a topology looks like {chip.name}:{shape} (chip, colon, chips along each axis)"

@@ -59,11 +59,12 @@ def runs(program: Program) -> dict[str, float]:
 
 
 def trip_count(program: Program, condition: str) -> int:
-    """The bound that a loop's counter is compared with, where that is a constant; else 1."""
-    lines = program.lines.get(condition, [])
+    """The bound that a loop's counter is compared with, where that is a constant and all there is to it; else 1."""
+    lines = list(program.lines.get(condition, []))
+    lines += [line for call in lines for name in re.findall(r"calls=%([\w.\-]+)", call) for line in program.lines[name]]
     bounds = [int(n) for line in lines for n in re.findall(r"s32\[\][^=]*? constant\((\d+)\)", line)]
-    compares = any("compare(" in line or "fusion(" in line for line in lines)
-    return max(bounds, default=1) if compares and len(bounds) == 1 else 1
+    compares = sum(" compare(" in line for line in lines)
+    return bounds[0] if compares == 1 and len(bounds) == 1 else 1
 
 
 def collectives(text: str) -> dict[str, dict[str, float]]:
@@ -111,7 +112,12 @@ def largest_buffers(text: str, count: int) -> list[str]:
             if shape and "S(1)" not in match[2] and "S(5)" not in match[2]:
                 found.setdefault(shape[0], (_bytes(shape[0]), source[1] if source else match[3]))
     top = sorted(found.items(), key=lambda item: -item[1][0])[:count]
-    return [f"{shape}: {size / GIB:.2f} GiB, {source[-90:]}" for shape, (size, source) in top]
+    return [f"{shape}: {size / GIB:.2f} GiB, {_short(source)}" for shape, (size, source) in top]
+
+
+def _short(source: str) -> str:
+    """Where in the program an operation is, without the loops around it."""
+    return "/".join(part for part in source.split("/") if part not in ("while", "body", "closed_call"))
 
 
 def _bytes(shapes: str) -> int:

@@ -1,10 +1,14 @@
 """What one program of a run needs on a slice, found by compiling it, in a process of its own: compilers may crash."""
 
 import os
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
-from multiprocessing import get_context
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from multiprocessing import connection, get_context
+from typing import Any
+
+import jax
 
 from hsd_jax.config import Config
 from hsd_jax.planning import aot, hlo, shapes, stages
@@ -14,6 +18,7 @@ from hsd_jax.planning.workload import Workload
 MARGIN_GIB = 0.25  # of every chip, kept free: the runtime's own buffers, and arrays that are freed a moment too late
 BUFFERS_SHOWN = 5
 AT_A_TIME = 3  # compilers, each on one core with up to 4 GiB
+CRASHED = "the compiler ended without an answer: it crashed, or this machine has too little memory"
 
 
 @dataclass(frozen=True)
@@ -21,20 +26,23 @@ class Measured:
     """A program's needs on one chip, in bytes. `beside` lies there meanwhile; `fault` says why nothing was measured.
 
     `program` and `total` are the program alone and with what lies beside it; where the compiler ran out of memory
-    they are what it asked for. `flops` are matrix products, `accessed` bytes of memory traffic with loop bodies once.
+    they are what it asked for. `cache` is the sampler's share of either. `flops` are matrix products, `accessed` bytes
+    of memory traffic with loop bodies once. Seconds are those of tracing and compiling, on the clock and of the CPU.
     """
 
     stage: str
     program: int
     total: int
     beside: dict[str, int]
+    cache: int = 0
     memory: dict[str, int] = field(default_factory=dict)
     out_of_memory: bool = False
     flops: float = 0.0
     accessed: float = 0.0
     collectives: dict[str, dict[str, float]] = field(default_factory=dict)
     buffers: list[str] = field(default_factory=list)
-    compile_seconds: float = 0.0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
     fault: str = ""
 
 
@@ -45,43 +53,87 @@ def fits(measured: Measured, topology: Topology) -> bool:
 
 
 def measure_all(
-    config: Config, topology: Topology, work: Workload, names: tuple[str, ...] = stages.NAMES
+    config: Config,
+    topology: Topology,
+    work: Workload,
+    names: tuple[str, ...] = stages.NAMES,
+    tell: Callable[[Measured], None] = lambda measured: None,
 ) -> list[Measured]:
-    """Every program, a few at a time; one that crashes the compiler is reported as such and the others go on."""
-    with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), AT_A_TIME)) as several:
-        # the last program of a step, the update, takes longest by far, so it begins first
-        found = {name: several.submit(measure_apart, config, topology, work, name) for name in reversed(names)}
-        return [found[name].result() for name in names]
+    """Every program, a few at a time; one that crashes the compiler is reported as such and the others go on.
+
+    `tell` hears of each as it is ready. However this ends, by an interrupt too, no compiler is left running.
+    """
+    # the last program of a step, the update, takes longest by far, so it begins first
+    waiting, running, found = list(reversed(names)), {}, {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < min(len(os.sched_getaffinity(0)), AT_A_TIME):
+                name = waiting.pop(0)
+                running[name] = _start(config, topology, work, name)
+            ready = connection.wait([answer for answer, _ in running.values()])
+            for name in [name for name, (answer, _) in running.items() if answer in ready]:
+                answer, process = running.pop(name)
+                found[name] = _result(answer, process, name)
+                tell(found[name])
+    finally:
+        for _, process in running.values():
+            process.kill()
+    return [found[name] for name in names]
 
 
-def measure_apart(config: Config, topology: Topology, work: Workload, name: str) -> Measured:
-    """`measure` in a fresh process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        try:
-            return pool.submit(measure, config, topology, work, name).result()
-        except BrokenProcessPool:
-            why = "the compiler ended without an answer: it crashed, or this machine has too little memory"
-            return Measured(name, 0, 0, {}, fault=why)
+def _start(config: Config, topology: Topology, work: Workload, name: str) -> tuple[Any, Any]:
+    """A process that measures one program, and where its answer will come from."""
+    context = get_context("spawn")
+    answer, other_end = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(other_end, config, topology, work, name), daemon=True)
+    process.start()
+    other_end.close()  # so that the answer ends with the process
+    return answer, process
+
+
+def _result(answer: Any, process: Any, name: str) -> Measured:
+    """What a process found. Raises: what it raised."""
+    try:
+        found = answer.recv()
+    except EOFError:
+        found = Measured(name, 0, 0, {}, fault=CRASHED)
+    process.join()
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _answer(to: Any, config: Config, topology: Topology, work: Workload, name: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+    try:
+        to.send(measure(config, topology, work, name))
+    except jax.errors.JaxRuntimeError as error:
+        to.send(Measured(name, 0, 0, {}, fault=f"the compiler refuses the program: {aot.first_line(error)}"))
+    except Exception as error:
+        to.send(error)
 
 
 def measure(config: Config, topology: Topology, work: Workload, name: str) -> Measured:
     """Traces and compiles one program for the slice."""
-    parts = shapes.parts_of(config, aot.devices(topology), aot.devices(topology.host))
+    started = time.monotonic(), time.process_time()
+    devices = aot.devices(topology)
+    parts = shapes.parts_of(config, devices, aot.one_host(devices))
     stage = next(s for s in stages.stages_of(parts, topology.hosts, work) if s.name == name)
     compiled = aot.compile_for_tpu(stage.lower())
     memory = compiled.memory
     value = stage.largest()
     made = f"{value.primitive} {list(value.shape)}: {value.size_bytes / GIB:.2f} GiB over all chips, before fusion"
-    return Measured(
+    found = Measured(
         stage=name,
         program=compiled.needed,
         total=compiled.needed + sum(stage.beside.values()),
         beside=stage.beside,
+        cache=stage.cache,
         memory={} if memory is None else vars(memory),
         out_of_memory=memory is None,
         flops=stage.flops(),
         accessed=compiled.bytes_accessed,
         collectives=hlo.collectives(compiled.text),
         buffers=[*hlo.largest_buffers(compiled.text, BUFFERS_SHOWN), made],
-        compile_seconds=compiled.seconds,
     )
+    return replace(found, seconds=time.monotonic() - started[0], cpu_seconds=time.process_time() - started[1])

@@ -7,7 +7,7 @@ from typing import Any
 from hsd_jax.config import Config
 from hsd_jax.planning import roofline
 from hsd_jax.planning.advice import advice
-from hsd_jax.planning.chips import CHIPS_PER_HOST, GIB, Topology
+from hsd_jax.planning.chips import GIB, Topology
 from hsd_jax.planning.measure import Measured, fits
 from hsd_jax.planning.roofline import Phase
 from hsd_jax.planning.shapes import model_of
@@ -37,7 +37,7 @@ class Plan:
     @property
     def host_room(self) -> float:
         """Bytes of a host's memory for what is offloaded: half of it, the rest is for programs, data, checkpoints."""
-        return self.topology.chip.host_gib * GIB / 2
+        return self.topology.chip.host_gib * self.topology.chips_per_host * GIB / 2
 
     @property
     def seconds(self) -> tuple[float, float]:
@@ -51,7 +51,7 @@ def make_plan(name: str, config: Config, topology: Topology, measured: list[Meas
     update = next((m.flops for m in measured if m.stage == "update"), 0.0)
     s = config.sampling
     share = work.rollouts * s.tensor // topology.chips
-    slots = s.slots * s.tensor // CHIPS_PER_HOST if s.slots else share
+    slots = s.slots * s.tensor // topology.chips_per_host if s.slots else share
     phases = roofline.step_phases(model, topology, work, tensor=s.tensor, slots=slots, update_flops=update)
     parameters = roofline.layer_params(model) + roofline.head_params(model) * (1 if model.tied else 2)
     return Plan(
@@ -62,7 +62,7 @@ def make_plan(name: str, config: Config, topology: Topology, measured: list[Meas
         assumptions=roofline.assumptions(topology, work),
         advice={m.stage: advice(config, topology, m) for m in measured if not fits(m, topology)},
         checkpoint_bytes=parameters * STATE_BYTES_PER_PARAMETER,
-        host_bytes=CHIPS_PER_HOST * max((m.memory.get("host", 0) for m in measured), default=0),
+        host_bytes=topology.chips_per_host * max((m.memory.get("host", 0) for m in measured), default=0),
     )
 
 
@@ -74,6 +74,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "topology": plan.topology.name,
         "accelerator": plan.topology.cloud_name,
         "chips": plan.topology.chips,
+        "hosts": plan.topology.hosts,
         "usable_gib": plan.topology.chip.usable_gib,
         "fits": plan.fits,
         "programs": [dataclasses.asdict(m) | {"fits": fits(m, plan.topology)} for m in plan.measured],

@@ -3,9 +3,12 @@
 from rich.console import Console
 from rich.table import Table
 
+from hsd_jax.decoding import CHECK
 from hsd_jax.planning.chips import GIB
-from hsd_jax.planning.measure import Measured, fits
+from hsd_jax.planning.measure import MARGIN_GIB, Measured, fits
 from hsd_jax.planning.outcome import Plan
+
+BUFFERS_SHOWN = 3
 
 
 def gib(size: float) -> str:
@@ -22,31 +25,49 @@ def show(plan: Plan, console: Console) -> None:
         highlight=False,
     )
     console.print(memory_table(plan))
-    for measured in plan.measured:
-        if measured.buffers:
-            console.print(f"largest in {measured.stage}: {measured.buffers[0]}", highlight=False)
+    console.print(f"args + temp + new + beside must stay under {topology.chip.usable_gib - MARGIN_GIB} GiB:")
+    console.print("  new: results that reuse no argument; beside: what else lies on the chip meanwhile")
+    console.print(work_table(plan))
+    top = fullest(plan)
+    for buffer in top.buffers[:BUFFERS_SHOWN]:
+        console.print(f"  largest in {top.stage}: {buffer}", highlight=False, soft_wrap=True)
     console.print(seconds_table(plan))
     for line in plan.assumptions:
-        console.print(f"  assumed: {line}", highlight=False)
-    console.print(f"a checkpoint is {plan.checkpoint_bytes / 1e9:.0f} GB", highlight=False)
+        console.print(f"  assumed: {line}", highlight=False, soft_wrap=True)
+    offloaded = f"{gib(plan.host_bytes)} of {gib(plan.host_room)} GiB of a host's memory are used for offloading"
+    console.print(f"a checkpoint is {plan.checkpoint_bytes / 1e9:.0f} GB; {offloaded}", highlight=False)
     verdict(plan, console)
 
 
 def memory_table(plan: Plan) -> Table:
     """A row per program, GiB on one chip."""
     table = Table(title="GiB on one chip, by program")
-    for name in ("program", "arguments", "temporary", "new outputs", "lies beside it", "sum", "host", "fits"):
+    for name in ("program", "args", "temp", "new", "beside", "sum", "in host", "fits"):
         table.add_column(name, justify="left" if name == "program" else "right")
     for m in plan.measured:
         beside = gib(sum(m.beside.values()))
-        if m.fault or m.out_of_memory:
-            asked = m.fault or f"asks for {gib(m.program)}"
-            table.add_row(m.stage, asked, "", "", beside, gib(m.total), "", "no")
+        if m.fault:
+            table.add_row(m.stage, *("?",) * 6, "no")
+            continue
+        if m.out_of_memory:
+            table.add_row(m.stage, f"{gib(m.program)} in all", "", "", beside, gib(m.total), "", "no")
             continue
         new = max(0, m.memory["outputs"] - m.memory["aliased"])
         cells = (m.memory["arguments"], m.memory["temporary"], new)
         yes = "yes" if fits(m, plan.topology) else "no"
         table.add_row(m.stage, *map(gib, cells), beside, gib(m.total), gib(m.memory["host"]), yes)
+    return table
+
+
+def work_table(plan: Plan) -> Table:
+    """A row per program: what one chip computes, moves and exchanges in one run of it."""
+    table = Table(title=f"one run of each program, on one chip (decode: {CHECK} tokens of every row)")
+    for name in ("program", "TFLOP", "exchanged GiB", "exchanges", "compiled in s"):
+        table.add_column(name, justify="left" if name in ("program", "exchanges") else "right")
+    for m in plan.measured:
+        exchanged = sum(found["bytes"] for found in m.collectives.values())
+        kinds = ", ".join(f"{found['count']:.0f} {kind}" for kind, found in m.collectives.items())
+        table.add_row(m.stage, f"{m.flops / 1e12:.2f}", gib(exchanged), kinds, f"{m.seconds:.0f}")
     return table
 
 
@@ -73,6 +94,12 @@ def verdict(plan: Plan, console: Console) -> None:
             console.print(f"  {stage}: {change}", highlight=False, soft_wrap=True)
     if plan.host_bytes > plan.host_room:
         console.print(f"  host memory: {gib(plan.host_bytes)} GiB are offloaded to a host; use --model.remat full")
+
+
+def progress(measured: Measured) -> str:
+    """One line for a program that is ready."""
+    found = measured.fault or f"{gib(measured.total)} GiB on a chip"
+    return f"  {measured.stage}: {found} ({measured.seconds:.0f} s, {measured.cpu_seconds:.0f} s of CPU)"
 
 
 def fullest(plan: Plan) -> Measured:

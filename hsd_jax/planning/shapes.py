@@ -14,7 +14,6 @@ from hsd_jax.config import Config
 from hsd_jax.contexts import Frame
 from hsd_jax.data.tokens import Windows
 from hsd_jax.errors import InputError
-from hsd_jax.planning.chips import CHIPS_PER_HOST
 from hsd_jax.setup import Parts
 from hsd_jax.texts import Questions, Texts
 from hsd_jax.types import Problems, PyTree, Ragged, Rollouts
@@ -56,7 +55,7 @@ def model_of(path: str) -> Qwen3Config:
 def parts_of(config: Config, devices: list[Any], host: list[Any]) -> Parts:
     """A run's parts for devices that are not there (`host`: those of one process): no weights, tokenizer, questions."""
     method = method_options.resolve(config.method)
-    checks.check(config, method, max(1, len(devices) // CHIPS_PER_HOST))
+    checks.check(config, method, len(devices) // len(host))
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor, devices)
     checks.check_mesh(config, method, mesh)
     model = model_of(config.model.path)

@@ -18,14 +18,15 @@ from hsd_jax.setup import Parts
 from hsd_jax.slots import Program
 from hsd_jax.types import PyTree, Ragged
 
-NAMES = ("weights for decoding", "prefill", "enter", "decode", "update")
+NAMES = ("weights", "prefill", "enter", "decode", "update")
 
 
 @dataclass(frozen=True)
 class Stage:
     """A program: how to trace it (`lower`), its matrix products on one chip, its largest arrays over all chips.
 
-    `beside` names what lies on the chip but is not among the program's arguments, in bytes per chip.
+    `beside` names what lies on the chip but is not among the program's arguments, in bytes per chip; `cache` is the
+    sampler's share of the arguments or of that.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Stage:
     flops: Callable[[], float]
     largest: Callable[[], Value]
     beside: dict[str, int]
+    cache: int = 0
 
 
 def stages_of(parts: Parts, hosts: int, work: Workload) -> list[Stage]:
@@ -66,7 +68,7 @@ def cast_stage(parts: Parts, state: PyTree) -> Stage:
     rest = {"rest of the training state": bytes_per_chip(state) - bytes_per_chip(params)}
     moved = {"weights in their new places": bytes_per_chip(decode_params_of(parts))}
     return Stage(
-        name="weights for decoding",
+        name="weights",
         lower=lambda: decode_layout.per_layer.lower(params, **fixed),
         flops=lambda: 0.0,
         largest=lambda: largest(jaxpr_of(lambda p: decode_layout.per_layer(p, **fixed), params)),
@@ -131,6 +133,7 @@ def sampler_stages(parts: Parts, program: Program, beside: dict[str, int]) -> li
             flops=lambda: products(jaxpr_of(inside, *args)) / chips,
             largest=lambda: largest(jaxpr_of(inside, *args)),
             beside=beside | also,
+            cache=bytes_per_chip(b.cache),
         )
 
     decode_args = (b.params, b.cache, b.slots, b.choice, b.key, b.count, b.count)
