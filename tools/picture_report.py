@@ -2,8 +2,8 @@
 
     python -m tools.picture_report --report runs/tiny/report/index.html --out docs/pictures
 
-Writes overview, credit and rollout view, wide and narrow, light and dark. The rollout shown is one that failed
-with a peer, with much credit at its divergence.
+Writes overview, credit and rollout view, wide and narrow, light and dark. The rollout shown is one of the first
+recorded step that failed with a peer, with much credit at its divergence.
 """
 
 import sys
@@ -51,8 +51,9 @@ def main(settings: Settings) -> None:
 
 
 def show_divergence(page: Page) -> None:
-    """The failed rollout with the strongest credit at its divergence, with that token under the inspector."""
+    """A failed rollout with strong credit at its divergence, with that token under the inspector."""
     rank = """JSON.parse(document.getElementById('data').textContent).groups
+        .filter((g, _, all) => g.step === Math.min(...all.map(one => one.step)))
         .flatMap(g => g.rollouts.map((r, i) => ({step: g.step, question: g.id, rollout: i, token: r.divergence, ...r})))
         .filter(r => r.reward <= 0 && r.peer >= 0 && r.divergence >= 0).sort((a, b) => b.peak - a.peak).slice(0, 40)
         .map(r => ['step', 'question', 'rollout', 'token'].map(name => [name, String(r[name])]))"""
