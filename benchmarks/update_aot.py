@@ -11,9 +11,9 @@ import dataclasses
 from pathlib import Path
 
 from hsd_jax.config import Config, load
-from hsd_jax.planning import aot, hlo, shapes
+from hsd_jax.planning import aot, hlo
 from hsd_jax.planning.chips import GIB, Topology, parse_topology
-from hsd_jax.planning.measure import MARGIN_GIB
+from hsd_jax.planning.measure import MARGIN_GIB, parts_on
 from hsd_jax.planning.stages import update_stage
 from hsd_jax.planning.workload import Workload, workload
 
@@ -55,9 +55,7 @@ def main() -> int:
     over = 0
     for name in parser.parse_args().case:
         config, topology, work, bound = CASES[name]()
-        devices = aot.devices(topology)
-        parts = shapes.parts_of(config, devices, aot.one_host(devices))
-        stage = update_stage(parts, work)
+        stage = update_stage(parts_on(topology, config), work)
         compiled = aot.compile_for_tpu(stage.lower())
         memory = compiled.memory
         if memory is None:

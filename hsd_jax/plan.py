@@ -24,7 +24,7 @@ from hsd_jax.errors import EXIT_DONE, EXIT_FAILED, InputError
 from hsd_jax.planning import aot, screen
 from hsd_jax.planning.advice import with_setting
 from hsd_jax.planning.chips import Topology, parse_topology
-from hsd_jax.planning.measure import Measured, measure_all
+from hsd_jax.planning.measure import Measured, measure_all, parts_on
 from hsd_jax.planning.outcome import Plan, as_json, make_plan
 from hsd_jax.planning.stages import NAMES
 from hsd_jax.planning.workload import workload
@@ -100,23 +100,31 @@ def plan_one(given: Arguments, config: Config, topology: Topology, console: Cons
     return make_plan(str(given.config), config, topology, measured, work)
 
 
+def write(path: Path, plans: Sequence[tuple[str, Plan]]) -> None:
+    """All plans so far, so that an interrupted sweep leaves what it found."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = [as_json(plan) | {"settings": settings} for settings, plan in plans]
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
 def main(argv: Sequence[str]) -> int:
     """The command."""
     given, console = parse(argv), Console()
     aot.require_libtpu()
     topologies = [parse_topology(text) for text in given.topology]
+    cases = list(itertools.product(topologies, variants(given.settings, given.sweep)))
+    for topology, (_, config) in cases:
+        parts_on(topology, config)  # refuses all that does not divide before anything compiles
     plans = []
-    for topology, (settings, config) in itertools.product(topologies, variants(given.settings, given.sweep)):
+    for topology, (settings, config) in cases:
         console.print(f"compiling for {topology.name} {settings}".rstrip() + " ...", highlight=False)
         plans.append((settings, plan_one(given, config, topology, console)))
-        if len(topologies) == 1 and not given.sweep:
-            screen.show(plans[0][1], console)
-    if len(plans) > 1:
+        if given.json:
+            write(given.json, plans)
+    if len(cases) == 1:
+        screen.show(plans[0][1], console)
+    else:
         console.print(screen.sweep_table(plans))
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        content = [as_json(plan) | {"settings": settings} for settings, plan in plans]
-        given.json.write_text(json.dumps(content, indent=2) + "\n")
     return EXIT_DONE if any(plan.fits for _, plan in plans) else EXIT_FAILED
 
 

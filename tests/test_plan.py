@@ -20,7 +20,7 @@ from hsd_jax.errors import InputError
 from hsd_jax.planning import aot, shapes, stages
 from hsd_jax.planning.advice import advice, slots_that_fit, with_setting
 from hsd_jax.planning.chips import GIB, parse_topology
-from hsd_jax.planning.measure import Measured, fits, measure
+from hsd_jax.planning.measure import Measured, fits, measure, parts_on
 from hsd_jax.planning.outcome import as_json, make_plan
 from hsd_jax.planning.workload import workload
 
@@ -275,8 +275,7 @@ def test_shipped_configs_divide_over_their_slice_and_hold_state_weights_and_cach
     topology = parse_topology(re.search(r"--topology (\S+)", text)[1])  # type: ignore[index]
     assert "Not yet run" in text and f"{topology.chips} chips" in text
     assert config.data.problems_per_step == 128 and config.sampling.group_size == 8 and config.method.name == "hsd"
-    devices = aot.devices(topology)
-    parts = shapes.parts_of(config, devices, aot.one_host(devices))
+    parts = parts_on(topology, config)
     rows = config.data.problems_per_step // topology.hosts * config.sampling.group_size
     program = setup.sampler(parts, rows=rows, response_tokens=max(parts.texts.windows.response.values()))
     board, state = stages.board_of(parts, program), shapes.state_of(parts)

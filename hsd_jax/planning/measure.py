@@ -14,6 +14,7 @@ from hsd_jax.config import Config
 from hsd_jax.planning import aot, hlo, shapes, stages
 from hsd_jax.planning.chips import GIB, Topology
 from hsd_jax.planning.workload import Workload
+from hsd_jax.setup import Parts
 
 MARGIN_GIB = 0.25  # of every chip, kept free: the runtime's own buffers, and arrays that are freed a moment too late
 BUFFERS_SHOWN = 5
@@ -113,11 +114,16 @@ def _answer(to: Any, config: Config, topology: Topology, work: Workload, name: s
         to.send(error)
 
 
+def parts_on(topology: Topology, config: Config) -> Parts:
+    """A run's parts on the slice. Raises: InputError for settings that do not divide over it."""
+    devices = aot.devices(topology)
+    return shapes.parts_of(config, devices, aot.one_host(devices))
+
+
 def measure(config: Config, topology: Topology, work: Workload, name: str) -> Measured:
     """Traces and compiles one program for the slice."""
     started = time.monotonic(), time.process_time()
-    devices = aot.devices(topology)
-    parts = shapes.parts_of(config, devices, aot.one_host(devices))
+    parts = parts_on(topology, config)
     stage = next(s for s in stages.stages_of(parts, topology.hosts, work) if s.name == name)
     compiled = aot.compile_for_tpu(stage.lower())
     memory = compiled.memory

@@ -7,8 +7,7 @@ from hsd_jax.decoding import CHECK
 from hsd_jax.planning.chips import GIB
 from hsd_jax.planning.measure import MARGIN_GIB, Measured, fits
 from hsd_jax.planning.outcome import Plan
-
-BUFFERS_SHOWN = 3
+from hsd_jax.planning.stages import NAMES
 
 
 def gib(size: float) -> str:
@@ -25,12 +24,14 @@ def show(plan: Plan, console: Console) -> None:
         highlight=False,
     )
     console.print(memory_table(plan))
-    console.print(f"args + temp + new + beside must stay under {topology.chip.usable_gib - MARGIN_GIB} GiB:")
-    console.print("  new: results that reuse no argument; beside: what else lies on the chip meanwhile")
+    room = topology.chip.usable_gib - MARGIN_GIB
+    console.print(f"  sum (with the program's code): at most {room} GiB; new: results in no argument's place;")
+    console.print("  beside: what else lies on the chip meanwhile; in host: offloaded")
     console.print(work_table(plan))
-    top = fullest(plan)
-    for buffer in top.buffers[:BUFFERS_SHOWN]:
-        console.print(f"  largest in {top.stage}: {buffer}", highlight=False, soft_wrap=True)
+    console.print(f"  decode: {CHECK} tokens of every row; moved: as the compiler counts, loop bodies once")
+    for measured in plan.measured:
+        for buffer in measured.buffers[:1]:
+            console.print(f"  largest in {measured.stage}: {buffer}", highlight=False, soft_wrap=True)
     console.print(seconds_table(plan))
     for line in plan.assumptions:
         console.print(f"  assumed: {line}", highlight=False, soft_wrap=True)
@@ -61,13 +62,14 @@ def memory_table(plan: Plan) -> Table:
 
 def work_table(plan: Plan) -> Table:
     """A row per program: what one chip computes, moves and exchanges in one run of it."""
-    table = Table(title=f"one run of each program, on one chip (decode: {CHECK} tokens of every row)")
-    for name in ("program", "TFLOP", "exchanged GiB", "exchanges", "compiled in s"):
+    table = Table(title="one run of each program, on one chip")
+    for name in ("program", "TFLOP", "GiB moved", "GiB exchanged", "exchanges", "compiled"):
         table.add_column(name, justify="left" if name in ("program", "exchanges") else "right")
     for m in plan.measured:
         exchanged = sum(found["bytes"] for found in m.collectives.values())
         kinds = ", ".join(f"{found['count']:.0f} {kind}" for kind, found in m.collectives.items())
-        table.add_row(m.stage, f"{m.flops / 1e12:.2f}", gib(exchanged), kinds, f"{m.seconds:.0f}")
+        numbers = (f"{m.flops / 1e12:.2f}", gib(m.accessed), gib(exchanged))
+        table.add_row(m.stage, *numbers, kinds, f"{m.seconds:.0f} s")
     return table
 
 
@@ -86,7 +88,8 @@ def seconds_table(plan: Plan) -> Table:
 def verdict(plan: Plan, console: Console) -> None:
     """Fits or not, and what to change."""
     if plan.fits:
-        console.print("fits", style="bold", highlight=False)
+        left_out = [name for name in NAMES if name not in {m.stage for m in plan.measured}]
+        console.print("fits" + f" (without {', '.join(left_out)})" * bool(left_out), style="bold", highlight=False)
         return
     console.print("does not fit", style="bold", highlight=False)
     for stage, changes in plan.advice.items():
