@@ -73,7 +73,12 @@ def save(store: Store, step: int, state: PyTree, meta: dict[str, Any], *, score:
 
 
 def seal(store: Store) -> Future[None]:
-    """Starts sealing the checkpoints that have been committed since the last call; call it once in a while."""
+    """Starts sealing the checkpoints that have been committed since the last call; call it once in a while.
+
+    Raises: what went wrong while the last one was written, so that a run does not go on for long without any.
+    """
+    if not store.manager.is_saving_in_progress():
+        store.manager.wait_until_finished()  # which does not wait then, but raises
     return store.sealer.submit(_seal_all, store)
 
 

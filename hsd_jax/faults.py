@@ -30,6 +30,7 @@ ROOM = {
 DISK = {
     errno.ENOSPC: "the disk is full; free some space or lower checkpoints.keep",
     errno.EDQUOT: "the disk quota is used up; free some space or lower checkpoints.keep",
+    errno.EFBIG: "a file is larger than allowed here; raise the limit (ulimit -f) or use another disk",
     errno.EROFS: "the file system is read-only; make it writable",
     errno.EACCES: "writing is not allowed; give this user write access",
     errno.EPERM: "writing is not allowed; give this user write access",

@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 from rich.console import Console
 
-from hsd_jax import checkpoint, console, distributed, guards, metrics, report, rollout_log
+from hsd_jax import checkpoint, console, distributed, faults, guards, metrics, report, rollout_log
 from hsd_jax.clock import Clock, Compilations
 from hsd_jax.console import Summary
 from hsd_jax.rollout import Batch
@@ -92,7 +92,8 @@ class Journal:
         self.lines.append(looked_at(line))
         for sink in self.sinks:
             sink(step, {name: value for name, value in line.items() if name != "step"})
-        checkpoint.seal(self.store)
+        with faults.stage("save"):
+            checkpoint.seal(self.store)
         if step:
             self.show(step, line)
         guards.watch([seen for seen in self.lines if seen["step"]], self.parts.config.guards, str(self.path))

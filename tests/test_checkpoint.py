@@ -1,7 +1,11 @@
 """Checkpoints: damage of every kind is found, the one before is used, the policy keeps what it should."""
 
+import errno
 import json
+import os
+import resource
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from hsd_jax import checkpoint
+from hsd_jax import checkpoint, faults
 from hsd_jax.errors import InputError
 from hsd_jax.sharding import make_mesh
 from hsd_jax.update import TrainState
@@ -164,6 +168,23 @@ def test_a_failing_run_still_finishes_the_write_in_flight(tmp_path: Path) -> Non
     assert checkpoint.newest_good(tmp_path / "checkpoints") == 3
     assert set(json.loads((tmp_path / "checkpoints" / "3" / checkpoint.MANIFEST).read_text()))
     checkpoint.close(store)
+
+
+def test_a_write_that_fails_in_the_background_is_said_after_the_next_step(tmp_path: Path) -> None:
+    """Not only when the next checkpoint is due: until then a run would train on without any."""
+    store = checkpoint.open_store(tmp_path / "checkpoints")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))  # as a full disk, which a test cannot have
+    try:
+        checkpoint.save(store, 1, {"x": np.random.default_rng(0).standard_normal(100_000)}, META)
+        with pytest.raises(Exception, match=os.strerror(errno.EFBIG)) as failed:
+            for _ in range(600):
+                checkpoint.seal(store)
+                time.sleep(0.1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert faults.disk_code(failed.value) == errno.EFBIG
+    assert checkpoint.newest_good(tmp_path / "checkpoints") is None
 
 
 def test_a_checkpoint_that_is_being_deleted_is_not_sealed_again(tmp_path: Path) -> None:
