@@ -146,14 +146,14 @@ def _refuse_or_take_over(
             f"--workdir {root}: holds {what}; continue it with --resume auto, choose another directory,"
             " or discard it with --overwrite"
         )
-    if changed:
-        print(f"resuming with changed settings: {listing}")
     breaking = [name for name in changed if not name.startswith(FREE_TO_CHANGE)]
     if breaking and not allow_changes:
         raise InputError(
             f"--resume: {', '.join(breaking)} differ from the run in {root} ({listing}), so it would not continue"
             " exactly; set them back, or accept it with --resume-with-changes"
         )
+    if changed:
+        print(f"resuming with changed settings: {listing}")
 
 
 def _refuse_to_lose(root: epath.Path, lock: IO[str] | None) -> None:
