@@ -17,7 +17,7 @@ config = Config(
     data=Data(source="math+gsm8k+numina+apps+livecodebench", path="datasets"),
     sampling=Sampling(
         response_tokens=4096,
-        slots=24,
+        slots=22,
         tensor=4,
     ),
     optimizer=Optimizer(micro_batches=2),

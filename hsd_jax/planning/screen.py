@@ -113,11 +113,11 @@ def fullest(plan: Plan) -> Measured:
 def sweep_table(plans: list[tuple[str, Plan]]) -> Table:
     """A row per plan: does it fit, which program is the fullest, seconds."""
     table = Table(title="sweep")
-    for name in ("slice", "settings", "fits", "fullest program", "GiB", "usable", "ideal s", "expected s"):
-        table.add_column(name, justify="left" if name in ("slice", "settings", "fullest program") else "right")
+    for name in ("slice", "settings", "fits", "fullest", "GiB", "usable", "ideal", "expected"):
+        table.add_column(name, justify="left" if name in ("slice", "settings", "fullest") else "right", overflow="fold")
     for settings, plan in plans:
         top = fullest(plan)
         ideal, expected = plan.seconds
-        numbers = (gib(top.total), f"{plan.topology.chip.usable_gib}", f"{ideal:.1f}", f"{expected:.1f}")
+        numbers = (gib(top.total), f"{plan.topology.chip.usable_gib}", f"{ideal:.1f} s", f"{expected:.1f} s")
         table.add_row(plan.topology.name, settings, "yes" if plan.fits else "no", top.stage, *numbers)
     return table
