@@ -102,6 +102,15 @@ def test_apps_splits_tests_and_reads_calls(read):
     }
 
 
+def test_arguments_of_any_length_are_stored(tmp_path):
+    """Python refuses to spell integers of more than 4,300 digits unless it is asked to; contest tests hold them."""
+    digits = "7" * 5000
+    tests = f'{{"fn_name": "same", "inputs": [[{digits}]], "outputs": [[{digits}]]}}'
+    corpora.lines(tmp_path / "train.jsonl", [corpora.apps_row(1, input_output=tests)])
+    (test,) = load("apps", tmp_path, cache=tmp_path / "cache").splits["train"][0].visible
+    assert test["args"] == [test["output"]] and test["output"] % 10**9 == 777777777
+
+
 def test_livecodebench_windows_are_disjoint_and_tests_are_unpacked(read):
     train, test = read("livecodebench")[1]["train"], read("lcb")[1]["test"]
     assert [p.id for p in train] == ["livecodebench-abc301_a", "livecodebench-abc302_a"]

@@ -1,11 +1,9 @@
 """What several corpora share: final answers of written solutions, tests held as JSON text."""
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 from hsd_jax.data.files import Row, json_value
+from hsd_jax.data.problems import long_integers
 from hsd_jax.errors import InputError
 from hsd_jax.verifiers.extraction import extract
 
@@ -30,17 +28,6 @@ def first_text(row: Row, *names: str) -> str:
             return str(value)
     have = ", ".join(sorted(row.fields)) or "none"
     raise InputError(f"{row.place}: one of the fields {', '.join(names)} must hold text (fields of the row: {have})")
-
-
-@contextlib.contextmanager
-def long_integers() -> Iterator[None]:
-    """Lets trusted JSON hold integers of more than 4,300 digits, which contest tests do."""
-    limit = sys.get_int_max_str_digits()
-    sys.set_int_max_str_digits(0)
-    try:
-        yield
-    finally:
-        sys.set_int_max_str_digits(limit)
 
 
 def json_text(text: str) -> Any:
