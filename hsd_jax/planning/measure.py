@@ -5,7 +5,8 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, parent_process
+from threading import Thread
 from typing import Any
 
 import jax
@@ -106,12 +107,21 @@ def _result(answer: Any, process: Any, name: str) -> Measured:
 
 def _answer(to: Any, config: Config, topology: Topology, work: Workload, name: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+    Thread(target=_end_with_parent, daemon=True).start()
     try:
         to.send(measure(config, topology, work, name))
     except jax.errors.JaxRuntimeError as error:
         to.send(Measured(name, 0, 0, {}, fault=f"the compiler refuses the program: {aot.first_line(error)}"))
     except Exception as error:
         to.send(error)
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end this process, which would compile on for minutes."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def parts_on(topology: Topology, config: Config) -> Parts:
