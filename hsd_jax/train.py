@@ -20,6 +20,7 @@ from rich.console import Console
 from hsd_jax import arguments, cli, distributed, setup
 from hsd_jax.compile_cache import keep_compiled
 from hsd_jax.errors import EXIT_DONE, EXIT_PREEMPTED
+from hsd_jax.host_memory import give_back_what_is_freed
 from hsd_jax.interrupts import Stop, watch
 from hsd_jax.journal import Journal
 from hsd_jax.opening import open_run
@@ -52,6 +53,7 @@ def train(parts: Parts, programs: Programs, book: Journal, state: TrainState, st
 def main(argv: Sequence[str]) -> int:
     """The command: refuse what is wrong before anything compiles, train, say how it went."""
     given = arguments.parse(argv, about=__doc__ or "")
+    give_back_what_is_freed()
     keep_compiled()
     with distributed.joined(distributed.place_from(os.environ)), watch() as stop:
         parts = setup.assemble(given.settings)
