@@ -2,7 +2,7 @@
 
 glibc raises its limit for blocks of their own with every large block that is freed, up to 32 MB, and gives threads
 heaps of their own. A run whose threads allocate and free large buffers for days then holds ever more of what it does
-not use: `benchmarks.long_run` grew by 2.2 MB per 100 steps, and by 0.06 with fixed limits (RESULTS.md).
+not use: `benchmarks.long_run` grew by 2.2 MB per 100 steps, and by 0.3 with fixed limits (RESULTS.md).
 """
 
 import ctypes
