@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from train_process import ROOT, Run, environment, finish, kill, lines, reach, start, trained
+from transformers import AutoTokenizer  # noqa: F401  (says that PyTorch is missing when it is first imported)
 
 from hsd_jax import arguments, checkpoint, cli, setup
 from hsd_jax.errors import EXIT_PREEMPTED, EXIT_REFUSED
