@@ -45,11 +45,13 @@ class Spread:
     """How tokens and vocabulary lie over chips; the default is one chip. `over_mesh` makes the other ones.
 
     `constrain(x, spec)` pins an array to a layout; `tokens` and `vocab` are entries of such a layout, `*_shards` the
-    number of parts. The compiler adds the exchanges: of hidden states chunk by chunk, and of max and sum of a softmax.
+    number of parts. A head comes from the parameters' places, and its gradient returns, by way of the layout `halfway`.
+    The compiler adds the exchanges: of hidden states chunk by chunk, and of max and sum of a softmax.
     """
 
     tokens: tuple[str, ...] = ()
     vocab: tuple[str, ...] = ()
+    halfway: P = P()
     token_shards: int = 1
     vocab_shards: int = 1
     constrain: Callable[[Array, P], Array] = lambda x, spec: x
@@ -59,8 +61,12 @@ ONE_CHIP = Spread()
 
 
 def over_mesh(mesh: Mesh, *, tokens: tuple[str, ...] = ("data", "fsdp")) -> Spread:
-    """The vocabulary over ALL chips of a mesh, tokens over the axes that hold rows."""
-    vocab = tuple(mesh.axis_names)
+    """The vocabulary over ALL chips of a mesh, tokens over the axes that hold rows.
+
+    First over `tensor`, as the parameters have it, then over `data`, which holds copies: all that is left is to change
+    places within groups of `fsdp`. In another order, or at one go, every chip would hold the whole head on the way.
+    """
+    vocab = ("tensor", "data", "fsdp")
     token_shards = 1
     for axis in tokens:
         token_shards *= mesh.shape[axis]
@@ -68,7 +74,7 @@ def over_mesh(mesh: Mesh, *, tokens: tuple[str, ...] = ("data", "fsdp")) -> Spre
     def constrain(x: Array, spec: P) -> Array:
         return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
 
-    return Spread(tokens, vocab, token_shards, mesh.size, constrain)
+    return Spread(tokens, vocab, P("fsdp", vocab[:2]), token_shards, mesh.size, constrain)
 
 
 def fused_token_loss(
@@ -149,7 +155,8 @@ def _loss_and_gradient(
     start = jnp.zeros((), jnp.float32), jnp.zeros(head_DV.shape, jnp.float32)
     (total, grad_DV), (grad_CD, stats) = jax.lax.scan(body, start, parts)
     grad_ND, stats = _whole(spread, len(weights_N), (grad_CD, stats))
-    return (total, stats), (grad_ND, grad_DV[:, :vocab].astype(student.head_DV.dtype))
+    grad_DV = spread.constrain(grad_DV, spread.halfway)[:, :vocab]
+    return (total, stats), (grad_ND, grad_DV.astype(student.head_DV.dtype))
 
 
 def _scaled_gradient(
@@ -167,10 +174,15 @@ def _hiddens(student: Stream, frozen: tuple[Stream, ...]) -> tuple[Array, ...]:
 
 
 def _head(spread: Spread, stream: Stream) -> Array:
-    """The head in the compute dtype, its vocabulary padded to the chips and spread over them."""
+    """The head in the compute dtype, its vocabulary padded to the chips and spread over them.
+
+    Padded where it lies: that moves its borders, by few columns between neighbours, and must not be mixed with the
+    exchange that follows.
+    """
     head_DV = stream.head_DV.astype(stream.hidden_ND.dtype)
     padding = -head_DV.shape[1] % spread.vocab_shards
-    return spread.constrain(jnp.pad(head_DV, ((0, 0), (0, padding))), P(None, spread.vocab))
+    head_DV = spread.constrain(jnp.pad(head_DV, ((0, 0), (0, padding))), spread.halfway)
+    return spread.constrain(head_DV, P(None, spread.vocab))
 
 
 def _logits(spread: Spread, hidden_CD: Array, head_DV: Array, vocab: int) -> Array:

@@ -1,5 +1,8 @@
 """The fused loss against the same loss on whole [N, V] arrays, its cost, its memory, and eight devices."""
 
+import math
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -119,6 +122,24 @@ def test_eight_devices_with_a_vocabulary_that_does_not_divide(data, shape):
     )
     one_chip = jax.value_and_grad(lambda s: fused_token_loss(everything, s, *data[1:], chunk=8), has_aux=True)
     close(jax.device_get(fused(student)), jax.device_get(one_chip(data[0])))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 1), (1, 4, 2), (2, 2, 2)])
+def test_no_device_holds_the_whole_head(shape):
+    """Nor its gradient; with a vocabulary that does not divide by the devices."""
+    mesh = jax.make_mesh(shape, ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
+    width, vocab, spread = 16, 1012, over_mesh(mesh)
+    hidden = jax.ShapeDtypeStruct((32, width), jnp.float32, sharding=NamedSharding(mesh, P(("data", "fsdp"))))
+    stored = NamedSharding(mesh, P("fsdp", "tensor"))
+    head = jax.ShapeDtypeStruct((width, vocab), jnp.float32, sharding=stored)
+
+    def gradient(student, teacher):
+        loss = lambda s: fused_token_loss(forward_kl, s, (teacher,), {}, jnp.ones(32), chunk=2, spread=spread)  # noqa: E731
+        return jax.lax.with_sharding_constraint(jax.grad(lambda s: loss(s)[0])(student).head_DV, stored)
+
+    text = jax.jit(gradient).lower(Stream(hidden, head), Stream(hidden, head)).compile().as_text()
+    sizes = [math.prod(map(int, dims.split(","))) for dims in re.findall(r"f32\[([\d,]+)\]", text)]
+    assert max(sizes) < width * vocab / 2 and "all-to-all" in text
 
 
 def problem(tokens, width, vocab):
