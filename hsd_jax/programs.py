@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 from jax.tree_util import register_dataclass
 
 from hsd_jax import measures, methods, randomness
@@ -21,7 +22,7 @@ from hsd_jax.rollout import Batch
 from hsd_jax.row_plan import Lengths, RowPlan
 from hsd_jax.scoring import Scorer
 from hsd_jax.setup import Parts, global_array, sampler, state_shardings
-from hsd_jax.sharding import batch_sharding, replicated
+from hsd_jax.sharding import ROWS, batch_sharding, replicated
 from hsd_jax.types import Array, Problems, PyTree, Rollouts
 from hsd_jax.update import Settings, Trace, TrainState, choose_peers, privileged_contexts, update
 
@@ -109,8 +110,16 @@ def jit_update(settings: Settings, scorer: Scorer, mesh: Mesh) -> Update:
 
 
 def in_order(tree: PyTree, order_P: Array, mesh: Mesh) -> PyTree:
-    """Every leaf [P, ..] with its problems in another order, over the devices as before."""
-    return jax.lax.with_sharding_constraint(jax.tree.map(lambda x: x[order_P], tree), batch_sharding(mesh))
+    """Every leaf [P, ..] with its problems in another order, over the devices as before.
+
+    Each device takes its own from all of them. Left to itself the partitioner would sum masked copies, and split the
+    work over the tensor axis in a way on which the TPU compiler of libtpu 0.0.42 ends.
+    """
+
+    def own(tree: PyTree, order_p: Array) -> PyTree:
+        return jax.tree.map(lambda x: jax.lax.all_gather(x, ROWS, axis=0, tiled=True)[order_p], tree)
+
+    return jax.shard_map(own, mesh=mesh, in_specs=P(ROWS), out_specs=P(ROWS), check_vma=False)(tree, order_P)
 
 
 def run_update(
