@@ -4,7 +4,7 @@ python -m hsd_jax.plan --config configs/hsd_qwen3_8b_v5p128.py --topology v5p:4x
 python -m hsd_jax.plan --config FILE --topology v5e:8x8 v6e:8x8 --sweep optimizer.micro-batches=2,4 sampling.slots=32,64
 
 Needs libtpu (pip install "jax[tpu]"), no TPU and no weights; minutes on two cores. Exit codes: 0 everything fits (of a
-sweep: something fits), 1 it does not, 2 refused input.
+sweep: something fits), 1 it does not or the compiler gave no answer, 2 refused input.
 """
 
 import itertools

@@ -2,9 +2,12 @@
 
 import dataclasses
 import importlib.util
+import io
 import json
+import multiprocessing
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,15 +15,17 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from rich.console import Console
 
 from hsd_jax import plan, setup, sharding
 from hsd_jax.config import Config, Data, Model, Optimizer, Sampling, load
+from hsd_jax.config import Mesh as MeshSizes
 from hsd_jax.decode_layout import decode_mesh
 from hsd_jax.errors import InputError
-from hsd_jax.planning import aot, shapes, stages
+from hsd_jax.planning import aot, screen, shapes, stages
 from hsd_jax.planning.advice import advice, slots_that_fit, with_setting
 from hsd_jax.planning.chips import GIB, parse_topology
-from hsd_jax.planning.measure import Measured, fits, measure, parts_on
+from hsd_jax.planning.measure import Measured, Started, _result, fits, measure, parts_on
 from hsd_jax.planning.outcome import as_json, make_plan
 from hsd_jax.planning.workload import workload
 
@@ -155,6 +160,28 @@ def test_the_outcome_names_the_verdict_seconds_and_checkpoint() -> None:
     assert make_plan("c.py", BIG, V5P, found, work).fits
 
 
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [("", "this machine has too little memory"), ("F1 u.cc:7] Check failed: a", "u.cc:7] Check failed: a")],
+)
+def test_a_compiler_that_ends_without_an_answer_is_told_from_a_program_that_does_not_fit(
+    words: str, fault: str, tmp_path: Path
+) -> None:
+    said = tmp_path / "words.txt"
+    said.write_text(words)
+    answer, other_end = multiprocessing.Pipe(duplex=False)
+    other_end.close()
+    ended = _result(Started(answer, SimpleNamespace(join=lambda: None), str(said), 0.0), "update")
+    assert fault in ended.fault and not said.exists()
+    small, large = measured("decode", 1), measured("decode", 200)
+    work = workload(BIG, mean=1536, prompt=256)
+    assert (unknown := make_plan("c.py", BIG, V5E, [small, ended], work)).unknown and not unknown.fits
+    assert not make_plan("c.py", BIG, V5E, [large, ended], work).unknown
+    console = Console(record=True, width=200, file=io.StringIO())
+    screen.show(unknown, console)
+    assert "not known: a program did not compile" in (shown := console.export_text()) and fault in shown
+
+
 @needs_libtpu
 @pytest.mark.aot
 @pytest.mark.parametrize("family", ["v5e:2x2", "v5p:2x2x1", "v6e:2x2"])
@@ -220,6 +247,22 @@ def test_every_process_decodes_on_its_own_neighbouring_chips(slice_name: str) ->
             first, second = np.array([[d.coords for d in group[:2]] for group in groups]).swapaxes(0, 1)
             assert (np.abs(first - second).sum(1) == 1).all(), "one step apart on the interconnect"
     assert {d.process_index for d in aot.one_host(devices)} == {topology.hosts - 1}
+
+
+@needs_libtpu
+@pytest.mark.aot
+@pytest.mark.parametrize("mesh", [MeshSizes(tensor=2), MeshSizes(data=2, fsdp=2, tensor=2)], ids=str)
+def test_the_update_compiles_for_a_mesh_with_a_tensor_axis(mesh: MeshSizes) -> None:
+    config = load(TINY)
+    config = dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, path=str(ROOT / config.model.path)),
+        data=dataclasses.replace(config.data, problems_per_step=4),
+        optimizer=dataclasses.replace(config.optimizer, layout="packed"),
+        mesh=mesh,
+    )
+    found = measure(config, parse_topology("v6e:2x4"), workload(config, mean=0, prompt=0), "update")
+    assert not found.fault and 0 < found.total < GIB
 
 
 @needs_libtpu

@@ -88,6 +88,12 @@ def test_out_of_memory_messages_give_the_bytes(message: str, gib: float) -> None
     assert aot.needed_bytes(message) / GIB == pytest.approx(gib, rel=1e-6)
 
 
+def test_the_check_on_which_a_compiler_ended_is_found_among_its_words() -> None:
+    words = "W1125 23:23 pass.cc:654] slow\nF1125 23:24 utils.cc:79] Check failed: a == b (1 vs. 2) \n*** stack trace"
+    assert aot.failed_check(words) == "utils.cc:79] Check failed: a == b (1 vs. 2)"
+    assert aot.failed_check("Killed") == ""
+
+
 def test_without_the_compiler_the_install_line_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 

@@ -98,11 +98,14 @@ def first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:300]
 
 
-def compile_for_tpu(lowered: Any) -> Compiled:
-    """Compiles a lowered program; running out of the chip's memory is an answer here, not an error."""
+def compile_for_tpu(lowered: Any, words: str = os.devnull) -> Compiled:
+    """Compiles a lowered program; running out of the chip's memory is an answer here, not an error.
+
+    `words`: the file that gets what the compiler says on stderr, of use where it ends this process.
+    """
     started = time.monotonic()
     try:
-        with silence():
+        with silence(words):
             executable = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         needed = needed_bytes(str(error))
@@ -134,15 +137,21 @@ def needed_bytes(message: str) -> int:
     return int(max((float(number) * UNITS[unit] for number, unit in found), default=0.0))
 
 
+def failed_check(words: str) -> str:
+    """The internal check on which the compiler ended, in its own words; "" if it named none."""
+    found = re.search(r"[\w.]+:\d+\] Check failed: .*", words)
+    return found[0][:300].strip() if found else ""
+
+
 @contextmanager
-def silence() -> Iterator[None]:
-    """Sends what libraries below Python write to stderr nowhere; exceptions still tell what went wrong."""
+def silence(words: str = os.devnull) -> Iterator[None]:
+    """Sends what libraries below Python write to stderr to a file; exceptions still tell what went wrong."""
     kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    elsewhere = os.open(words, os.O_WRONLY | os.O_APPEND)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(elsewhere, 2)
         yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-        os.close(nowhere)
+        os.close(elsewhere)

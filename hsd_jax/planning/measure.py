@@ -2,10 +2,12 @@
 
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -21,6 +23,7 @@ MARGIN_GIB = 0.25  # of every chip, kept free: the runtime's own buffers, and ar
 BUFFERS_SHOWN = 5
 AT_A_TIME = 3  # compilers, each on one core with up to 4 GiB
 CRASHED = "the compiler ended without an answer: it crashed, or this machine has too little memory"
+CHECK_FAILED = "the compiler ended on a check of its own, so other settings or another release may pass: {check}"
 
 
 @dataclass(frozen=True)
@@ -72,44 +75,58 @@ def measure_all(
             while waiting and len(running) < min(len(os.sched_getaffinity(0)), AT_A_TIME):
                 name = waiting.pop(0)
                 running[name] = _start(config, topology, work, name)
-            ready = connection.wait([answer for answer, _ in running.values()])
-            for name in [name for name, (answer, _) in running.items() if answer in ready]:
-                answer, process = running.pop(name)
-                found[name] = _result(answer, process, name)
+            ready = connection.wait([started.answer for started in running.values()])
+            for name in [name for name, started in running.items() if started.answer in ready]:
+                found[name] = _result(running.pop(name), name)
                 tell(found[name])
     finally:
-        for _, process in running.values():
-            process.kill()
+        for started in running.values():
+            started.process.kill()
+            os.unlink(started.words)
     return [found[name] for name in names]
 
 
-def _start(config: Config, topology: Topology, work: Workload, name: str) -> tuple[Any, Any]:
-    """A process that measures one program, and where its answer will come from."""
+@dataclass(frozen=True)
+class Started:
+    """A process that measures one program, where its answer will come from, and the file of its compiler's words."""
+
+    answer: Any
+    process: Any
+    words: str
+    at: float
+
+
+def _start(config: Config, topology: Topology, work: Workload, name: str) -> Started:
     context = get_context("spawn")
     answer, other_end = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(other_end, config, topology, work, name), daemon=True)
+    handle, words = tempfile.mkstemp(prefix="hsd-plan-", suffix=".txt")
+    os.close(handle)
+    process = context.Process(target=_answer, args=(other_end, config, topology, work, name, words), daemon=True)
     process.start()
     other_end.close()  # so that the answer ends with the process
-    return answer, process
+    return Started(answer, process, words, time.monotonic())
 
 
-def _result(answer: Any, process: Any, name: str) -> Measured:
+def _result(started: Started, name: str) -> Measured:
     """What a process found. Raises: what it raised."""
     try:
-        found = answer.recv()
+        found = started.answer.recv()
     except EOFError:
-        found = Measured(name, 0, 0, {}, fault=CRASHED)
-    process.join()
+        check = aot.failed_check(Path(started.words).read_text(errors="replace"))
+        fault = CHECK_FAILED.format(check=check) if check else CRASHED
+        found = Measured(name, 0, 0, {}, fault=fault, seconds=time.monotonic() - started.at)
+    started.process.join()
+    os.unlink(started.words)
     if isinstance(found, Exception):
         raise found
     return found
 
 
-def _answer(to: Any, config: Config, topology: Topology, work: Workload, name: str) -> None:
+def _answer(to: Any, config: Config, topology: Topology, work: Workload, name: str, words: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     Thread(target=_end_with_parent, daemon=True).start()
     try:
-        to.send(measure(config, topology, work, name))
+        to.send(measure(config, topology, work, name, words))
     except jax.errors.JaxRuntimeError as error:
         to.send(Measured(name, 0, 0, {}, fault=f"the compiler refuses the program: {aot.first_line(error)}"))
     except Exception as error:
@@ -130,12 +147,12 @@ def parts_on(topology: Topology, config: Config) -> Parts:
     return shapes.parts_of(config, devices, aot.one_host(devices))
 
 
-def measure(config: Config, topology: Topology, work: Workload, name: str) -> Measured:
-    """Traces and compiles one program for the slice."""
+def measure(config: Config, topology: Topology, work: Workload, name: str, words: str = os.devnull) -> Measured:
+    """Traces and compiles one program for the slice; what the compiler says on the way goes to the file `words`."""
     started = time.monotonic(), time.process_time()
     parts = parts_on(topology, config)
     stage = next(s for s in stages.stages_of(parts, topology.hosts, work) if s.name == name)
-    compiled = aot.compile_for_tpu(stage.lower())
+    compiled = aot.compile_for_tpu(stage.lower(), words)
     memory = compiled.memory
     value = stage.largest()
     made = f"{value.primitive} {list(value.shape)}: {value.size_bytes / GIB:.2f} GiB over all chips, before fusion"

@@ -35,6 +35,12 @@ class Plan:
         return all(fits(m, self.topology) for m in self.measured) and self.host_bytes <= self.host_room
 
     @property
+    def unknown(self) -> bool:
+        """Whether the compiler gave no answer for a program while all others fit."""
+        answered = [m for m in self.measured if not m.fault]
+        return len(answered) < len(self.measured) and dataclasses.replace(self, measured=answered).fits
+
+    @property
     def host_room(self) -> float:
         """Bytes of a host's memory for what is offloaded: half of it, the rest is for programs, data, checkpoints."""
         return self.topology.chip.host_gib * self.topology.chips_per_host * GIB / 2

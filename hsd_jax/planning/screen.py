@@ -48,7 +48,7 @@ def memory_table(plan: Plan) -> Table:
     for m in plan.measured:
         beside = gib(sum(m.beside.values()))
         if m.fault:
-            table.add_row(m.stage, *("?",) * 6, "no")
+            table.add_row(m.stage, *("?",) * 7)
             continue
         if m.out_of_memory:
             table.add_row(m.stage, f"{gib(m.program)} in all", "", "", beside, gib(m.total), "", "no")
@@ -86,12 +86,14 @@ def seconds_table(plan: Plan) -> Table:
 
 
 def verdict(plan: Plan, console: Console) -> None:
-    """Fits or not, and what to change."""
+    """Fits or not, or not known; and what to change."""
     if plan.fits:
         left_out = [name for name in NAMES if name not in {m.stage for m in plan.measured}]
         console.print("fits" + f" (without {', '.join(left_out)})" * bool(left_out), style="bold", highlight=False)
         return
-    console.print("does not fit", style="bold", highlight=False)
+    console.print(
+        "not known: a program did not compile" if plan.unknown else "does not fit", style="bold", highlight=False
+    )
     for stage, changes in plan.advice.items():
         for change in changes:
             console.print(f"  {stage}: {change}", highlight=False, soft_wrap=True)
@@ -119,5 +121,7 @@ def sweep_table(plans: list[tuple[str, Plan]]) -> Table:
         top = fullest(plan)
         ideal, expected = plan.seconds
         numbers = (gib(top.total), f"{plan.topology.chip.usable_gib}", f"{ideal:.1f} s", f"{expected:.1f} s")
-        table.add_row(plan.topology.name, settings, "yes" if plan.fits else "no", top.stage, *numbers)
+        table.add_row(
+            plan.topology.name, settings, "?" if plan.unknown else "yes" if plan.fits else "no", top.stage, *numbers
+        )
     return table
