@@ -44,7 +44,7 @@ def of_32b(name: str, topology: str) -> tuple[Config, Topology, Workload, float]
 CASES = {
     "sequence": sequence,
     "32b-v6e": lambda: of_32b("hsd_qwen3_32b_v6e64", "v6e:8x8"),
-    "32b-v5p": lambda: of_32b("hsd_qwen3_32b_v5p128", "v5p:2x4x4"),
+    "32b-v5p": lambda: of_32b("hsd_qwen3_32b_v5p128", "v5p:4x4x4"),
 }
 
 

@@ -20,5 +20,5 @@ config = Config(
         slots=48,
         tensor=4,
     ),
-    optimizer=Optimizer(micro_batches=2),
+    optimizer=Optimizer(micro_batches=1),
 )

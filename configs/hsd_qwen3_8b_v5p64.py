@@ -19,5 +19,5 @@ config = Config(
         code_response_tokens=8192,
         tensor=4,
     ),
-    optimizer=Optimizer(micro_batches=2),
+    optimizer=Optimizer(micro_batches=1),
 )
