@@ -4,8 +4,8 @@
     python -m hsd_jax.plan --config configs/hsd_qwen3_8b_v5e64.py --topology v5e:8x8
 
 Paper row: Table 1, 8B: MATH-500 83.6, AIME-24 31.4, AIME-25 28.1, LCB-v5 37.2, HumanEval+ 81.9.
-Plan (commit e0aa1b9), GiB on a chip of 15.75: sampler 14.7, update 8.5 and 25.4 in a host's memory. It fits.
-Estimated step at a mean response of 1,536 tokens: 35 s ideal, 93 s expected (39 h for 1,500 steps).
+Plan (commit 4eea45c), GiB on a chip of 15.75: sampler 14.7, update 9.0 and 33.2 in a host's memory. It fits.
+Estimated step at a mean response of 1,536 tokens: 35 s ideal, 80 s expected (33 h for 1,500 steps).
 Differs from the paper: responses to code questions are capped at 4,096 tokens (paper: 8,192), for memory.
 """
 

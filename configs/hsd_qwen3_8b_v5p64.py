@@ -4,8 +4,8 @@
     python -m hsd_jax.plan --config configs/hsd_qwen3_8b_v5p64.py --topology v5p:2x4x4
 
 Paper row: Table 1, 8B: MATH-500 83.6, AIME-24 31.4, AIME-25 28.1, LCB-v5 37.2, HumanEval+ 81.9.
-Plan (commit 1038967), GiB on a chip of 95.74: sampler 49.8, update 26.5. It fits.
-Estimated step at a mean response of 1,536 tokens: 18 s ideal, 40 s expected (17 h for 1,500 steps).
+Plan (commit 4eea45c), GiB on a chip of 95.74: sampler 49.8, update 35.3. It fits.
+Estimated step at a mean response of 1,536 tokens: 18 s ideal, 36 s expected (15 h for 1,500 steps).
 """
 
 from hsd_jax.config import Config, Data, Model, Optimizer, Sampling

@@ -4,8 +4,8 @@
     python -m hsd_jax.plan --config configs/hsd_qwen3_8b_v6e64.py --topology v6e:8x8
 
 Paper row: Table 1, 8B: MATH-500 83.6, AIME-24 31.4, AIME-25 28.1, LCB-v5 37.2, HumanEval+ 81.9.
-Plan (commit 1038967), GiB on a chip of 31.25: sampler 27.0, update 18.3. It fits.
-Estimated step at a mean response of 1,536 tokens: 15 s ideal, 38 s expected (16 h for 1,500 steps).
+Plan (commit 4eea45c), GiB on a chip of 31.25: sampler 27.0, update 18.3. It fits.
+Estimated step at a mean response of 1,536 tokens: 14 s ideal, 38 s expected (16 h for 1,500 steps).
 """
 
 from hsd_jax.config import Config, Data, Model, Optimizer, Sampling
