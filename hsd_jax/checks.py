@@ -47,7 +47,13 @@ def check(config: Config, method: Method, processes: int) -> None:
 
 
 def check_mesh(config: Config, method: Method, mesh: Mesh) -> None:
-    """Refuses batches that do not divide over the devices."""
+    """Refuses batches that do not divide over the devices, and rows that several processes would have to fill."""
+    owners = [{device.process_index for device in row} for row in mesh.devices.reshape(-1, mesh.shape["tensor"])]
+    if any(len(processes) > 1 for processes in owners):
+        raise InputError(
+            f"mesh.tensor ({mesh.shape['tensor']}) spreads a row over the chips of several hosts, but each host has"
+            " problems of its own; use a smaller one"
+        )
     rows = mesh.shape["data"] * mesh.shape["fsdp"]
     part = config.data.problems_per_step // config.optimizer.micro_batches // method.minibatches
     if part % rows:

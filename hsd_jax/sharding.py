@@ -33,7 +33,8 @@ RULES: Rules = {"V": "tensor", "D": "fsdp", "N": "tensor", "K": "tensor", "F": "
 def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh over all devices (or the given ones), neighbours on the interconnect adjacent; one size may be -1.
 
-    Raises: InputError when the sizes do not multiply to the number of devices.
+    With several slices `data` goes over these, so that only sums cross the slower network between them.
+    Raises: InputError when the sizes do not multiply to the number of devices, or `data` does not divide by slices.
     """
     devices = jax.devices() if devices is None else list(devices)
     sizes = dict(zip(AXES, (data, fsdp, tensor), strict=True))
@@ -46,8 +47,22 @@ def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None =
             f"mesh {shown} does not cover the {len(devices)} devices; the sizes must be positive and multiply to "
             f"{len(devices)} (one may be -1: the rest)"
         )
-    grid = mesh_utils.create_device_mesh(tuple(sizes.values()), devices, allow_split_physical_axes=True)
-    return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    return Mesh(_grid(tuple(sizes.values()), devices), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def _grid(sizes: tuple[int, ...], devices: list[Any]) -> Any:
+    """The devices as an array of these sizes, slices along the first axis."""
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if slices == 1:
+        return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+    data, *rest = sizes
+    if data % slices:
+        raise InputError(
+            f"mesh.data is {data}, but must be a multiple of the number of slices ({slices}): each holds a whole copy"
+            f" of the parameters, as the network between slices is slow; set --mesh.data {slices}"
+        )
+    inside, across = (data // slices, *rest), (slices, *[1] * len(rest))
+    return mesh_utils.create_hybrid_device_mesh(inside, across, devices, allow_split_physical_axes=True)
 
 
 def spec_of(name: str, rules: Rules = RULES) -> P:

@@ -25,6 +25,8 @@ TINY = [
 ]
 # Keys of a line that depend on the machine's speed, not on the training.
 OF_TIME = ("time/", "recompilations")
+# A variable: lay the processes' devices out in turns, so that no process has rows side by side, as on real slices.
+IN_TURNS = "DEVICES_IN_TURNS"
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["hsd_jax.train", "hsd_jax.report", "transformers.models.auto.tokenization_auto"])
 
@@ -136,6 +138,8 @@ def _run(argv: list[str], variables: dict[str, str], workdir: Path, output: Path
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     _tell(workdir, phases)
+    if IN_TURNS in variables:
+        _take_turns()
     sys.argv = argv
     runpy.run_module("hsd_jax.train", run_name="__main__")
 
@@ -163,3 +167,15 @@ def _tell(workdir: Path, phases: Connection) -> None:
         return write_report(*args)
 
     Clock.phase, report.write_report = phase, reported
+
+
+def _take_turns() -> None:
+    from jax.experimental import mesh_utils
+
+    inner = mesh_utils.create_device_mesh
+
+    def in_turns(sizes: Any, devices: Any, **options: Any) -> Any:
+        own = {d.process_index: [e for e in devices if e.process_index == d.process_index] for d in devices}
+        return inner(sizes, [d for turn in zip(*own.values(), strict=True) for d in turn], **options)
+
+    mesh_utils.create_device_mesh = in_turns
