@@ -1,7 +1,7 @@
 """The compiled parts of a run: the sampler, the choice of peers, and the update, one program per sizes of its rows."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -22,7 +22,7 @@ from hsd_jax.rollout import Batch
 from hsd_jax.row_plan import Lengths, RowPlan
 from hsd_jax.scoring import Scorer
 from hsd_jax.setup import Parts, global_array, sampler, state_shardings
-from hsd_jax.sharding import ROWS, batch_sharding, replicated
+from hsd_jax.sharding import ROWS, batch_places, batch_sharding, replicated
 from hsd_jax.types import Array, Problems, PyTree, Rollouts
 from hsd_jax.update import Settings, Trace, TrainState, choose_peers, privileged_contexts, update
 
@@ -159,9 +159,12 @@ def key_everywhere(mesh: Mesh, key: Array) -> Array:
 
 
 def plan_of(parts: Parts, programs: Programs, decided: Decided) -> RowPlan:
-    """Where the step's problems lie in the update's rows, and how wide these are."""
+    """Where the step's problems lie in the update's rows, and how wide these are; the same on any slice."""
     length_PG, contexts = jax.device_get((decided.length_PG, decided.contexts))
-    return parts.layout.plan(length_PG, [Lengths(*lengths) for lengths in contexts], tuple(programs.updates))
+    places_P = batch_places(parts.mesh, len(length_PG))
+    streams = [Lengths(length_PM[places_P], of_PG[places_P]) for length_PM, of_PG in contexts]
+    plan = parts.layout.plan(length_PG[places_P], streams, tuple(programs.updates))
+    return replace(plan, order_P=places_P[plan.order_P])
 
 
 def update_for(parts: Parts, programs: Programs, sizes: RowSizes) -> Update:

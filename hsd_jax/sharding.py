@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -119,6 +120,17 @@ def _conflicts(name: str, shape: tuple[int, ...], mesh: Mesh, rules: Rules) -> l
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Rows (the leading axis) over data and fsdp."""
     return NamedSharding(mesh, P(ROWS))
+
+
+def batch_places(mesh: Mesh, count: int) -> np.ndarray:
+    """Where the `count` problems of a batch lie in arrays over the mesh: those of process 0, then those of 1, ...
+
+    On TPU slices the rows of a host are not side by side, so a problem's place depends on the slice; what depends on
+    the batch alone asks this first.
+    """
+    owner_B = [row[0].process_index for row in mesh.devices.reshape(-1, mesh.shape["tensor"])]
+    rows_B, each = np.argsort(owner_B, kind="stable"), count // len(owner_B)
+    return (rows_B[:, None] * each + np.arange(each)).reshape(-1).astype(np.int32)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

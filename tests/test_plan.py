@@ -251,17 +251,25 @@ def test_every_process_decodes_on_its_own_neighbouring_chips(slice_name: str) ->
 
 @needs_libtpu
 @pytest.mark.aot
-@pytest.mark.parametrize("mesh", [MeshSizes(tensor=2), MeshSizes(data=2, fsdp=2, tensor=2)], ids=str)
-def test_the_update_compiles_for_a_mesh_with_a_tensor_axis(mesh: MeshSizes) -> None:
+@pytest.mark.parametrize(
+    ("slice_name", "mesh"),
+    [
+        ("v6e:2x4", MeshSizes(tensor=2)),
+        ("v6e:2x4", MeshSizes(data=2, fsdp=2, tensor=2)),
+        ("2*v6e:2x4", MeshSizes(data=2)),
+    ],
+    ids=str,
+)
+def test_the_update_compiles_for_every_axis_of_the_mesh(slice_name: str, mesh: MeshSizes) -> None:
     config = load(TINY)
     config = dataclasses.replace(
         config,
         model=dataclasses.replace(config.model, path=str(ROOT / config.model.path)),
-        data=dataclasses.replace(config.data, problems_per_step=4),
+        data=dataclasses.replace(config.data, problems_per_step=16),
         optimizer=dataclasses.replace(config.optimizer, layout="packed"),
         mesh=mesh,
     )
-    found = measure(config, parse_topology("v6e:2x4"), workload(config, mean=0, prompt=0), "update")
+    found = measure(config, parse_topology(slice_name), workload(config, mean=0, prompt=0), "update")
     assert not found.fault and 0 < found.total < GIB
 
 

@@ -3,6 +3,7 @@
 import math
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +12,15 @@ import pytest
 from jax.sharding import PartitionSpec as P
 from random_qwen3 import hf_config, hf_weights, write_hf
 
+from hsd_jax import methods
+from hsd_jax.checks import check_mesh
+from hsd_jax.config import Config, Data, Optimizer
 from hsd_jax.errors import InputError
 from hsd_jax.sharding import (
     RULES,
+    _grid,
     abstract_params,
+    batch_places,
     batch_sharding,
     make_mesh,
     param_shardings,
@@ -45,6 +51,40 @@ def test_mesh_sizes():
         make_mesh(-1, -1, 1)
     with pytest.raises(InputError, match="positive"):
         make_mesh(0, 1, 8)
+
+
+def test_slices_lie_along_data():
+    """Devices as the TPU runtime describes them: two slices of 2 x 2 chips."""
+    devices = [
+        SimpleNamespace(
+            id=4 * s + 2 * y + x, slice_index=s, coords=(x, y, 0), core_on_chip=0, device_kind="TPU v6 lite",
+            platform="tpu", process_index=s,
+        )
+        for s in range(2) for y in range(2) for x in range(2)
+    ]  # fmt: skip
+    grid = _grid((2, 2, 2), devices)
+    assert [{d.slice_index for d in part.flat} for part in grid] == [{0}, {1}]
+    with pytest.raises(InputError, match=r"mesh.data is 1, .* number of slices \(2\).* --mesh.data 2"):
+        _grid((1, 4, 2), devices)
+
+
+def of_processes(rows):
+    """A mesh-like record: the process of every device, [rows, tensor]."""
+    devices = np.array([[SimpleNamespace(process_index=p) for p in row] for row in rows])
+    return SimpleNamespace(devices=devices, shape={"data": 1, "fsdp": len(rows), "tensor": devices.shape[1]})
+
+
+def test_problems_are_found_where_their_process_holds_rows():
+    assert batch_places(make_mesh(1, 4, 2), 8).tolist() == list(range(8))
+    in_turns = of_processes([[1, 1], [0, 0], [1, 1], [0, 0]])
+    assert batch_places(in_turns, 8).tolist() == [2, 3, 6, 7, 0, 1, 4, 5]
+
+
+def test_a_row_of_several_processes_is_refused():
+    config = Config(data=Data(problems_per_step=4), optimizer=Optimizer(micro_batches=1))
+    check_mesh(config, methods.HSD, of_processes([[0, 0], [1, 1]]))
+    with pytest.raises(InputError, match=r"mesh.tensor \(2\) spreads a row over the chips of several hosts"):
+        check_mesh(config, methods.HSD, of_processes([[0, 1], [0, 1]]))
 
 
 def test_what_does_not_divide_is_named_with_shape_and_axis():

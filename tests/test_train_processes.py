@@ -90,9 +90,10 @@ def test_two_processes_one_killed_and_all_restarted_are_one_run(folder: Path, tm
 
 
 def test_four_processes_are_one_run(folder: Path, tmp_path: Path) -> None:
-    """With rows 0 and 4 of 8 on the first of them: on real slices, too, a host's rows lie apart."""
+    """Packed, with rows 0 and 4 of 8 on the first of them: on real slices, too, a host's rows lie apart."""
     wanted, workdir = tmp_path / "wanted", tmp_path / "four"
-    finish(start(variables(folder, 8), wanted, *BATCH, "--steps", "2"))
-    for run in launch(folder, workdir, 4, *BATCH, "--steps", "2", **{IN_TURNS: "1"}):
+    given = [*BATCH, "--steps", "2", "--optimizer.layout", "packed"]
+    finish(start(variables(folder, 8), wanted, *given))
+    for run in launch(folder, workdir, 4, *given, **{IN_TURNS: "1"}):
         finish(run)
     assert_same_run(workdir, wanted)
