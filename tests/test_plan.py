@@ -260,7 +260,7 @@ def test_every_process_decodes_on_its_own_neighbouring_chips(slice_name: str) ->
     ],
     ids=str,
 )
-def test_the_update_compiles_for_every_axis_of_the_mesh(slice_name: str, mesh: MeshSizes) -> None:
+def test_a_step_compiles_for_every_axis_of_the_mesh(slice_name: str, mesh: MeshSizes) -> None:
     config = load(TINY)
     config = dataclasses.replace(
         config,
@@ -269,8 +269,9 @@ def test_the_update_compiles_for_every_axis_of_the_mesh(slice_name: str, mesh: M
         optimizer=dataclasses.replace(config.optimizer, layout="packed"),
         mesh=mesh,
     )
-    found = measure(config, parse_topology(slice_name), workload(config, mean=0, prompt=0), "update")
-    assert not found.fault and 0 < found.total < GIB
+    for program in ("decode", "update"):
+        found = measure(config, parse_topology(slice_name), workload(config, mean=0, prompt=0), program)
+        assert not found.fault and 0 < found.total < GIB
 
 
 @needs_libtpu

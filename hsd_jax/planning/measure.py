@@ -143,8 +143,9 @@ def _end_with_parent() -> None:
 
 def parts_on(topology: Topology, config: Config) -> Parts:
     """A run's parts on the slice. Raises: InputError for settings that do not divide over it."""
-    devices = aot.devices(topology)
-    return shapes.parts_of(config, devices, aot.one_host(devices))
+    # the compiler, used ahead of time, takes no program that leaves whole slices out; one slice has the same hosts
+    host = aot.one_host(aot.devices(replace(topology, slices=1)))
+    return shapes.parts_of(config, aot.devices(topology), host)
 
 
 def measure(config: Config, topology: Topology, work: Workload, name: str, words: str = os.devnull) -> Measured:
