@@ -426,7 +426,8 @@ def test_every_command_of_the_operations_page_is_marked_and_understood(cloud: Cl
             assert "[tested]" in line, line
             before, _, after = found[2].strip().partition("-- ")
             words = [*before.split(), "--dry-run", *(["--", *after.split()] if after else [])]
-            done = cloud.script(found[1], *words, HSD_AUTOSTART="1" if "AUTOSTART=1" in line else "0")
+            variables = dict(word.split("=", 1) for word in line.split("tpu_scripts/")[0].split())
+            done = cloud.script(found[1], *words, **{"HSD_AUTOSTART": "0"} | variables)
             assert done.returncode == 0, (line, done.stderr)
     assert used == set(COMMANDS)
 
