@@ -117,7 +117,7 @@ def main(argv: Sequence[str]) -> int:
         parts_on(topology, config)  # refuses all that does not divide before anything compiles
     plans = []
     for topology, (settings, config) in cases:
-        console.print(f"compiling for {topology.name} {settings}".rstrip() + " ...", highlight=False)
+        console.print(f"compiling for {topology.title} {settings}".rstrip() + " ...", highlight=False)
         plans.append((settings, plan_one(given, config, topology, console)))
         if given.json:
             write(given.json, plans)

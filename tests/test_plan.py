@@ -165,14 +165,13 @@ def test_the_outcome_names_the_verdict_seconds_and_checkpoint() -> None:
     [("", "this machine has too little memory"), ("F1 u.cc:7] Check failed: a", "u.cc:7] Check failed: a")],
 )
 def test_a_compiler_that_ends_without_an_answer_is_told_from_a_program_that_does_not_fit(
-    words: str, fault: str, tmp_path: Path
+    words: str, fault: str
 ) -> None:
-    said = tmp_path / "words.txt"
-    said.write_text(words)
+    said = io.BytesIO(words.encode())
     answer, other_end = multiprocessing.Pipe(duplex=False)
     other_end.close()
-    ended = _result(Started(answer, SimpleNamespace(join=lambda: None), str(said), 0.0), "update")
-    assert fault in ended.fault and not said.exists()
+    ended = _result(Started(answer, SimpleNamespace(join=lambda: None), said, 0.0), "update")
+    assert fault in ended.fault and said.closed
     small, large = measured("decode", 1), measured("decode", 200)
     work = workload(BIG, mean=1536, prompt=256)
     assert (unknown := make_plan("c.py", BIG, V5E, [small, ended], work)).unknown and not unknown.fits

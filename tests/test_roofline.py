@@ -105,7 +105,7 @@ def test_topologies_know_their_cloud_names() -> None:
         ("v6e:2x4", "v6e-8", 8, 1), ("v5e:1x1", "v5litepod-1", 1, 1), ("v5p:2x2x2", "v5p-16", 8, 2),
     ]:  # fmt: skip
         topology = parse_topology(name)
-        assert (topology.cloud_name, topology.chips, topology.hosts) == (cloud, chips, hosts)
+        assert (topology.cloud_name, topology.chips, topology.hosts, topology.title) == (cloud, chips, hosts, name)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,7 @@ def test_topologies_know_their_cloud_names() -> None:
         ("v6e:3x3", "even numbers"),
         ("v5p:1x1x4", "even numbers"),
         ("v6e-8", "as a topology it is v6e:2x4"),
+        ("0*v6e:8x8", "unknown chip"),
         ("v5e", "looks like"),
         ("", "looks like"),
     ],

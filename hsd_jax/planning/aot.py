@@ -78,7 +78,9 @@ def devices(topology: Topology) -> list[Any]:
         with silence():
             found = topologies.get_topology_desc(platform="tpu", topology_name=topology.name, **extra).devices
     except jax.errors.JaxRuntimeError as error:
-        raise InputError(f"--topology {topology.name}: the compiler knows no such slice: {first_line(error)}") from None
+        raise InputError(
+            f"--topology {topology.title}: the compiler knows no such slice: {first_line(error)}"
+        ) from None
     assert len(found) == topology.chips, (topology.name, len(found))
     return list(found)
 

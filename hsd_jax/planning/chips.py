@@ -48,12 +48,17 @@ ONE_HOST = (
 
 @dataclass(frozen=True)
 class Topology:
-    """A slice: its chips and how they are arranged, `name` as the compiler spells it (v5p:4x4x4)."""
+    """One slice or several: chips and how they are arranged, `name` as the compiler spells one slice (v5p:4x4x4)."""
 
     name: str
     chip: Chip
     shape: tuple[int, ...]
     slices: int = 1
+
+    @property
+    def title(self) -> str:
+        """As it is given on the command line: `2*v5p:4x4x4`."""
+        return self.name if self.slices == 1 else f"{self.slices}*{self.name}"
 
     @property
     def chips(self) -> int:
@@ -77,7 +82,7 @@ class Topology:
 
     @property
     def cloud_name(self) -> str:
-        """The accelerator type to ask the cloud for."""
+        """The accelerator type to ask the cloud for, one per slice."""
         return f"{self.chip.cloud}-{math.prod(self.shape) * self.chip.named_by}"
 
     @property
@@ -91,7 +96,7 @@ def parse_topology(text: str) -> Topology:
 
     Raises: InputError for anything else; a cloud name such as v5p-128 is answered with the topology it means.
     """
-    match = re.fullmatch(r"(?:(\d+)\*)?(v\w+):(\d+(?:x\d+){1,2})", text.strip())
+    match = re.fullmatch(r"(?:([1-9]\d*)\*)?(v\w+):(\d+(?:x\d+){1,2})", text.strip())
     family = match[2] if match else re.split(r"[-:]", text.strip())[0].replace("v5litepod", "v5e") or "v5e"
     if family not in CHIPS:
         near = difflib.get_close_matches(family, CHIPS, 1, 0.0)[0]
@@ -107,7 +112,7 @@ def parse_topology(text: str) -> Topology:
             f"--topology {text!r}: {family} slices have {axes} axes, of which the first two are even numbers (a host"
             f" holds 2 x 2 chips); {_example(chip)}"
         )
-    return Topology(f"{family}:{match[3]}", chip, shape, max(1, int(match[1] or 1)))
+    return Topology(f"{family}:{match[3]}", chip, shape, int(match[1] or 1))
 
 
 def _suggestion(text: str, chip: Chip) -> str:

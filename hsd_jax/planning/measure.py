@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from multiprocessing import connection, get_context, parent_process
-from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import IO, Any
 
 import jax
 
@@ -82,7 +81,6 @@ def measure_all(
     finally:
         for started in running.values():
             started.process.kill()
-            os.unlink(started.words)
     return [found[name] for name in names]
 
 
@@ -92,16 +90,16 @@ class Started:
 
     answer: Any
     process: Any
-    words: str
+    words: IO[bytes]
     at: float
 
 
 def _start(config: Config, topology: Topology, work: Workload, name: str) -> Started:
     context = get_context("spawn")
     answer, other_end = context.Pipe(duplex=False)
-    handle, words = tempfile.mkstemp(prefix="hsd-plan-", suffix=".txt")
-    os.close(handle)
-    process = context.Process(target=_answer, args=(other_end, config, topology, work, name, words), daemon=True)
+    words = tempfile.TemporaryFile()  # noqa: SIM115 - it has no name, so nothing is left of it however this ends
+    path = f"/proc/{os.getpid()}/fd/{words.fileno()}"
+    process = context.Process(target=_answer, args=(other_end, config, topology, work, name, path), daemon=True)
     process.start()
     other_end.close()  # so that the answer ends with the process
     return Started(answer, process, words, time.monotonic())
@@ -112,11 +110,12 @@ def _result(started: Started, name: str) -> Measured:
     try:
         found = started.answer.recv()
     except EOFError:
-        check = aot.failed_check(Path(started.words).read_text(errors="replace"))
+        started.words.seek(0)
+        check = aot.failed_check(started.words.read().decode(errors="replace"))
         fault = CHECK_FAILED.format(check=check) if check else CRASHED
         found = Measured(name, 0, 0, {}, fault=fault, seconds=time.monotonic() - started.at)
     started.process.join()
-    os.unlink(started.words)
+    started.words.close()
     if isinstance(found, Exception):
         raise found
     return found

@@ -77,7 +77,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
     ideal, expected = plan.seconds
     return {
         "config": plan.config,
-        "topology": plan.topology.name,
+        "topology": plan.topology.title,
         "accelerator": plan.topology.cloud_name,
         "chips": plan.topology.chips,
         "hosts": plan.topology.hosts,

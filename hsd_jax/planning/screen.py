@@ -19,7 +19,7 @@ def show(plan: Plan, console: Console) -> None:
     """Everything about one plan."""
     topology = plan.topology
     console.print(
-        f"{plan.config} on {topology.name} ({topology.cloud_name}: {topology.chips} chips, {topology.hosts} hosts,"
+        f"{plan.config} on {topology.title} ({topology.cloud_name}: {topology.chips} chips, {topology.hosts} hosts,"
         f" {topology.chip.usable_gib} GiB usable on each)",
         highlight=False,
     )
@@ -121,7 +121,6 @@ def sweep_table(plans: list[tuple[str, Plan]]) -> Table:
         top = fullest(plan)
         ideal, expected = plan.seconds
         numbers = (gib(top.total), f"{plan.topology.chip.usable_gib}", f"{ideal:.1f} s", f"{expected:.1f} s")
-        table.add_row(
-            plan.topology.name, settings, "?" if plan.unknown else "yes" if plan.fits else "no", top.stage, *numbers
-        )
+        answer = "?" if plan.unknown else "yes" if plan.fits else "no"
+        table.add_row(plan.topology.title, settings, answer, top.stage, *numbers)
     return table
