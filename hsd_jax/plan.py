@@ -11,7 +11,7 @@ import itertools
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +40,7 @@ class Arguments:
     """A config file, e.g. configs/hsd_qwen3_8b_v5p128.py. Its weights need not be here if they are a released Qwen3."""
     topology: tuple[str, ...]
     """Slices as chip:shape, such as v5p:4x4x4 (v5p-128), v5e:8x8, v6e:16x16; 2*v6e:8x8 for two slices."""
-    settings: Annotated[Config, tyro.conf.arg(name="")]
+    settings: Annotated[Config, tyro.conf.arg(name="")] = field(metadata={"flat": True})
     """All settings of the config file."""
     sweep: tuple[str, ...] = ()
     """Settings to vary, each as name=value,value; all combinations are planned."""

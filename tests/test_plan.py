@@ -110,7 +110,7 @@ def test_a_sweep_is_every_combination() -> None:
         (["--config", TINY, "--topology", "v5e:8x8", "--programs", "updates"], "no such program"),
         (["--config", TINY, "--topology", "v5e:8x8", "--sweep", "slots=1"], "no such setting"),
         (["--config", "configs/absent.py", "--topology", "v5e:8x8"], "no file"),
-        (["--config", TINY, "--topology", "v5e:8x8", "--sampling.slotz", "4"], "sampling.slots"),
+        (["--config", TINY, "--topology", "v5e:8x8", "--sampling.slotz", "4"], "valid one is --sampling.slots"),
     ],
 )
 def test_bad_input_is_refused_before_anything_compiles(
