@@ -15,11 +15,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from hsd_jax import decoding, ring_cache
-from hsd_jax.decode_layout import DecodeParams, decode_mesh, shardings
-from hsd_jax.sampling_shapes import make_program
-from hsd_jax.slots import Program
-from hsd_jax.token_choice import settings
+from hsd_jax.sampler import decode, kv_cache
+from hsd_jax.sampler.buckets import make_program
+from hsd_jax.sampler.decode_sharding import DecodeParams, decode_mesh, shardings
+from hsd_jax.sampler.state import Program
+from hsd_jax.sampler.token_sampling import settings
 from models.qwen3 import Qwen3Config, param_shapes
 
 GIB = 2**30
@@ -87,7 +87,7 @@ def compile_chunk(
         mesh=decode_mesh(tensor=4, devices=list(grid.ravel())),
     )
     args = abstract_arguments(program, rows, length)
-    compiled = decoding.decode.lower(program, *args).compile(compiler_options=options)
+    compiled = decode.decode.lower(program, *args).compile(compiler_options=options)
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
     text = compiled.as_text()
     assert memory is not None and cost is not None and text is not None
@@ -106,7 +106,7 @@ def compile_chunk(
 def abstract_arguments(program: Program, rows: int, length: int) -> tuple[Any, ...]:
     """Everything `decode` takes, as shapes with shardings."""
     layout = program.layout
-    shapes = jax.eval_shape(lambda: ring_cache.empty_cache(program=program, rows=rows, length=length))
+    shapes = jax.eval_shape(lambda: kv_cache.empty_cache(program=program, rows=rows, length=length))
 
     def place(tree: Any, *letters: str | None) -> Any:
         return jax.tree.map(

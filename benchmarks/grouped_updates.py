@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from hsd_jax import divergence
-from hsd_jax.fused_loss import Stream, fused_token_loss
-from hsd_jax.row_plan import Lengths, RowPlan, plan_rows
-from hsd_jax.scoring import packed_scorer
+from hsd_jax.scoring.bin_packing import Lengths, RowPlan, plan_rows
+from hsd_jax.scoring.fused_loss import Stream, fused_token_loss
+from hsd_jax.scoring.scorer import packed_scorer
 from hsd_jax.types import Array, Contexts
 from models.qwen3 import Params, Qwen3Config, forward, head, logits
 

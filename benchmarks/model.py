@@ -26,9 +26,9 @@ import jax.numpy as jnp
 import numpy as np
 import psutil
 
-from hsd_jax.sharding import batch_sharding, make_mesh
 from models import hf, hf_layout, tensor_files
 from models.qwen3 import Qwen3Config, forward, init_params, logits, param_shapes, params_of
+from models.sharding import batch_sharding, make_mesh
 
 QWEN3_06B = Qwen3Config(151936, 1024, 3072, 28, 16, 8, 128, 1e6, 1e-6, True, 40960)
 MIB = 1 << 20

@@ -16,11 +16,10 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests")]
-from browser import chromium  # noqa: E402
-from report_workdir import make_workdir, problem, write_groups  # noqa: E402
-
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from hsd_jax.report import Arguments, write_report  # noqa: E402
+from tests.support.browser import chromium  # noqa: E402
+from tests.support.report_workdir import make_workdir, problem, write_groups  # noqa: E402
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks import sampling_peers as peers
 from benchmarks.sampling_peers import Engine
-from hsd_jax.token_choice import address, choose, settings
+from hsd_jax.sampler.token_sampling import address, choose, settings
 
 
 def rate(engine: Engine, prompts: Sequence[np.ndarray], top_p: float, batch: int, budget: float) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from hsd_jax.sampling import decode_params, make_program, sample_on_board, settings
+from hsd_jax.sampler.sampler import decode_params, make_program, sample_on_board, settings
 from hsd_jax.types import Ragged
 from models.qwen3 import Params, Qwen3Config, init_params
 

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from benchmarks.grouped_updates import Update, in_order, make_groups, naive, packed, plan
-from hsd_jax.jaxpr_cost import jaxpr_of, matmul_flops
+from hsd_jax.planning.jaxpr_cost import jaxpr_of, matmul_flops
 from models.qwen3 import Qwen3Config, init_params
 
 

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from hsd_jax.verifiers import cases, code, math, pool, sandbox
+from hsd_jax.verifiers import cases, code, math, pool
+from hsd_jax.verifiers.sandbox import tiers
 
 CORES = len(os.sched_getaffinity(0))
 TARGETS = {"easy math": 1000, "symbolic math": 100, "ten-call program": 40, "ten-run program": 40}
@@ -71,8 +72,8 @@ def measured_programs() -> list[tuple[str, float, float]]:
     visible = {"ten-call program": cases.visible(CALL_TESTS), "ten-run program": cases.visible(RUN_TESTS)}
     for name, program, plain in (("ten-call program", CALLS, plain_calls), ("ten-run program", RUNS, plain_runs)):
         baseline = rate(plain, 60)
-        for tier in sandbox.candidates():
-            if sandbox.fails(tier) is None:
+        for tier in tiers.candidates():
+            if tiers.fails(tier) is None:
                 ours = rate(lambda _, p=program, n=name, t=tier: code.grade(p, visible[n], tier=t), 120)
                 rows.append((f"{name}, {tier.name}", ours, baseline / ours))
         rows.append((f"{name}, plain child", baseline, 1.0))
@@ -81,7 +82,7 @@ def measured_programs() -> list[tuple[str, float, float]]:
 
 def main() -> None:
     """Prints one line per measurement."""
-    print(sandbox.probe())
+    print(tiers.probe())
     with pool.start(workers=CORES) as graders:
         rows = measured_math(graders)
     print(f"{'on ' + str(CORES) + ' cores':36}{'checks/s':>10}{'target':>8}{'plain child = 1':>17}")

@@ -3,11 +3,9 @@
 Refused input ends a command with code 2 and one line, a run that had to end itself with code 1 and one line.
 """
 
+from models.errors import InputError as InputError
+
 EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, EXIT_PREEMPTED = 0, 1, 2, 3
-
-
-class InputError(ValueError):
-    """Input refused where it entered; the message names the field, what came, what is allowed and the fix."""
 
 
 class RunStopped(RuntimeError):

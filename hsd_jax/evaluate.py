@@ -22,18 +22,18 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hsd_jax import cli, distributed, randomness
-from hsd_jax.answers import Answered, Examinee, answer, answer_all, from_json
-from hsd_jax.benchmarks import Benchmark, open_benchmark
 from hsd_jax.data.files import settings_hash
 from hsd_jax.data.problems import Problem
 from hsd_jax.errors import EXIT_DONE, InputError
-from hsd_jax.evaluation_report import print_table
-from hsd_jax.examinee import SPEED, Asking, check, choice, open_examinee, open_graders, short_name
-from hsd_jax.gather import gather_json
-from hsd_jax.grading import Submit
-from hsd_jax.hidden_tests import submit_all_tests
-from hsd_jax.results import EvalResult, summary
+from hsd_jax.evaluation.benchmarks import Benchmark, open_benchmark
+from hsd_jax.evaluation.generate import Answered, Examinee, answer, answer_all, from_json
+from hsd_jax.evaluation.model import SPEED, Asking, check, choice, open_examinee, open_graders, short_name
+from hsd_jax.evaluation.results import EvalResult, summary
+from hsd_jax.evaluation.score_report import print_table
+from hsd_jax.rollout.grading import Submit
+from hsd_jax.rollout.test_suites import submit_all_tests
+from hsd_jax.runtime import cli, multihost, random_keys
+from hsd_jax.runtime.gather import gather_json
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def ask_and_save(
         examinee,
         samples=asking.samples,
         choice=choice(asking, examinee.texts.stop_ids),
-        key=randomness.key_of(asking.seed, 0, "evaluate"),
+        key=random_keys.key_of(asking.seed, 0, "evaluate"),
         submit=submit,
     )
     waiting = [problem for problem in problems if problem.id not in done]
@@ -150,7 +150,7 @@ def main(argv: Sequence[str]) -> int:
     default = Arguments(Asking(checkpoint=tyro.MISSING))
     given = cli.parse(Arguments, argv, default=default, command="evaluate", about=__doc__ or "")
     check(given.asking)
-    with distributed.joined(distributed.place_from(os.environ)):
+    with multihost.joined(multihost.place_from(os.environ)):
         run(given, Console())
     return EXIT_DONE
 

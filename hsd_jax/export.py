@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hsd_jax import checkpoint, cli
 from hsd_jax.errors import EXIT_DONE, InputError
+from hsd_jax.runtime import checkpoint, cli
 from models.hf_write import save_params
 
 

@@ -10,7 +10,7 @@ from functools import partial
 
 import jax.numpy as jnp
 
-from hsd_jax import losses, weighing
+from hsd_jax import advantages, losses
 from hsd_jax.contexts import Reads
 from hsd_jax.divergence import jsd_logp
 from hsd_jax.losses import TokenLoss
@@ -41,7 +41,7 @@ def forget(memory: Memory, teacher_entropy: Array) -> Memory:
 
 def no_memory(step: Array, memory: Memory) -> Array:
     """A strength of 1, always."""
-    return weighing.steady(step)
+    return advantages.steady(step)
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ class Method:
     divergence: TokenLoss = losses.forward
     policy_loss: TokenLoss = losses.policy_gradient(0.2, 0.2)
     reference_kl: TokenLoss = losses.full_kl
-    distilled: Callable[[Array, Array], Array] = weighing.all_rollouts
-    shaping: Callable[[Array, Array, Array], Array] = weighing.plain_rewards
-    advantage: Callable[[Array], Array] = weighing.no_advantage
-    normalise: Callable[[Array], Array] = weighing.sequence_mean
+    distilled: Callable[[Array, Array], Array] = advantages.all_rollouts
+    shaping: Callable[[Array, Array, Array], Array] = advantages.plain_rewards
+    advantage: Callable[[Array], Array] = advantages.no_advantage
+    normalise: Callable[[Array], Array] = advantages.sequence_mean
     strength: Callable[[Array, Memory], Array] = no_memory
     remember: Callable[[Memory, Array], Memory] = forget
     memory: tuple[tuple[str, float], ...] = ()
-    rollout_ratio: Callable[[Callable[[], Array], Array, Array], Array] = weighing.no_rollout_ratio
+    rollout_ratio: Callable[[Callable[[], Array], Array, Array], Array] = advantages.no_rollout_ratio
     peer_rule: str = "uniform"
     peer_draws: str = "coupled"
     teacher: str = "live"
@@ -87,13 +87,13 @@ class Method:
 # --- the paper's methods
 
 HSD = Method("arXiv:2606.15576", reads=Reads(answer=True, peer=True), streams=("teacher",), distil=1.0)
-GRPO = Method("arXiv:2402.03300", policy=1.0, advantage=weighing.standardised)
+GRPO = Method("arXiv:2402.03300", policy=1.0, advantage=advantages.standardised)
 OPSD = replace(HSD, source="arXiv:2601.18734, as run by arXiv:2606.15576", reads=Reads(answer=True))
 
 
 def rlsd_strength(step: Array, memory: Memory) -> Array:
     """0.5, fading to 0 over 50 updates."""
-    return weighing.fading(0.5, 50)(step)
+    return advantages.fading(0.5, 50)(step)
 
 
 # --- methods from outside the paper, each a row and, where it needs one, a loss and a schedule
@@ -106,7 +106,7 @@ def rlrt_strength(step: Array, memory: Memory) -> Array:
 
 def antisd_strength(step: Array, memory: Memory) -> Array:
     """0 for 5 updates, then 0.5 while the gate is open."""
-    return weighing.after_warmup(0.5, 5)(step) * memory["open"]
+    return advantages.after_warmup(0.5, 5)(step) * memory["open"]
 
 
 def antisd_gate(memory: Memory, teacher_entropy: Array) -> Memory:
@@ -125,7 +125,7 @@ METHODS: dict[str, Method] = {
         source="arXiv:2601.18734, released code (v3)",
         reads=Reads(solution=True),
         divergence=losses.distillation(losses.tempered(losses.pointwise_clipped_kl(0.06), 1.1)),
-        normalise=weighing.token_mean,
+        normalise=advantages.token_mean,
         teacher="frozen",
         beta=0.0,
     ),
@@ -136,8 +136,8 @@ METHODS: dict[str, Method] = {
         divergence=losses.with_importance(
             losses.distillation(losses.top_k_with_tail(partial(jsd_logp, alpha=0.5), 100))
         ),
-        distilled=weighing.with_peer,
-        normalise=weighing.token_mean,
+        distilled=advantages.with_peer,
+        normalise=advantages.token_mean,
         peer_rule="first",
         teacher="ema",
     ),
@@ -147,7 +147,7 @@ METHODS: dict[str, Method] = {
         reads=Reads(answer=True),
         streams=("teacher",),
         policy_loss=losses.policy_gradient(0.2, 0.28, losses.reweighted(1.0, 0.2)),
-        normalise=weighing.token_mean,
+        normalise=advantages.token_mean,
         strength=rlsd_strength,
         teacher="synced",
     ),
@@ -156,30 +156,30 @@ METHODS: dict[str, Method] = {
         source="arXiv:2601.19897",
         reads=Reads(solution=True),
         divergence=losses.with_rollout_importance(losses.forward),
-        rollout_ratio=weighing.mean_clipped_ratio,
+        rollout_ratio=advantages.mean_clipped_ratio,
         teacher="ema",
         teacher_rate=0.01,
         skip_tokens=3,
     ),
     "grpo": GRPO,
-    "dr_grpo": replace(GRPO, source="arXiv:2503.20783", advantage=weighing.centred, normalise=weighing.constant),
+    "dr_grpo": replace(GRPO, source="arXiv:2503.20783", advantage=advantages.centred, normalise=advantages.constant),
     "gspo": replace(
         GRPO,
         source="arXiv:2507.18071",
         policy_loss=losses.sequence_policy_gradient(3e-4, 4e-4),
-        rollout_ratio=weighing.mean_rollout_ratio,
+        rollout_ratio=advantages.mean_rollout_ratio,
         minibatches=4,
     ),
     "dapo": replace(
         GRPO,
         source="arXiv:2503.14476",
         policy_loss=losses.policy_gradient(0.2, 0.28),
-        shaping=weighing.soft_overlong,
-        normalise=weighing.token_mean,
+        shaping=advantages.soft_overlong,
+        normalise=advantages.token_mean,
         attempts=10,
     ),
     "grpo_opsd": replace(
-        OPSD, source="arXiv:2606.15576, Table 1", distil=0.5, policy=0.5, advantage=weighing.standardised
+        OPSD, source="arXiv:2606.15576, Table 1", distil=0.5, policy=0.5, advantage=advantages.standardised
     ),
     "rlrt": replace(
         GRPO,
@@ -187,8 +187,8 @@ METHODS: dict[str, Method] = {
         reads=Reads(peer=True),
         streams=("teacher",),
         policy_loss=losses.policy_gradient(0.2, 0.28, losses.reweighted(-1.0, 1.0)),
-        distilled=weighing.successful_with_peer,
-        normalise=weighing.token_mean,
+        distilled=advantages.successful_with_peer,
+        normalise=advantages.token_mean,
         strength=rlrt_strength,
         beta=0.0,
     ),
@@ -198,7 +198,7 @@ METHODS: dict[str, Method] = {
         reads=Reads(peer=True),
         streams=("teacher",),
         policy_loss=losses.policy_gradient(0.2, 0.2, losses.contrarian),
-        distilled=weighing.with_peer,
+        distilled=advantages.with_peer,
         strength=antisd_strength,
         remember=antisd_gate,
         memory=(("open", 1.0), ("warm", 0.0), ("updates", 0.0)),
@@ -210,8 +210,8 @@ METHODS: dict[str, Method] = {
         reads=Reads(peer=True),
         streams=("teacher", "anchor"),
         divergence=losses.attenuated(0.15, 50.0),
-        distilled=weighing.with_peer,
-        normalise=weighing.token_mean,
+        distilled=advantages.with_peer,
+        normalise=advantages.token_mean,
         teacher="ema",
         beta=0.0,
     ),

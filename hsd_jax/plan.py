@@ -18,16 +18,16 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from hsd_jax import cli
 from hsd_jax.config import Config, load
 from hsd_jax.errors import EXIT_DONE, EXIT_FAILED, InputError
-from hsd_jax.planning import aot, screen
+from hsd_jax.planning import aot, tables
 from hsd_jax.planning.advice import with_setting
 from hsd_jax.planning.chips import Topology, parse_topology
-from hsd_jax.planning.measure import Measured, measure_all, parts_on
-from hsd_jax.planning.outcome import Plan, as_json, make_plan
+from hsd_jax.planning.compile import Measured, measure_all, parts_on
 from hsd_jax.planning.stages import NAMES
+from hsd_jax.planning.verdict import Plan, as_json, make_plan
 from hsd_jax.planning.workload import workload
+from hsd_jax.runtime import cli
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
@@ -94,7 +94,7 @@ def plan_one(given: Arguments, config: Config, topology: Topology, console: Cons
     work = workload(config, mean=given.response_mean, prompt=given.prompt_mean)
 
     def tell(measured: Measured) -> None:
-        console.print(screen.progress(measured), highlight=False, soft_wrap=True)
+        console.print(tables.progress(measured), highlight=False, soft_wrap=True)
 
     measured = measure_all(config, topology, work, given.programs, tell)
     return make_plan(str(given.config), config, topology, measured, work)
@@ -122,9 +122,9 @@ def main(argv: Sequence[str]) -> int:
         if given.json:
             write(given.json, plans)
     if len(cases) == 1:
-        screen.show(plans[0][1], console)
+        tables.show(plans[0][1], console)
     else:
-        console.print(screen.sweep_table(plans))
+        console.print(tables.sweep_table(plans))
     return EXIT_DONE if any(plan.fits for _, plan in plans) else EXIT_FAILED
 
 

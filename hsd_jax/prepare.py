@@ -23,18 +23,20 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from hsd_jax import cli
-from hsd_jax.data import assembly, card, download, preparation, template
-from hsd_jax.data.card_table import show_card
-from hsd_jax.data.decontamination import Rules, build_index, find
+from hsd_jax.data import chat_template
+from hsd_jax.data.corpora import load_all
+from hsd_jax.data.curation import build as dataset
+from hsd_jax.data.curation import card, download, filters
+from hsd_jax.data.curation.card_table import show_card
+from hsd_jax.data.curation.decontamination import Rules, build_index, find
+from hsd_jax.data.input_pipeline import read_tokenizer
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.sources import CARD, Corpus, open_prepared, raw_directory
-from hsd_jax.data.tokens import Windows
-from hsd_jax.data.training import load_all
-from hsd_jax.difficulty import measure
+from hsd_jax.data.tokenization import Windows
 from hsd_jax.errors import EXIT_DONE, InputError
-from hsd_jax.examinee import Asking, check
-from hsd_jax.texts import read_tokenizer
+from hsd_jax.evaluation.difficulty import measure
+from hsd_jax.evaluation.model import Asking, check
+from hsd_jax.runtime import cli
 
 ANSWER_WINDOW = 1024
 
@@ -140,38 +142,38 @@ def build(given: Build, screen: Console) -> None:
         raise InputError(f"--out: {out} exists; name another directory or delete it")
     corpora = _corpora(given.sources, given.path)
     evaluation = _evaluation(given.against, given.against_path)
-    rules, ledger = Rules(strict=given.strict), preparation.Ledger()
-    index = build_index([*assembly.problems(corpora, "test"), *assembly.problems(evaluation, "test")], rules)
+    rules, ledger = Rules(strict=given.strict), filters.Ledger()
+    index = build_index([*dataset.problems(corpora, "test"), *dataset.problems(evaluation, "test")], rules)
     facts = {
         "command": "python -m hsd_jax.prepare build " + shlex.join(_as_flags(given)),
         "prompt_tokens": given.prompt_tokens if given.tokenizer else "not measured: no --tokenizer",
     }
-    with assembly.compared_answers(given.workers) as same_answer:
-        stages: list[preparation.Stage] = [preparation.without_duplicates]
+    with dataset.compared_answers(given.workers) as same_answer:
+        stages: list[filters.Stage] = [filters.without_duplicates]
         if index.items:
-            stages.append(preparation.decontaminated(index, same_answer, rules, ledger))
+            stages.append(filters.decontaminated(index, same_answer, rules, ledger))
         if given.tokenizer:
             stages.append(_fitting(given))
-        page = assembly.write(out, corpora, stages, index=index, rules=rules, ledger=ledger, facts=facts)
+        page = dataset.write(out, corpora, stages, index=index, rules=rules, ledger=ledger, facts=facts)
     show_card(page, screen)
     screen.print(f"card: {out / card.TEXT}; train with --data.source prepared --data.path {out}", highlight=False)
 
 
-def _fitting(given: Build) -> preparation.Stage:
+def _fitting(given: Build) -> filters.Stage:
     tokenizer = read_tokenizer(given.tokenizer)
     windows = Windows(given.prompt_tokens, ANSWER_WINDOW, 0, {"math": 1, "code": 1})
-    return preparation.fitting(tokenizer, template.chat_frame(tokenizer), windows)
+    return filters.fitting(tokenizer, chat_template.chat_frame(tokenizer), windows)
 
 
 def decontaminate(given: Decontaminate, screen: Console) -> None:
     """Reports the matches of training questions with evaluation sets."""
     rules = Rules(strict=given.strict)
-    index = build_index(assembly.problems(_evaluation(given.against, given.against_path), "test"), rules)
+    index = build_index(dataset.problems(_evaluation(given.against, given.against_path), "test"), rules)
     corpora = _corpora(given.sources, given.path)
-    with assembly.compared_answers(given.workers) as same_answer:
-        found = [find(index, problem, same_answer, rules) for problem in assembly.problems(corpora, "train")]
+    with dataset.compared_answers(given.workers) as same_answer:
+        found = [find(index, problem, same_answer, rules) for problem in dataset.problems(corpora, "train")]
     matches = [match for match in found if match]
-    assembly.write_matches(Path(given.out), matches)
+    dataset.write_matches(Path(given.out), matches)
     table = Table("evaluation set", "rule", "questions", title=f"{len(matches)} of {len(found)} training questions")
     for row in card.of_contamination(index, matches, rules)["matches"]:
         table.add_row(row["evaluation"], row["rule"], str(row["removed"]))

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hsd_jax.cli import parse, run
 from hsd_jax.errors import EXIT_DONE, InputError
-from hsd_jax.reporting import figures, page, pictures
+from hsd_jax.reporting import figures, paper_figures
+from hsd_jax.reporting.credit_profile import credit_profile_text, offset_profile
 from hsd_jax.reporting.diagnostics import rollouts_of
 from hsd_jax.reporting.logs import read_groups, read_run
-from hsd_jax.reporting.profile import credit_profile_text, offset_profile
+from hsd_jax.reporting.page import render
+from hsd_jax.runtime.cli import parse, run
 
 MEGABYTE = 1_000_000
 
@@ -53,19 +54,22 @@ def write_report(arguments: Arguments) -> list[Path]:
         raise InputError("--workdir is missing: name the directory of the run to show")
     if arguments.max_megabytes <= 0:
         raise InputError(f"--max-megabytes must be above 0; got {arguments.max_megabytes}")
-    main = page.load(arguments.workdir, texts=True)
-    others = [page.load(path, texts=False) for path in arguments.compare]
+    main = render.load(arguments.workdir, texts=True)
+    others = [render.load(path, texts=False) for path in arguments.compare]
     folder = arguments.out or arguments.workdir / "report"
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "index.html"
     # Written aside and renamed: a browser that reloads during a run never sees half a page.
     draft = folder / "index.html.part"
-    draft.write_text(page.render(main, others, int(arguments.max_megabytes * MEGABYTE)), "utf-8", "replace")
+    draft.write_text(render.render(main, others, int(arguments.max_megabytes * MEGABYTE)), "utf-8", "replace")
     draft.replace(target)
     if not arguments.figures:
         return [target]
-    runs = page.run_data(main, others)
-    return [target, *pictures.write_figures([*figures.curves(runs), *figures.credit_figures(runs)], folder / "figures")]
+    runs = render.run_data(main, others)
+    return [
+        target,
+        *paper_figures.write_figures([*figures.curves(runs), *figures.credit_figures(runs)], folder / "figures"),
+    ]
 
 
 def credit_profile(workdir: Path, window: tuple[int, int] = (-6, 12)) -> str:
@@ -92,17 +96,17 @@ def look_ahead(arguments: Arguments) -> None:
     """
     # Only here: a page about a finished run needs no model, no accelerator and none of their seconds of import.
     from hsd_jax.config import load
-    from hsd_jax.reporting import foresight
+    from hsd_jax.run import preflight
 
     if arguments.config is None:
         raise InputError("--before-you-train needs --config, e.g. --config configs/tiny.py")
     config = load(arguments.config)
     if arguments.workdir is not None:
-        foresight.check_free(arguments.workdir)
-    prognosis = foresight.foresee(config, arguments.problems)
-    print(foresight.as_text(prognosis))
+        preflight.check_free(arguments.workdir)
+    prognosis = preflight.foresee(config, arguments.problems)
+    print(preflight.as_text(prognosis))
     if arguments.workdir is not None:
-        foresight.write(prognosis, arguments.workdir, config)
+        preflight.write(prognosis, arguments.workdir, config)
 
 
 def _announce(arguments: Arguments) -> int:

@@ -17,17 +17,19 @@ from collections.abc import Sequence
 import jax
 from rich.console import Console
 
-from hsd_jax import arguments, cli, distributed, setup
-from hsd_jax.compile_cache import keep_compiled
 from hsd_jax.errors import EXIT_DONE, EXIT_PREEMPTED
-from hsd_jax.host_memory import give_back_what_is_freed
-from hsd_jax.interrupts import Stop, watch
-from hsd_jax.journal import Journal
-from hsd_jax.opening import open_run
-from hsd_jax.programs import Programs, run_update
-from hsd_jax.rollout import sample_and_grade
-from hsd_jax.setup import Parts
-from hsd_jax.update import TrainState
+from hsd_jax.rollout.collect import sample_and_grade
+from hsd_jax.run import arguments
+from hsd_jax.run.programs import Programs, run_update
+from hsd_jax.run.run_log import Journal
+from hsd_jax.run.session import open_run
+from hsd_jax.runtime import cli, multihost
+from hsd_jax.runtime.compile_cache import keep_compiled
+from hsd_jax.runtime.malloc import give_back_what_is_freed
+from hsd_jax.runtime.signals import Stop, watch
+from hsd_jax.setup import components
+from hsd_jax.setup.components import Parts
+from hsd_jax.update.step import TrainState
 
 
 def train(parts: Parts, programs: Programs, book: Journal, state: TrainState, stop: Stop) -> TrainState:
@@ -39,7 +41,7 @@ def train(parts: Parts, programs: Programs, book: Journal, state: TrainState, st
             batch = sample_and_grade(parts, programs.sampler, programs.submit, state.params, step, book.clock)
             state, metrics, trace = run_update(parts, programs, state, batch, book.clock)
             book.record(batch, metrics, trace)
-            stopping = distributed.any_process(f"stop/{step}", bool(stop.asked))
+            stopping = multihost.any_process(f"stop/{step}", bool(stop.asked))
             if book.evaluation_is_due(step) and not stopping:
                 book.evaluate(state.params, step)
             book.close_step(step)
@@ -55,8 +57,8 @@ def main(argv: Sequence[str]) -> int:
     given = arguments.parse(argv, about=__doc__ or "")
     give_back_what_is_freed()
     keep_compiled()
-    with distributed.joined(distributed.place_from(os.environ)), watch() as stop:
-        parts = setup.assemble(given.settings)
+    with multihost.joined(multihost.place_from(os.environ)), watch() as stop:
+        parts = components.assemble(given.settings)
         with open_run(given, parts, Console(), argv) as (programs, book, state):
             train(parts, programs, book, state, stop)
             book.close(stop.asked)

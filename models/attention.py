@@ -16,7 +16,7 @@ from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_ma
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from hsd_jax.errors import InputError
+from models.errors import InputError
 
 Array = jax.Array
 Attention = Callable[[Array, Array, Array, Array, Array], Array]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hsd_jax.errors import InputError
+from models.errors import InputError
 
 # our field -> key of config.json; rope_theta is read apart because it has two spellings
 HF_KEYS: dict[str, str] = {

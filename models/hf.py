@@ -18,13 +18,13 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from hsd_jax.errors import InputError
-from hsd_jax.sharding import RULES, Rules, make_mesh, param_shardings
 from models import hf_layout, tensor_files
 from models.config import Qwen3Config, read_json
+from models.errors import InputError
 from models.hf_layout import EMBEDDING, HEAD, TABLE, Entry, Index
 from models.hf_write import INDEX, SINGLE, save_params
 from models.qwen3 import Params, Qwen3, param_shapes, params_of
+from models.sharding import RULES, Rules, make_mesh, param_shardings
 from models.tensor_files import Tensor
 
 Array = jax.Array

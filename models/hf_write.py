@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from hsd_jax.errors import InputError
 from models import hf_layout, tensor_files
 from models.config import Qwen3Config, read_json
+from models.errors import InputError
 from models.qwen3 import Params
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"

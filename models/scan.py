@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jax.ad_checkpoint import checkpoint_name
 
-from hsd_jax.errors import InputError
+from models.errors import InputError
 
 Array = jax.Array
 PyTree = Any

@@ -14,7 +14,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from hsd_jax.errors import InputError
+from models.errors import InputError
 
 DTYPES: dict[str, Any] = {"F32": np.dtype("float32"), "BF16": np.dtype(ml_dtypes.bfloat16), "F16": np.dtype("float16")}
 CODES = {dtype.name: code for code, dtype in DTYPES.items()}

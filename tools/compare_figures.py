@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hsd_jax.reporting.health import THRESHOLDS
-from hsd_jax.reporting.pictures import COLOURS
+from hsd_jax.reporting.paper_figures import COLOURS
 from tools.compare_runs import Finished, curve, step_of_fall, warnings
 
 Runs = Mapping[str, Sequence[Finished]]

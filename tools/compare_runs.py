@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hsd_jax import guards
+from hsd_jax.monitoring import guards
 from hsd_jax.reporting import health
 from hsd_jax.reporting.logs import Record, read_run
 

@@ -19,8 +19,9 @@ import optax
 import optax.contrib
 from transformers import AutoTokenizer
 
-from hsd_jax import feedback, sampling
-from hsd_jax.data import template, tiny
+from hsd_jax.data import chat_template, tiny
+from hsd_jax.rollout import feedback
+from hsd_jax.sampler import sampler
 from hsd_jax.types import Ragged, Rollouts
 from models import hf, qwen3
 from tools import tiny_documents as documents
@@ -109,7 +110,7 @@ def pretrain(
     tokenizer: Any, mix: documents.Mixture, steps: int, seed: int, config: qwen3.Qwen3Config = SHAPE
 ) -> qwen3.Params:
     """Freshly generated documents at every step; the same weights for the same seed."""
-    frame, encode = template.chat_frame(tokenizer), documents.encoder(tokenizer)
+    frame, encode = chat_template.chat_frame(tokenizer), documents.encoder(tokenizer)
     params = qwen3.init_params(config, jax.random.key(seed))
     optimizer = optimizer_for(steps)
 
@@ -140,16 +141,16 @@ def write(out: Path, tokenizer: Any, params: qwen3.Params) -> None:
 
 def contexts(tokenizer: Any, problem: tiny.TinyProblem) -> dict[str, list[int]]:
     """What the readers of a problem read; the attempt is the problem's own solution."""
-    encode, frame = documents.encoder(tokenizer), template.chat_frame(tokenizer)
-    asked = (frame, problem.question, template.INSTRUCTIONS["math"])
+    encode, frame = documents.encoder(tokenizer), chat_template.chat_frame(tokenizer)
+    asked = (frame, problem.question, chat_template.INSTRUCTIONS["math"])
     wrong = feedback.WRONG.format((int(problem.answer) + 1) % 10)
     pieces = {
-        "policy": template.student_pieces(*asked),
-        "answer": template.teacher_pieces(*asked, answer=problem.answer),
-        "feedback": template.teacher_pieces(*asked, feedback=wrong),
-        "path": template.teacher_pieces(*asked, answer=problem.answer, peer=problem.solution),
-        "peer": template.teacher_pieces(*asked, peer=problem.solution),
-        "solution": template.teacher_pieces(*asked, solution=problem.solution),
+        "policy": chat_template.student_pieces(*asked),
+        "answer": chat_template.teacher_pieces(*asked, answer=problem.answer),
+        "feedback": chat_template.teacher_pieces(*asked, feedback=wrong),
+        "path": chat_template.teacher_pieces(*asked, answer=problem.answer, peer=problem.solution),
+        "peer": chat_template.teacher_pieces(*asked, peer=problem.solution),
+        "solution": chat_template.teacher_pieces(*asked, solution=problem.solution),
     }
     return {name: [i for piece in texts for i in encode(piece)] for name, texts in pieces.items()}
 
@@ -159,20 +160,20 @@ def pass_at_1(tokenizer: Any, params: qwen3.Params, count: int) -> dict[tuple[st
     problems = list(tiny.generate(count, split="heldout", seed=7))
     read = [contexts(tokenizer, problem) for problem in problems]
     sizes = {"vocabulary": SHAPE.vocab_size, "pad_id": tokenizer.pad_token_id, "slots": 64}
-    program = sampling.make_program(SHAPE, prompt_window=WINDOW, response_window=60, **sizes)
-    weights, shares = sampling.decode_params(params, config=SHAPE, dtype="float32"), {}
+    program = sampler.make_program(SHAPE, prompt_window=WINDOW, response_window=60, **sizes)
+    weights, shares = sampler.decode_params(params, config=SHAPE, dtype="float32"), {}
     for reader, temperature in itertools.product(read[0], (1.0, 0.0)):
         prompts = Ragged(
             jnp.asarray([np.pad(c[reader], (0, WINDOW - len(c[reader]))) for c in read], jnp.int32),
             jnp.asarray([len(c[reader]) for c in read], jnp.int32),
         )
-        rollouts = sampling.sample(
+        rollouts = sampler.sample(
             program,
             weights,
             prompts,
             np.arange(count, dtype=np.uint32),
             key=jax.random.key(0),
-            settings=sampling.settings(temperature=temperature, stop_ids=[tokenizer.eos_token_id]),
+            settings=sampler.settings(temperature=temperature, stop_ids=[tokenizer.eos_token_id]),
             limit_P=60,
             group_size=1,
         )

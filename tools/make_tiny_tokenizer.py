@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from hsd_jax import feedback
-from hsd_jax.data import template, tiny
+from hsd_jax.data import chat_template, tiny
+from hsd_jax.rollout import feedback
 
 VOCABULARY = 512
 SPLIT = (
@@ -54,19 +54,19 @@ Therefore the value is equal to the sum, and after that we subtract the part tha
 
 def corpus() -> list[str]:
     """Prompt pieces many times, so that their words win merges, and a little everyday text once."""
-    frame = template.ChatFrame("user\n", "\nassistant\nsystem\n")
+    frame = chat_template.ChatFrame("user\n", "\nassistant\nsystem\n")
     pieces = [
         text
         for problem in tiny.generate(20, split="train", seed=0)
         for text in (
-            *template.teacher_pieces(
-                *(frame, problem.question, template.INSTRUCTIONS["math"]),
+            *chat_template.teacher_pieces(
+                *(frame, problem.question, chat_template.INSTRUCTIONS["math"]),
                 answer="5",
                 solution=problem.solution,
                 feedback=feedback.WRONG.format("5"),
                 peer=problem.solution,
             ),
-            *template.student_pieces(frame, problem.question, template.INSTRUCTIONS["code"]),
+            *chat_template.student_pieces(frame, problem.question, chat_template.INSTRUCTIONS["code"]),
         )
     ]
     return pieces + [EVERYDAY] * 2

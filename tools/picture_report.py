@@ -13,8 +13,8 @@ from pathlib import Path
 
 import tyro
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
-from browser import Page, chromium  # noqa: E402
+sys.path.append(str(Path(__file__).parents[1]))
+from tests.support.browser import Page, chromium  # noqa: E402
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from hsd_jax import feedback
-from hsd_jax.data import template, tiny
+from hsd_jax.data import chat_template, tiny
+from hsd_jax.rollout import feedback
 
 RESULT_WEIGHT = 4.0
 Encode = Callable[[str], list[int]]
@@ -98,15 +98,17 @@ def wrong_answer(chain: tiny.Chain, mix: Mixture, rng: np.random.Generator) -> i
     return given
 
 
-def document(encode: Encode, frame: template.ChatFrame, kind: str, mix: Mixture, rng: np.random.Generator) -> Document:
+def document(
+    encode: Encode, frame: chat_template.ChatFrame, kind: str, mix: Mixture, rng: np.random.Generator
+) -> Document:
     """One problem read in the way of its kind: the ids of its context, and its responses."""
     chain = tiny.random_chain(rng, mix.operations)
     while tiny.split_of(chain) != "train":
         chain = tiny.random_chain(rng, mix.operations)
-    problem = (frame, tiny.question(chain), template.INSTRUCTIONS["math"])
-    pieces = template.student_pieces(*problem)
+    problem = (frame, tiny.question(chain), chat_template.INSTRUCTIONS["math"])
+    pieces = chat_template.student_pieces(*problem)
     if kind != "policy":
-        pieces = template.teacher_pieces(*problem, **privileged(kind, chain, mix, rng))
+        pieces = chat_template.teacher_pieces(*problem, **privileged(kind, chain, mix, rng))
     steps = len(chain.operators)
     slip, slip_weight = (mix.path_slip, 0.0) if kind in LONG else (mix.policy_slip, 1.0)
     errors = [slips(rng, steps, slip) for _ in range(mix.responses)]
@@ -129,7 +131,9 @@ def pad(documents: list[Document], windows: tuple[int, int], pad_id: int) -> Bat
     return context_BC, valid_BC, response_BRT, weights_BRT
 
 
-def batch(encode: Encode, frame: template.ChatFrame, mix: Mixture, pad_id: int, seed: list[int]) -> tuple[Batch, Batch]:
+def batch(
+    encode: Encode, frame: chat_template.ChatFrame, mix: Mixture, pad_id: int, seed: list[int]
+) -> tuple[Batch, Batch]:
     """One training step's documents: those without an attempt (short contexts), and those with one."""
     rng = np.random.default_rng(seed)
     short, long = (

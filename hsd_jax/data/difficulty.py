@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hsd_jax.data.stream import ProblemSource, map_problems
+from hsd_jax.data.batches import ProblemSource, map_problems
 from hsd_jax.errors import InputError
 
 FILE = "difficulty.json"

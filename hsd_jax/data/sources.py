@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hsd_jax.data import builder, difficulty, files, readers, tiny
-from hsd_jax.data.builder import BUILDER_VERSION, Rows
+from hsd_jax.data import difficulty, files, readers, record_files, tiny
+from hsd_jax.data.batches import ProblemSource
 from hsd_jax.data.problems import Problem
-from hsd_jax.data.stream import ProblemSource
+from hsd_jax.data.record_files import BUILDER_VERSION, Rows
 from hsd_jax.errors import InputError
 
 PREPARED, CARD = "prepared", "card.json"
@@ -134,14 +134,14 @@ def load(source: str, path: Path | None = None, *, cache: Path | None = None) ->
     found = _files(source, row, path, cache or default_cache())
     fingerprint = files.content_hash(found, source, BUILDER_VERSION, row.settings)
     directory = (cache or default_cache()) / f"{source}-{fingerprint}"
-    if not (directory / builder.REMOVED).is_file():
-        builder.write(directory, row.splits(found), with_tests=row.with_tests)
+    if not (directory / record_files.REMOVED).is_file():
+        record_files.write(directory, row.splits(found), with_tests=row.with_tests)
     return open_corpus(source, fingerprint, directory)
 
 
 def open_prepared(path: Path | None) -> Corpus:
     """A dataset made by `prepare build`. Raises: InputError if `path` is none."""
-    if path is None or not (path / builder.REMOVED).is_file():
+    if path is None or not (path / record_files.REMOVED).is_file():
         raise InputError(f"data.path: {path} holds no dataset made by `python -m hsd_jax.prepare build`")
     fingerprint = json.loads((path / CARD).read_text(encoding="utf-8"))["fingerprint"]
     return open_corpus(PREPARED, fingerprint, path)
@@ -150,8 +150,10 @@ def open_prepared(path: Path | None) -> Corpus:
 def open_corpus(source: str, fingerprint: str, directory: Path) -> Corpus:
     """A dataset that `builder.write` made, with the pass rates that were measured for it."""
     rates = difficulty.rates(directory)
-    splits = {name: difficulty.joined(builder.read(directory, name), rates) for name in builder.splits_of(directory)}
-    return Corpus(source, fingerprint, directory, splits, builder.removed_rows(directory))
+    splits = {
+        name: difficulty.joined(record_files.read(directory, name), rates) for name in record_files.splits_of(directory)
+    }
+    return Corpus(source, fingerprint, directory, splits, record_files.removed_rows(directory))
 
 
 def raw_directory(source: str, cache: Path | None = None) -> Path:

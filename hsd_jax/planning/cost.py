@@ -6,7 +6,7 @@ from typing import Any
 
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from hsd_jax.jaxpr_cost import Value, matmul_flops
+from hsd_jax.planning.jaxpr_cost import Value, matmul_flops
 
 
 def products(jaxpr: Jaxpr) -> float:

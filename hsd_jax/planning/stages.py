@@ -7,15 +7,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from hsd_jax import decode_layout, decoding, ring_cache, setup
-from hsd_jax.jaxpr_cost import Value, jaxpr_of
+from hsd_jax.planning.abstract_args import abstract, bytes_per_chip, decode_params_of, state_of, step_of
 from hsd_jax.planning.cost import largest, products
-from hsd_jax.planning.shapes import abstract, bytes_per_chip, decode_params_of, state_of, step_of
+from hsd_jax.planning.jaxpr_cost import Value, jaxpr_of
 from hsd_jax.planning.workload import Workload, planned_rows
-from hsd_jax.programs import jit_update
-from hsd_jax.sampling_shapes import empty_entry
-from hsd_jax.setup import Parts
-from hsd_jax.slots import Program
+from hsd_jax.run.programs import jit_update
+from hsd_jax.sampler import decode, decode_sharding, kv_cache
+from hsd_jax.sampler.buckets import empty_entry
+from hsd_jax.sampler.state import Program
+from hsd_jax.setup import components
+from hsd_jax.setup.components import Parts
 from hsd_jax.types import PyTree, Ragged
 
 NAMES = ("weights", "prefill", "enter", "decode", "update")
@@ -42,7 +43,7 @@ def stages_of(parts: Parts, hosts: int, work: Workload) -> list[Stage]:
     state = state_of(parts)
     beside = {"training state": bytes_per_chip(state)}
     rows = parts.config.data.problems_per_step // hosts * parts.config.sampling.group_size
-    program = setup.sampler(parts, rows=rows, response_tokens=max(parts.texts.windows.response.values()))
+    program = components.sampler(parts, rows=rows, response_tokens=max(parts.texts.windows.response.values()))
     return [cast_stage(parts, state), *sampler_stages(parts, program, beside), update_stage(parts, work)]
 
 
@@ -69,9 +70,9 @@ def cast_stage(parts: Parts, state: PyTree) -> Stage:
     moved = {"weights in their new places": bytes_per_chip(decode_params_of(parts))}
     return Stage(
         name="weights",
-        lower=lambda: decode_layout.per_layer.lower(params, **fixed),
+        lower=lambda: decode_sharding.per_layer.lower(params, **fixed),
         flops=lambda: 0.0,
-        largest=lambda: largest(jaxpr_of(lambda p: decode_layout.per_layer(p, **fixed), params)),
+        largest=lambda: largest(jaxpr_of(lambda p: decode_sharding.per_layer(p, **fixed), params)),
         beside=rest | moved,
     )
 
@@ -102,9 +103,9 @@ def board_of(parts: Parts, program: Program) -> Board:
         return abstract(tree, lambda x: layout.sharding(rows, "K", None, None))
 
     slots, length = program.shapes[-1]
-    cache, board = jax.eval_shape(lambda: ring_cache.empty_cache(program=program, rows=slots, length=length))
+    cache, board = jax.eval_shape(lambda: kv_cache.empty_cache(program=program, rows=slots, length=length))
     prompts = Ragged(whole(program.reads, program.prompt_window), whole(program.reads))
-    read = jax.eval_shape(lambda w, p: decoding.read_prompts(program, w, p), params, prompts)
+    read = jax.eval_shape(lambda w, p: decode.read_prompts(program, w, p), params, prompts)
     return Board(
         params=params,
         prompts=prompts,
@@ -138,7 +139,7 @@ def sampler_stages(parts: Parts, program: Program, beside: dict[str, int]) -> li
 
     decode_args = (b.params, b.cache, b.slots, b.choice, b.key, b.count, b.count)
     return [
-        stage("prefill", decoding.read_prompts, (b.params, b.prompts), caches),
-        stage("enter", ring_cache.enter, (b.cache, b.slots, b.read, b.entry), weights),
-        stage("decode", decoding.decode, decode_args, {"prompts read ahead": bytes_per_chip(b.read)}),
+        stage("prefill", decode.read_prompts, (b.params, b.prompts), caches),
+        stage("enter", kv_cache.enter, (b.cache, b.slots, b.read, b.entry), weights),
+        stage("decode", decode.decode, decode_args, {"prompts read ahead": bytes_per_chip(b.read)}),
     ]

@@ -6,10 +6,11 @@ from statistics import NormalDist
 
 import numpy as np
 
-from hsd_jax import method_options, methods
+from hsd_jax import methods
 from hsd_jax.config import Config
-from hsd_jax.layout import Layout
-from hsd_jax.row_plan import Lengths, RowPlan
+from hsd_jax.scoring.batch_layout import Layout
+from hsd_jax.scoring.bin_packing import Lengths, RowPlan
+from hsd_jax.setup import method_overrides
 
 MEAN_SHARE = 3 / 8  # of the cap: the mean response where none is given
 ANSWER_TOKENS, FIXED_TOKENS = 64, 48  # of the true answer, and of the fixed texts around it and a peer
@@ -40,7 +41,7 @@ class Workload:
 
 def workload(config: Config, *, mean: float, prompt: int) -> Workload:
     """What a step's texts are assumed to be."""
-    method = method_options.resolve(config.method)
+    method = method_overrides.resolve(config.method)
     cap = config.sampling.response_tokens
     draws = 2 if method.peer_draws == "coupled" and not method.reads.feedback else config.sampling.group_size
     contexts = (draws if method.reads.peer or method.reads.feedback else 1) if methods.has_teacher(method) else 0

@@ -10,8 +10,8 @@ from math import comb
 
 import numpy as np
 
+from hsd_jax.reporting.credit_profile import BAND
 from hsd_jax.reporting.logs import Group
-from hsd_jax.reporting.profile import BAND
 
 DIFFICULTIES = ("easy", "medium", "hard")
 

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hsd_jax.reporting.coverage import DIFFICULTIES, difficulty_of
+from hsd_jax.reporting.credit_profile import Means, has_divergence, offset_profile, ratio_of_sums
 from hsd_jax.reporting.logs import Group, Record, Rollout
-from hsd_jax.reporting.profile import Means, has_divergence, offset_profile, ratio_of_sums
 
 Numbers = npt.NDArray[np.float64]
 WINDOWS = (0, 1, 2, 4, 8, 16, 32)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from hsd_jax.reporting import diagnostics
 from hsd_jax.reporting.coverage import DIFFICULTIES, difficulty_of, group_sizes, most_recoverable, observed, recoverable
+from hsd_jax.reporting.credit_profile import Means, offset_profile
 from hsd_jax.reporting.logs import Group, Record
-from hsd_jax.reporting.profile import Means, offset_profile
 
 Numbers = npt.NDArray[np.float64]
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from hsd_jax.types import Verdict
-from hsd_jax.verifiers import comparison, details, sandbox, sandbox_child
+from hsd_jax.verifiers import comparison, failure_text
 from hsd_jax.verifiers.cases import CallCase, Case, HiddenTests, ScriptCase, Tests, VisibleTests, cases_of
 from hsd_jax.verifiers.preamble import modules_of, needed_names
+from hsd_jax.verifiers.sandbox import child, tiers
 
 LONGEST_PROGRAM = 400_000
 ATTEMPTS = 2
@@ -26,7 +27,7 @@ _LANGUAGES = {"", "python", "python3", "py", "py3", "pypy", "pypy3"}
 class _Failed(Exception):
     """The first test that fails ends a check; carries the reason, how it failed in words, and the test."""
 
-    def __init__(self, reason: str, what: str = details.RAISED):
+    def __init__(self, reason: str, what: str = failure_text.RAISED):
         super().__init__(reason)
         self.what = what
         self.case: Case | None = None
@@ -41,7 +42,7 @@ def extract_program(response: str) -> str | None:
 
 
 def grade_response(
-    response: str, tests: Tests, *, limits: sandbox.Limits = sandbox.DEFAULT_LIMITS, allow_unsandboxed: bool = False
+    response: str, tests: Tests, *, limits: tiers.Limits = tiers.DEFAULT_LIMITS, allow_unsandboxed: bool = False
 ) -> Verdict:
     """`grade` of the program that `extract_program` finds; no_answer where it finds none."""
     cases_of(tests)
@@ -55,10 +56,10 @@ def grade(
     program: str,
     tests: Tests,
     *,
-    limits: sandbox.Limits = sandbox.DEFAULT_LIMITS,
+    limits: tiers.Limits = tiers.DEFAULT_LIMITS,
     tolerance: comparison.Tolerance = comparison.JSON_VALUES,
     allow_unsandboxed: bool = False,
-    tier: sandbox.Tier | None = None,
+    tier: tiers.Tier | None = None,
 ) -> Verdict:
     """Reward 1 where the program passes every test, 0 else, with the reason.
 
@@ -79,17 +80,17 @@ def grade(
         return Verdict(0.0, "no_answer", None)
     if len(program) > LONGEST_PROGRAM or "\0" in program:
         return Verdict(0.0, "unparsed", program[:LONGEST_PROGRAM])
-    tier = tier or sandbox.tier_for(allow_unsandboxed=allow_unsandboxed)
+    tier = tier or tiers.tier_for(allow_unsandboxed=allow_unsandboxed)
     for _ in range(ATTEMPTS):
         begun = time.monotonic()
         try:
             _run(tier, limits, program, cases, tolerance)
         except _Failed as failure:
             quoted = failure.case if isinstance(tests, VisibleTests) else None
-            return Verdict(0.0, str(failure), program, details.of_test(quoted, failure.what) if quoted else "")
-        except sandbox.SandboxTimeout:
+            return Verdict(0.0, str(failure), program, failure_text.of_test(quoted, failure.what) if quoted else "")
+        except tiers.SandboxTimeout:
             return Verdict(0.0, "timeout", program)
-        except sandbox.SandboxLost as lost:
+        except tiers.SandboxLost as lost:
             # the repetition has what the lost test left of its time: a forged loss buys none
             used = time.monotonic() - (lost.since or begun)
             limits = replace(limits, seconds=max(0.5, limits.seconds - used))
@@ -99,13 +100,13 @@ def grade(
 
 
 def _run(
-    tier: sandbox.Tier, limits: sandbox.Limits, program: str, cases: tuple[Case, ...], tolerance: comparison.Tolerance
+    tier: tiers.Tier, limits: tiers.Limits, program: str, cases: tuple[Case, ...], tolerance: comparison.Tolerance
 ) -> None:
     names = needed_names(program)
     text = program.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     waiting = collections.deque(cases)
     while waiting:
-        with sandbox.session(tier, limits, program=text, preload=modules_of(program, names), names=names) as running:
+        with tiers.session(tier, limits, program=text, preload=modules_of(program, names), names=names) as running:
             while waiting and running.clean:
                 begun, case = time.monotonic(), waiting.popleft()
                 try:
@@ -113,35 +114,35 @@ def _run(
                 except _Failed as failure:
                     failure.case = case
                     raise
-                except sandbox.SandboxLost as lost:
+                except tiers.SandboxLost as lost:
                     lost.since = begun
                     raise
 
 
-def _check(running: sandbox.Session, case: Case, tolerance: comparison.Tolerance) -> None:
+def _check(running: tiers.Session, case: Case, tolerance: comparison.Tolerance) -> None:
     if isinstance(case, ScriptCase):
         _check_script(running, case)
     else:
         _check_call(running, case, tolerance)
 
 
-def _check_script(running: sandbox.Session, case: ScriptCase) -> None:
-    reply, output = sandbox.script(running, case.input)
+def _check_script(running: tiers.Session, case: ScriptCase) -> None:
+    reply, output = tiers.script(running, case.input)
     _check_ending(reply)
     printed = output.decode("utf-8", "replace")
     if not comparison.same_output(case.output, printed):
-        raise _Failed("wrong", details.of_output(printed))
+        raise _Failed("wrong", failure_text.of_output(printed))
 
 
-def _check_call(running: sandbox.Session, case: CallCase, tolerance: comparison.Tolerance) -> None:
-    reply = sandbox.call(running, case.call, list(case.args))
+def _check_call(running: tiers.Session, case: CallCase, tolerance: comparison.Tolerance) -> None:
+    reply = tiers.call(running, case.call, list(case.args))
     if reply.get("ended") is True:
         _check_ending(reply)
         raise _Failed("wrong")
     if reply.get("raised"):
         raise _Failed("wrong")
     if not _RULES[case.rule](case, reply.get("value"), tolerance):
-        raise _Failed("wrong", details.ANOTHER)
+        raise _Failed("wrong", failure_text.ANOTHER)
 
 
 def _check_ending(reply: dict[str, object]) -> None:
@@ -150,8 +151,8 @@ def _check_ending(reply: dict[str, object]) -> None:
     if status == 0:
         return
     if status == -9:
-        raise sandbox.SandboxLost("its program was killed")
-    raise _Failed({sandbox_child.NOT_PYTHON: "unparsed", -24: "timeout"}.get(status, "wrong"))  # type: ignore[arg-type]
+        raise tiers.SandboxLost("its program was killed")
+    raise _Failed({child.NOT_PYTHON: "unparsed", -24: "timeout"}.get(status, "wrong"))  # type: ignore[arg-type]
 
 
 _RULES = {
@@ -183,10 +184,10 @@ def recorded_tests(reference: str, check: str, entry: str, *, allow_unsandboxed:
     Raises:
         ValueError: the reference does not pass its own check.
     """
-    tier = sandbox.tier_for(allow_unsandboxed=allow_unsandboxed)
+    tier = tiers.tier_for(allow_unsandboxed=allow_unsandboxed)
     program = f"{reference}\n{check}\n" + _RECORDER.format(entry=entry)
-    with sandbox.session(tier, sandbox.Limits(seconds=60.0, memory_bytes=4 << 30), program=program) as running:
-        reply = sandbox.call(running, "__recorded_calls", [])
+    with tiers.session(tier, tiers.Limits(seconds=60.0, memory_bytes=4 << 30), program=program) as running:
+        reply = tiers.call(running, "__recorded_calls", [])
     calls = reply.get("value")
     if reply.get("ended") or reply.get("raised") or not calls:
         raise ValueError(f"the reference solution of {entry} does not pass its own check")

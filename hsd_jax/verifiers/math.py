@@ -11,9 +11,9 @@ import re
 import time
 
 from hsd_jax.types import Verdict
-from hsd_jax.verifiers import lending, rational, structure, workers
-from hsd_jax.verifiers.extraction import extract
-from hsd_jax.verifiers.normalization import compact, normalize
+from hsd_jax.verifiers.equivalence import rational, structure, worker_pool, worker_process
+from hsd_jax.verifiers.equivalence.extraction import extract
+from hsd_jax.verifiers.equivalence.normalization import compact, normalize
 
 LIMIT_SECONDS = 5.0
 LONGEST_NESTING = 60
@@ -21,7 +21,7 @@ LONGEST_REFERENCE = 400
 _IDS = itertools.count()
 
 # what direct calls of `grade` share; no process exists before the first question that needs one
-SHARED_WORKERS = lending.open_set(limit_seconds=LIMIT_SECONDS)
+SHARED_WORKERS = worker_pool.open_set(limit_seconds=LIMIT_SECONDS)
 
 
 def grade(response: str, answer: str) -> Verdict:
@@ -37,7 +37,7 @@ def grade(response: str, answer: str) -> Verdict:
     return grade_with(SHARED_WORKERS, response, answer)
 
 
-def grade_with(lender: lending.WorkerSet, response: str, answer: str) -> Verdict:
+def grade_with(lender: worker_pool.WorkerSet, response: str, answer: str) -> Verdict:
     """`grade` with the workers of a given set."""
     verdict = grade_easy(response, answer)
     return verdict if verdict is not None else _grade_by_algebra(lender, response, answer)
@@ -80,7 +80,7 @@ def _easy_part(gold: str, given: str) -> bool:
     raise structure.NeedsAlgebra
 
 
-def _grade_by_algebra(lender: lending.WorkerSet, response: str, answer: str) -> Verdict:
+def _grade_by_algebra(lender: worker_pool.WorkerSet, response: str, answer: str) -> Verdict:
     extracted = extract(response) or ""
     gold, given = reference(answer), normalize(extracted)
     question: dict[str, object] = {"gold": gold, "given": given}
@@ -90,22 +90,22 @@ def _grade_by_algebra(lender: lending.WorkerSet, response: str, answer: str) -> 
     return _verdict(compact(gold) == compact(given), extracted, "wrong" if result == "different" else result)
 
 
-def ask_twice(lender: lending.WorkerSet, question: dict[str, object]) -> str:
+def ask_twice(lender: worker_pool.WorkerSet, question: dict[str, object]) -> str:
     """A worker's result; a check whose worker is lost is repeated once in the time left, then a crash."""
     left, begun = lender.limit_seconds, time.monotonic()
     for _ in range(2):
         try:
-            with lending.borrowed(lender) as worker:
+            with worker_pool.borrowed(lender) as worker:
                 left, worker.waited_seconds = max(0.5 * left, left - worker.waited_seconds), 0.0
                 begun = time.monotonic()
-                answer = workers.ask(worker, {**question, "id": next(_IDS)}, begun + left)
+                answer = worker_process.ask(worker, {**question, "id": next(_IDS)}, begun + left)
                 if answer["result"] == "memory":
-                    workers.stop(worker)
+                    worker_process.stop(worker)
                     return "unparsed"
                 return str(answer["result"])
-        except workers.WorkerTimeout:
+        except worker_process.WorkerTimeout:
             return "timeout"
-        except workers.WorkerDied:
+        except worker_process.WorkerDied:
             left = max(0.5, left - (time.monotonic() - begun))
     return "crash"
 

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from hsd_jax.types import Verdict
-from hsd_jax.verifiers import cases, code, lending, sandbox
+from hsd_jax.verifiers import cases, code
 from hsd_jax.verifiers import math as math_verifier
+from hsd_jax.verifiers.equivalence import worker_pool
+from hsd_jax.verifiers.sandbox import tiers
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,8 @@ class Pool:
     """Running graders. `submit_*` return at once; close (or leave the context) when no check is wanted any more."""
 
     threads: ThreadPoolExecutor
-    math_workers: lending.WorkerSet
-    limits: sandbox.Limits
+    math_workers: worker_pool.WorkerSet
+    limits: tiers.Limits
     allow_unsandboxed: bool
     tier: str
 
@@ -57,7 +59,7 @@ class Pool:
     def close(self) -> None:
         """Cancels what has not begun, waits for running checks (each has its limit) and ends the workers."""
         self.threads.shutdown(wait=True, cancel_futures=True)
-        lending.close_set(self.math_workers)
+        worker_pool.close_set(self.math_workers)
 
     def __enter__(self) -> "Pool":
         return self
@@ -73,7 +75,7 @@ def start(
     workers: int | None = None,
     programs: bool = False,
     math_limit_seconds: float = math_verifier.LIMIT_SECONDS,
-    limits: sandbox.Limits = sandbox.DEFAULT_LIMITS,
+    limits: tiers.Limits = tiers.DEFAULT_LIMITS,
     allow_unsandboxed: bool = False,
 ) -> Pool:
     """A pool that runs `workers` checks at once (None: one per usable core) with its math workers warm.
@@ -90,10 +92,10 @@ def start(
         raise ValueError(f"workers must be at least 1, got {count}")
     if min(math_limit_seconds, limits.seconds) <= 0:
         raise ValueError(f"limits must be positive seconds, got {math_limit_seconds} and {limits.seconds}")
-    tier = str(sandbox.tier_for(allow_unsandboxed=allow_unsandboxed)) if programs else "not probed"
+    tier = str(tiers.tier_for(allow_unsandboxed=allow_unsandboxed)) if programs else "not probed"
     if programs:
         print(tier, flush=True)
-    lender = lending.open_set(limit_seconds=math_limit_seconds, most=count + 1)
-    lending.warm(lender, count)
+    lender = worker_pool.open_set(limit_seconds=math_limit_seconds, most=count + 1)
+    worker_pool.warm(lender, count)
     threads = ThreadPoolExecutor(count, thread_name_prefix="grader")
     return Pool(threads, lender, limits, allow_unsandboxed, tier)

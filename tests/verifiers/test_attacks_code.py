@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from hsd_jax.types import Verdict
-from hsd_jax.verifiers import code, sandbox
-from tests.verifiers.attacks_code import CALLS, SCRIPTS
-from tests.verifiers.tiers import needs_sandbox, processes_of_sandboxes, tiers
+from hsd_jax.verifiers import code
+from hsd_jax.verifiers.sandbox import tiers
+from tests.support.attacks_code import CALLS, SCRIPTS
+from tests.support.tiers import needs_sandbox, processes_of_sandboxes, usable_tiers
 
-LIMITS = sandbox.Limits(seconds=2.0, memory_bytes=512 << 20)
+LIMITS = tiers.Limits(seconds=2.0, memory_bytes=512 << 20)
 REASONS = {"wrong", "no_answer", "unparsed", "timeout", "crash"}
 ANSWER = 831_702_446_117  # no attack can guess it
 TESTS = {
@@ -23,13 +24,13 @@ TESTS = {
 pytestmark = [pytest.mark.sandbox, needs_sandbox]
 
 
-def timed(tier: sandbox.Tier, program: str, kind: str) -> tuple[Verdict, float]:
+def timed(tier: tiers.Tier, program: str, kind: str) -> tuple[Verdict, float]:
     begun = time.monotonic()
     verdict = code.grade(program, TESTS[kind], limits=LIMITS, tier=tier)
     return verdict, time.monotonic() - begun
 
 
-@pytest.fixture(scope="module", params=tiers(), ids=lambda tier: tier.name)
+@pytest.fixture(scope="module", params=usable_tiers(), ids=lambda tier: tier.name)
 def outcomes(request: pytest.FixtureRequest) -> dict[str, tuple[Verdict, float]]:
     attacks = [(f"call: {name}", program, "call") for name, program in CALLS.items()]
     attacks += [(f"script: {name}", program, "script") for name, program in SCRIPTS.items()]

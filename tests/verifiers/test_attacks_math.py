@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 
 from hsd_jax.types import Verdict
-from hsd_jax.verifiers import lending, math
-from tests.verifiers.attacks_math import ATTACKS
+from hsd_jax.verifiers import math
+from hsd_jax.verifiers.equivalence import worker_pool
+from tests.support.attacks_math import ATTACKS
 
 LIMIT_SECONDS = 3.0
 
 
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, tuple[Verdict, float]]:
-    lender = lending.open_set(limit_seconds=LIMIT_SECONDS, most=6)
-    lending.warm(lender, 5)
+    lender = worker_pool.open_set(limit_seconds=LIMIT_SECONDS, most=6)
+    worker_pool.warm(lender, 5)
 
     def timed(attack: tuple[str, str]) -> tuple[Verdict, float]:
         begun = time.monotonic()
@@ -27,7 +28,7 @@ def outcomes() -> dict[str, tuple[Verdict, float]]:
         with ThreadPoolExecutor(2) as threads:
             return dict(zip(ATTACKS, threads.map(timed, ATTACKS.values()), strict=True))
     finally:
-        lending.close_set(lender)
+        worker_pool.close_set(lender)
 
 
 def test_there_are_at_least_sixty_attacks() -> None:

@@ -2,19 +2,20 @@
 
 import pytest
 
-from hsd_jax.verifiers import code, sandbox
-from tests.verifiers.attacks_tests import HARM, TRACES
-from tests.verifiers.tiers import needs_sandbox, tiers
+from hsd_jax.verifiers import code
+from hsd_jax.verifiers.sandbox import tiers
+from tests.support.attacks_tests import HARM, TRACES
+from tests.support.tiers import needs_sandbox, usable_tiers
 
-LIMITS = sandbox.Limits(seconds=3.0, memory_bytes=512 << 20)
+LIMITS = tiers.Limits(seconds=3.0, memory_bytes=512 << 20)
 TESTS = [{"input": f"{n}\n", "output": f"{n}\n"} for n in (1, 2, 3)]
 
 pytestmark = [pytest.mark.sandbox, needs_sandbox]
 
 
-@pytest.mark.parametrize("tier", tiers(), ids=lambda tier: tier.name)
+@pytest.mark.parametrize("tier", usable_tiers(), ids=lambda tier: tier.name)
 @pytest.mark.parametrize("name", TRACES | HARM)
-def test_every_test_begins_afresh(name: str, tier: sandbox.Tier) -> None:
+def test_every_test_begins_afresh(name: str, tier: tiers.Tier) -> None:
     program = (TRACES | HARM)[name]
     assert code.grade(program, TESTS, limits=LIMITS, tier=tier).reason == "correct"
 
@@ -22,14 +23,14 @@ def test_every_test_begins_afresh(name: str, tier: sandbox.Tier) -> None:
 def test_a_wrong_last_test_is_seen_after_files_were_left() -> None:
     program = "n = input()\nopen('/tmp/x', 'w').write(n)\nprint(n)\n"
     wrong = [*TESTS[:2], {"input": "3\n", "output": "4\n"}]
-    tier = sandbox.probe()
+    tier = tiers.probe()
     if tier.name.startswith("bubblewrap"):
         assert code.grade(program, TESTS, limits=LIMITS, tier=tier).reason == "correct"
     assert code.grade(program, wrong, limits=LIMITS, tier=tier).reason == "wrong"
 
 
-@pytest.mark.parametrize("tier", tiers(), ids=lambda tier: tier.name)
-def test_the_whole_check_of_a_slow_reader_of_programs_has_its_limit(tier: sandbox.Tier) -> None:
+@pytest.mark.parametrize("tier", usable_tiers(), ids=lambda tier: tier.name)
+def test_the_whole_check_of_a_slow_reader_of_programs_has_its_limit(tier: tiers.Tier) -> None:
     # the compiler itself meets the text: deep nesting, long chains, large constants
     for program in (
         "x = " + "[" * 90 + "]" * 90 + "\n",

@@ -7,7 +7,7 @@ import functools
 import pytest
 
 from hsd_jax.verifiers import cases, code
-from tests.verifiers.tiers import needs_sandbox
+from tests.support.tiers import needs_sandbox
 
 pytestmark = [pytest.mark.sandbox, needs_sandbox]
 

@@ -11,13 +11,15 @@ import os
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hsd_jax.verifiers import code, comparison, extraction, math, sandbox
-from hsd_jax.verifiers.normalization import normalize
-from tests.verifiers.tiers import needs_sandbox
+from hsd_jax.verifiers import code, comparison, math
+from hsd_jax.verifiers.equivalence import extraction
+from hsd_jax.verifiers.equivalence.normalization import normalize
+from hsd_jax.verifiers.sandbox import tiers
+from tests.support.tiers import needs_sandbox
 
 EXAMPLES = int(os.environ.get("HSD_JAX_FUZZ_EXAMPLES", "300"))
 REASONS = {"correct", "wrong", "no_answer", "unparsed", "timeout", "crash"}
-LIMITS = sandbox.Limits(seconds=1.0, memory_bytes=256 << 20)
+LIMITS = tiers.Limits(seconds=1.0, memory_bytes=256 << 20)
 
 pieces = st.sampled_from(
     [*"0123456789+-*/^_=<>,.;:!|()[]{}$%&~ xyneiE\\\n", "\\frac{1}{2}", "\\sqrt{", "\\boxed{", "}", "\\left(", "\\right)", "\\pm",

@@ -2,16 +2,15 @@
 
 import gzip
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from hsd_jax.verifiers import code, comparison
-from tests.verifiers.tiers import needs_sandbox
+from tests.support.paths import CORPORA
+from tests.support.tiers import needs_sandbox
 
-DATA = Path(os.environ.get("HSD_JAX_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "data" / "humaneval"
+DATA = CORPORA / "humaneval"
 FILE = DATA / "HumanEval.jsonl.gz"
 MUTATION = """
 _original = {entry}

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from hsd_jax.types import Verdict
-from hsd_jax.verifiers import code, lending, math, sandbox
-from tests.verifiers.tiers import needs_sandbox, processes_of_sandboxes, tiers
+from hsd_jax.verifiers import code, math
+from hsd_jax.verifiers.equivalence import worker_pool
+from hsd_jax.verifiers.sandbox import tiers
+from tests.support.tiers import needs_sandbox, processes_of_sandboxes, usable_tiers
 
 SLOW_SUM = "import time\ndef f(x):\n    time.sleep(1.5)\n    return x + 1\n"
 TESTS = [{"call": "f", "args": [1], "output": 2}]
@@ -50,10 +52,10 @@ def killing(times: int, choose: Callable[[list[int]], list[int]], check: Callabl
 
 @needs_sandbox
 @pytest.mark.sandbox
-@pytest.mark.parametrize("tier", tiers(), ids=lambda tier: tier.name)
+@pytest.mark.parametrize("tier", usable_tiers(), ids=lambda tier: tier.name)
 @pytest.mark.parametrize("victim", ["outermost", "innermost"])
 @pytest.mark.parametrize(("times", "reason"), [(1, "correct"), (2, "crash")])
-def test_a_killed_sandbox_is_repeated_once(tier: sandbox.Tier, victim: str, times: int, reason: str) -> None:
+def test_a_killed_sandbox_is_repeated_once(tier: tiers.Tier, victim: str, times: int, reason: str) -> None:
     verdict = killing(
         times,
         lambda pids: pids[:1] if victim == "outermost" else pids[-1:],
@@ -70,8 +72,8 @@ def test_a_killed_sandbox_is_repeated_once(tier: sandbox.Tier, victim: str, time
 
 @pytest.mark.parametrize(("times", "reason"), [(1, "timeout"), (400, "crash")])
 def test_a_killed_math_worker_is_repeated_once(times: int, reason: str) -> None:
-    lender = lending.open_set(limit_seconds=4.0, most=2)
-    lending.warm(lender, 2)
+    lender = worker_pool.open_set(limit_seconds=4.0, most=2)
+    worker_pool.warm(lender, 2)
     verdicts: list[Verdict] = []
     thread = threading.Thread(target=lambda: verdicts.append(math.grade_with(lender, r"\boxed{x^{9^{9^9}}}", "x^2")))
     thread.start()
@@ -84,10 +86,10 @@ def test_a_killed_math_worker_is_repeated_once(times: int, reason: str) -> None:
     thread.join()
     assert verdicts[0].reason == reason
     assert math.grade_with(lender, r"\boxed{(x+1)^2}", "x^2+2x+1").reason == "correct"
-    lending.close_set(lender)
+    worker_pool.close_set(lender)
 
 
-def kill_busy_math_workers(lender: lending.WorkerSet) -> None:
+def kill_busy_math_workers(lender: worker_pool.WorkerSet) -> None:
     for pid in set(descendants(os.getpid())) - {worker.process.pid for worker in lender.idle}:
         with contextlib.suppress(OSError):
             if b"math_worker" in Path(f"/proc/{pid}/cmdline").read_bytes():

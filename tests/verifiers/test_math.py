@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
-from hsd_jax.verifiers import extraction, math, pool, rational
-from hsd_jax.verifiers.normalization import normalize
+from hsd_jax.verifiers import math, pool
+from hsd_jax.verifiers.equivalence import extraction, rational
+from hsd_jax.verifiers.equivalence.normalization import normalize
 
 # reference answer, given answer
 SAME = [

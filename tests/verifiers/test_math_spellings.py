@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hsd_jax.verifiers import extraction, math
+from hsd_jax.verifiers import math
+from hsd_jax.verifiers.equivalence import extraction
 
 SAME = r"""
 7 | x = 7

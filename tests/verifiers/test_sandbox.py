@@ -7,16 +7,17 @@ import pickle
 import pytest
 
 from hsd_jax.errors import InputError
-from hsd_jax.verifiers import cases, code, comparison, pool, sandbox, seccomp
-from tests.verifiers.tiers import needs_bubblewrap, needs_sandbox, tiers
+from hsd_jax.verifiers import cases, code, comparison, pool
+from hsd_jax.verifiers.sandbox import seccomp, tiers
+from tests.support.tiers import needs_bubblewrap, needs_sandbox, usable_tiers
 
 ADD = "```python\ndef f(a, b):\n    return a + b\n```"
 TESTS = [{"call": "f", "args": [1, 2], "output": 3}]
 
 
 def without_isolation(monkeypatch: pytest.MonkeyPatch) -> None:
-    sandbox.probe.cache_clear()
-    monkeypatch.setattr(sandbox, "candidates", lambda: [])
+    tiers.probe.cache_clear()
+    monkeypatch.setattr(tiers, "candidates", lambda: [])
 
 
 @pytest.fixture
@@ -24,15 +25,15 @@ def restored_probe(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.undo()
     yield monkeypatch  # type: ignore[misc]
     monkeypatch.undo()
-    sandbox.probe.cache_clear()
+    tiers.probe.cache_clear()
 
 
 def test_a_machine_without_isolation_refuses_and_names_the_package(restored_probe: pytest.MonkeyPatch) -> None:
     without_isolation(restored_probe)
-    assert sandbox.probe().name == "none"
-    with pytest.raises(sandbox.NoSandbox, match="bubblewrap"):
+    assert tiers.probe().name == "none"
+    with pytest.raises(tiers.NoSandbox, match="bubblewrap"):
         code.grade("def f(a, b): return a + b", TESTS)
-    with pytest.raises(sandbox.NoSandbox, match="allow-unsandboxed"):
+    with pytest.raises(tiers.NoSandbox, match="allow-unsandboxed"):
         pool.start(workers=1, programs=True)
 
 
@@ -49,7 +50,7 @@ def test_isolation_can_be_waived_and_that_is_logged(
 @pytest.mark.sandbox
 def test_the_tier_in_use_is_printed_and_kept(capsys: pytest.CaptureFixture[str]) -> None:
     with pool.start(workers=1, programs=True) as graders:
-        assert sandbox.probe().name in graders.tier
+        assert tiers.probe().name in graders.tier
         assert graders.submit_code(ADD, cases.visible(TESTS)).result().reason == "correct"
         assert graders.submit_hidden(ADD, cases.hidden(TESTS)).result().reason == "correct"
         assert graders.submit_code("no program", cases.visible(TESTS)).result().reason == "no_answer"
@@ -64,10 +65,10 @@ def test_the_tier_in_use_is_printed_and_kept(capsys: pytest.CaptureFixture[str])
 @pytest.mark.sandbox
 def test_bubblewrap_shows_nothing_of_the_host() -> None:
     program = "import os\ndef f(): return [sorted(os.listdir('/')), os.getuid() != 0, sorted(os.environ)]\n"
-    for tier in tiers():
+    for tier in usable_tiers():
         if tier.name.startswith("bubblewrap"):
-            with sandbox.session(tier, sandbox.Limits(), program=program) as running:
-                roots, dropped, names = comparison.decode(sandbox.call(running, "f", [])["value"])  # type: ignore[misc]
+            with tiers.session(tier, tiers.Limits(), program=program) as running:
+                roots, dropped, names = comparison.decode(tiers.call(running, "f", [])["value"])  # type: ignore[misc]
             assert set(roots) <= {"bin", "dev", "lib", "lib64", "python", "tmp", "usr"} and dropped
             assert set(names) <= {"HOME", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PWD", "PYTHONHASHSEED", "TZ"}
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hsd_jax.data.builder import Rows
 from hsd_jax.data.files import Row, rows
 from hsd_jax.data.problems import Problem, Removed, Test, id_hash
 from hsd_jax.data.readers.common import json_text
+from hsd_jax.data.record_files import Rows
 
 LEVELS = ("introductory", "interview")
 VISIBLE_SHARE = 0.5

@@ -5,7 +5,7 @@ from typing import Any
 from hsd_jax.data.files import Row, json_value
 from hsd_jax.data.problems import long_integers
 from hsd_jax.errors import InputError
-from hsd_jax.verifiers.extraction import extract
+from hsd_jax.verifiers.equivalence.extraction import extract
 
 LONGEST_ANSWER = 200
 

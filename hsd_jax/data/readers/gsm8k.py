@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from hsd_jax.data.builder import Rows
 from hsd_jax.data.files import Row, rows
 from hsd_jax.data.problems import Problem
+from hsd_jax.data.record_files import Rows
 from hsd_jax.errors import InputError
 
 # The corpus carries calculator calls such as <<48/2=24>> inside the prose.

@@ -8,9 +8,9 @@ inputs; they are recorded in a sandbox when an evaluation needs them, so a test 
 import ast
 from pathlib import Path
 
-from hsd_jax.data.builder import Rows
 from hsd_jax.data.files import Row, rows
 from hsd_jax.data.problems import Problem
+from hsd_jax.data.record_files import Rows
 from hsd_jax.errors import InputError
 
 _CHECK = "def check(candidate):\n    for given in {inputs}:\n        candidate(*given)\n"

@@ -13,10 +13,10 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from hsd_jax.data.builder import Rows
 from hsd_jax.data.files import Row, json_value, rows
 from hsd_jax.data.problems import Problem, Removed, Test
 from hsd_jax.data.readers.common import json_text
+from hsd_jax.data.record_files import Rows
 from hsd_jax.errors import InputError
 
 LONGEST_TESTS_BYTES = 1 << 30

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from hsd_jax.data.builder import Rows
 from hsd_jax.data.files import Row, rows
 from hsd_jax.data.problems import Problem, Removed
 from hsd_jax.data.readers.common import boxed, first_text
+from hsd_jax.data.record_files import Rows
 
 AIME_LINK = re.compile(r"(20\d\d)_AIME", re.IGNORECASE)
 

@@ -7,10 +7,10 @@ solution_is_valid, synthetic. The corpus is known to be dirty, so rows are remov
 import re
 from pathlib import Path
 
-from hsd_jax.data.builder import Rows
 from hsd_jax.data.files import Row, rows
 from hsd_jax.data.problems import Problem, Removed
 from hsd_jax.data.readers.common import LONGEST_ANSWER, boxed
+from hsd_jax.data.record_files import Rows
 
 # Model-written questions and answers, and the sources that are corpora of their own here.
 LEFT_OUT = frozenset({"synthetic_math", "synthetic_amc", "orca_math", "gsm8k", "math"})

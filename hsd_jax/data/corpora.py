@@ -1,0 +1,72 @@
+"""What a command needs of its corpora: the problems of a split that fit, by kind, and their fingerprint."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grain
+
+from hsd_jax.data import batches
+from hsd_jax.data.chat_template import ChatFrame
+from hsd_jax.data.problems import Problem
+from hsd_jax.data.sources import SOURCES, Corpus, load
+from hsd_jax.data.tokenization import Usable, Windows, log_removed, usable_cached
+from hsd_jax.errors import InputError
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The problems that can be trained on: one random-access dataset per kind, and what was left out per source."""
+
+    problems: Mapping[str, batches.ProblemSource]
+    fingerprint: str
+    left_out: Mapping[str, Usable]
+
+
+def load_all(sources: str, path: Path | None = None, *, cache: Path | None = None) -> list[Corpus]:
+    """The corpora of one source, or of several joined by "+" whose files lie in `path/<source>`."""
+    names = sources.split("+")
+    if len(names) == 1:
+        return [load(sources, path, cache=cache)]
+    if len(set(names)) < len(names):
+        raise InputError(f"data.source: a source is named twice in {sources!r}")
+    return [load(name, _within(name, path), cache=cache) for name in names]
+
+
+def _within(name: str, path: Path | None) -> Path | None:
+    return path / name if path is not None and name in SOURCES and SOURCES[name].needs_path else None
+
+
+def pool(corpora: list[Corpus], split: str, tokenizer: Any, frame: ChatFrame, windows: Windows) -> Pool:
+    """The usable problems of a split of all corpora together; what is left out is named in the log.
+
+    Raises: InputError if no corpus has the split or no problem of it fits the windows.
+    """
+    parts: dict[str, list[grain.MapDataset[Problem]]] = {}
+    left_out = {}
+    for corpus in corpora:
+        if split not in corpus.splits:
+            continue
+        rows = corpus.splits[split]
+        found = usable_cached(corpus, split, tokenizer, frame, windows)
+        log_removed(found, corpus.source)
+        left_out[corpus.source] = found
+        for kind, indices in found.indices.items():
+            parts.setdefault(kind, []).append(batches.select(rows, indices))
+    names = "+".join(corpus.source for corpus in corpora)
+    if not left_out:
+        raise InputError(f"data.source: {names} has no {split!r} split; it has {_split_names(corpora)}")
+    if not parts:
+        raise InputError(f"no {split!r} problem of {names} fits the windows: {_why(left_out)}")
+    joined = {kind: batches.join(members) for kind, members in parts.items()}
+    return Pool(joined, "+".join(corpus.fingerprint for corpus in corpora), left_out)
+
+
+def _split_names(corpora: list[Corpus]) -> str:
+    return ", ".join(sorted({name for corpus in corpora for name in corpus.splits}))
+
+
+def _why(left_out: Mapping[str, Usable]) -> str:
+    reasons = [f"{len(ids)} x {reason}" for found in left_out.values() for reason, ids in found.removed.items()]
+    return "; ".join(reasons) + "; raise data.prompt_tokens or data.answer_tokens"

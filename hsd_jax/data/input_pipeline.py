@@ -1,0 +1,109 @@
+"""How text becomes ids in a run, and which questions it asks: read from the model's directory and the data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grain
+import jax
+import numpy as np
+
+from hsd_jax.config import Config
+from hsd_jax.contexts import Frame
+from hsd_jax.data import batches, chat_template
+from hsd_jax.data import corpora as data_corpora
+from hsd_jax.data.problems import Problem
+from hsd_jax.data.tokenization import Windows, encode
+from hsd_jax.errors import InputError
+from hsd_jax.types import Ragged
+from models.qwen3 import Qwen3Config
+
+STOP_TOKENS = ("<|im_end|>", "<|endoftext|>")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """How text becomes ids: tokenizer, chat frame, fixed pieces, windows, and the ids that end a response."""
+
+    tokenizer: Any
+    chat: chat_template.ChatFrame
+    frame: Frame
+    windows: Windows
+    stop_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The training questions of every step, what their order depends on, and the held-out ones."""
+
+    steps: grain.MapDataset[list[Problem]]
+    identity: Mapping[str, Any]
+    held_out: Sequence[Problem]
+
+
+def read_texts(config: Config, model: Qwen3Config) -> Texts:
+    """The tokenizer of the model's directory and everything that depends on it."""
+    tokenizer = read_tokenizer(config.model.path)
+    if len(tokenizer) > model.vocab_size:
+        raise InputError(f"model.path: the tokenizer has {len(tokenizer)} ids but the model {model.vocab_size}")
+    chat = chat_template.chat_frame(tokenizer, thinking=config.model.thinking)
+    pieces = encode(tokenizer, [chat_template.PEER_OPEN, chat_template.PEER_CLOSE, chat_template.CLOSING])
+    frame = Frame(*(Ragged(np.array(ids, np.int32), np.int32(len(ids))) for ids in pieces))  # type: ignore[arg-type]
+    data, sampling = config.data, config.sampling
+    blocks = data.answer_tokens + data.solution_tokens + data.feedback_tokens
+    needed = data.prompt_tokens + blocks + sum(len(ids) for ids in pieces)
+    if data.context_tokens < needed:
+        raise InputError(
+            f"data.context-tokens ({data.context_tokens}) must hold at least prompt, answer, solution, feedback and the"
+            f" fixed texts ({needed} tokens); what is above that is for the peer"
+        )
+    code = sampling.code_response_tokens or sampling.response_tokens
+    windows = Windows(
+        prompt=data.prompt_tokens,
+        answer=data.answer_tokens,
+        solution=data.solution_tokens,
+        response={"math": sampling.response_tokens, "code": code},
+        feedback=data.feedback_tokens,
+    )
+    known = tokenizer.get_vocab()
+    stop_ids = {known[token] for token in STOP_TOKENS if token in known} | {tokenizer.eos_token_id} - {None}
+    if not stop_ids:
+        raise InputError(f"model.path: the tokenizer has no end token ({', '.join(STOP_TOKENS)} or an eos_token)")
+    return Texts(tokenizer, chat, frame, windows, tuple(sorted(stop_ids)))
+
+
+def read_tokenizer(path: str) -> Any:
+    """The tokenizer of a Hugging Face directory, from its files alone."""
+    from transformers import AutoTokenizer
+
+    if not (Path(path) / "tokenizer.json").is_file() and not (Path(path) / "vocab.json").is_file():
+        raise InputError(f"model.path: {path} has no tokenizer.json; it must be a complete Hugging Face directory")
+    try:
+        return AutoTokenizer.from_pretrained(path, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise InputError(f"model.path: the tokenizer of {path} cannot be read ({error})") from error
+
+
+def read_questions(config: Config, texts: Texts) -> Questions:
+    """Opens the sources and fixes the order of the questions."""
+    data = config.data
+    corpora = data_corpora.load_all(data.source, Path(data.path) if data.path else None)
+    train = data_corpora.pool(corpora, "train", texts.tokenizer, texts.chat, texts.windows)
+    kinds = sorted(train.problems, reverse=True)
+    weights = dict(zip(("math", "code"), data.mixture, strict=True)) if len(kinds) == 2 else {kinds[0]: 1}
+    order: dict[str, Any] = {"problems_per_step": data.problems_per_step, "seed": config.seed, "weights": weights}
+    steps = batches.step_batches(
+        train.problems, **order, process_index=jax.process_index(), process_count=jax.process_count()
+    )
+    identity = batches.identity(train.problems, fingerprint=train.fingerprint, **order)
+    return Questions(steps, identity, held_out(config, corpora, texts))
+
+
+def held_out(config: Config, corpora: list[Any], texts: Texts) -> list[Problem]:
+    """The first questions of the test split; none where the sources have no such split."""
+    if not any("test" in corpus.splits for corpus in corpora):
+        return []
+    test = data_corpora.pool(corpora, "test", texts.tokenizer, texts.chat, texts.windows)
+    rows = [part[i] for part in test.problems.values() for i in range(len(part))]
+    return rows[: config.evaluation.problems]

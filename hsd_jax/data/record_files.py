@@ -1,0 +1,173 @@
+"""Problems as a tensorflow-datasets dataset in array_record files (no TensorFlow is imported, ever).
+
+Row i of a split is row i of the corpus. A split with tests has a twin `<split>_tests` with the same order, so that
+prompts can be scanned without reading tests of many MB.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grain
+import numpy as np
+import tensorflow_datasets as tfds
+
+from hsd_jax.data.batches import ProblemSource
+from hsd_jax.data.problems import Problem, Removed, from_example, to_example, to_tests
+from hsd_jax.errors import InputError
+
+BUILDER_VERSION = "1.0.0"
+TESTS = "_tests"
+REMOVED = "removed.json"
+EXAMPLES_KEPT = 5
+
+Rows = Iterable[Problem | Removed]
+
+
+class ProblemsBuilder(tfds.core.GeneratorBasedBuilder):
+    """The one builder of all sources: `splits` maps a split's name to its examples (with a `tests` text)."""
+
+    name = "problems"
+    # The source lies beside no checksums file; without this, tfds looks for one through a package it does not require.
+    code_path = None
+    VERSION = tfds.core.Version(BUILDER_VERSION)
+
+    def __init__(self, *, splits: Mapping[str, Iterable[dict[str, Any]]], **arguments: Any) -> None:
+        self._splits = splits
+        super().__init__(**arguments)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        text = tfds.features.Text
+        fields = ("id", "source", "kind", "question", "answer", "solution", "names", "tests")
+        features = {name: text() for name in fields} | {"difficulty": tfds.features.Scalar(np.float32)}
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict(features), disable_shuffling=True
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+        return {name: self._generate_examples(rows) for name, rows in self._splits.items()}
+
+    def _generate_examples(self, rows: Iterable[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        yield from enumerate(rows)
+
+
+@dataclass
+class _Tally:
+    """What happened to the rows of one split while they were written."""
+
+    kept: int
+    removed: Counter[str]
+    examples: dict[str, list[dict[str, str]]]
+
+
+def write(directory: Path, splits: Mapping[str, Callable[[], Rows]], *, with_tests: bool) -> None:
+    """Writes a dataset to `directory` (whole or not at all): array_record files, tfds metadata, `removed.json`.
+
+    `splits` maps a split's name to a function that starts reading its rows.
+    Raises: InputError for a repeated id or a split without problems.
+    """
+    tallies = {name: _Tally(0, Counter(), {}) for name in splits}
+    examples = {name: _questions(name, rows, tallies[name]) for name, rows in splits.items()}
+    if with_tests:
+        examples |= {name + TESTS: _tests(rows) for name, rows in splits.items()}
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".building-", dir=directory.parent))
+    try:
+        built = _build(scratch, examples)
+        report = {name: vars(tally) for name, tally in tallies.items()}
+        (built / REMOVED).write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
+        _publish(built, directory)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _build(scratch: Path, examples: Mapping[str, Iterable[dict[str, Any]]]) -> Path:
+    tfds.disable_progress_bar()
+    config = tfds.core.BuilderConfig(name="rows")
+    with contextlib.redirect_stdout(io.StringIO()), _quiet_absl():
+        builder = ProblemsBuilder(splits=examples, data_dir=str(scratch), config=config, file_format="array_record")
+        builder.download_and_prepare()
+    return Path(builder.data_dir)
+
+
+@contextlib.contextmanager
+def _quiet_absl() -> Iterator[None]:
+    # tensorflow-datasets warns about every custom configuration and reports each step on its own.
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _publish(built: Path, directory: Path) -> None:
+    try:
+        os.rename(built, directory)
+    except OSError:
+        # Another process wrote the same content first: the name is a hash of it.
+        if not (directory / REMOVED).is_file():
+            raise
+
+
+def _questions(split: str, rows: Callable[[], Rows], tally: _Tally) -> Iterator[dict[str, Any]]:
+    seen: set[str] = set()
+    for row in rows():
+        if isinstance(row, Removed):
+            tally.removed[row.reason] += 1
+            examples = tally.examples.setdefault(row.reason, [])
+            if len(examples) < EXAMPLES_KEPT:
+                examples.append({"id": row.id, "text": row.text[:300]})
+            continue
+        if row.id in seen:
+            raise InputError(f"split {split!r}: the id {row.id!r} occurs twice (row {tally.kept}); make ids unique")
+        seen.add(row.id)
+        tally.kept += 1
+        yield to_example(row) | {"tests": ""}
+    if not tally.kept:
+        raise InputError(f"split {split!r} has no problem; removed: {dict(tally.removed) or 'nothing'}")
+
+
+def _tests(rows: Callable[[], Rows]) -> Iterator[dict[str, Any]]:
+    blank = to_example(Problem("", "", "", "", "")) | {"tests": ""}
+    for row in rows():
+        if isinstance(row, Problem):
+            yield blank | {"id": row.id, "tests": to_tests(row)}
+
+
+def splits_of(directory: Path) -> tuple[str, ...]:
+    """The names of a written dataset's splits."""
+    names = tfds.builder_from_directory(str(directory)).info.splits
+    return tuple(name for name in names if not name.endswith(TESTS))
+
+
+def read(directory: Path, split: str) -> ProblemSource:
+    """The problems of a split, with their tests, by random access (`dataset[i]`)."""
+    builder: Any = tfds.builder_from_directory(str(directory))  # as_data_source is annotated without arguments
+    rows = builder.as_data_source(split)
+    if split + TESTS not in builder.info.splits:
+        return grain.MapDataset.source(rows).map(from_example)
+    tests = builder.as_data_source(split + TESTS)
+    return grain.MapDataset.range(len(rows)).map(lambda i: from_example(rows[i], tests[i]["tests"]))
+
+
+def read_questions(directory: Path, split: str) -> ProblemSource:
+    """The problems of a split without their tests: quick to scan."""
+    builder: Any = tfds.builder_from_directory(str(directory))
+    rows = builder.as_data_source(split)
+    return grain.MapDataset.source(rows).map(from_example)
+
+
+def removed_rows(directory: Path) -> dict[str, Any]:
+    """Per split: `kept` (count), `removed` (reason -> count), `examples` (reason -> rows), as counted when written."""
+    return json.loads((directory / REMOVED).read_text(encoding="utf-8"))

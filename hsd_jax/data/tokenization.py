@@ -1,0 +1,230 @@
+"""Problems as token ids: which of them fit the windows, and the `Problems` record of one step."""
+
+import hashlib
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import jax
+import numpy as np
+
+from hsd_jax.data import chat_template
+from hsd_jax.data.batches import ProblemSource
+from hsd_jax.data.chat_template import ChatFrame
+from hsd_jax.data.problems import Problem, Test, id_hash
+from hsd_jax.data.sources import Corpus
+from hsd_jax.errors import InputError
+from hsd_jax.types import Problems, Ragged
+
+LOG = logging.getLogger(__name__)
+SCAN_BATCH = 512
+NAMES_LOGGED = 20
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Static widths in tokens: `prompt` holds head and tail, `response` is the limit per kind of problem.
+
+    `solution` 0 leaves reference solutions out, `feedback` 0 what verifiers say. A code problem's answer block holds
+    the visible tests that fit whole into `answer`.
+    """
+
+    prompt: int
+    answer: int
+    solution: int
+    response: Mapping[str, int]
+    feedback: int = 0
+
+
+@dataclass(frozen=True)
+class Usable:
+    """Row numbers of the problems that can be trained on, per kind, and what became of the others.
+
+    `removed` maps a reason to question ids; `notes` counts pieces that are left out of problems that stay.
+    """
+
+    indices: Mapping[str, tuple[int, ...]]
+    removed: Mapping[str, tuple[str, ...]]
+    notes: Mapping[str, int]
+
+
+def tests_text(tests: Sequence[Test]) -> str:
+    """Tests as a reader sees them: input and output, or a call and its value."""
+    return "".join(_test_text(test) for test in tests)
+
+
+def _test_text(test: Test) -> str:
+    if "input" in test:
+        return f"Input:\n{test['input'].rstrip()}\nOutput:\n{test['output'].rstrip()}\n"
+    arguments = ", ".join(repr(value) for value in test["args"])
+    return f"{test['call']}({arguments}) == {test['output']!r}\n"
+
+
+def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """The ids of each text, with nothing added before or after."""
+    if not texts:
+        return []
+    # verbose: a text longer than the model's context is no mistake here, it is counted and left out
+    return tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+
+
+def answer_ids(problems: Sequence[Problem], tokenizer: Any, window: int) -> list[list[int]]:
+    """The ids of each answer block; for code, of as many visible tests as fit whole, from the first on."""
+    blocks = encode(tokenizer, [chat_template.answer_block(p.answer if p.kind == "math" else "") for p in problems])
+    pairs = zip(problems, blocks, strict=True)
+    return [ids if p.kind == "math" else _tests_ids(p.visible, tokenizer, window) for p, ids in pairs]
+
+
+def _tests_ids(tests: Sequence[Test], tokenizer: Any, window: int) -> list[int]:
+    lengths = np.cumsum([len(ids) for ids in encode(tokenizer, [_test_text(test) for test in tests])])
+    count = int(np.searchsorted(lengths, window, side="right"))
+    while count:
+        ids = encode(tokenizer, [chat_template.answer_block(tests_text(tests[:count]))])[0]
+        if len(ids) <= window:
+            return ids
+        count -= 1
+    return []
+
+
+def tails(tokenizer: Any, frame: ChatFrame, kinds: Sequence[str]) -> dict[str, list[int]]:
+    """The ids of the tail of each kind of problem: its instruction, the generation prompt."""
+    texts = [chat_template.tail(frame, chat_template.INSTRUCTIONS[kind]) for kind in kinds]
+    return dict(zip(kinds, encode(tokenizer, texts), strict=True))
+
+
+def usable(problems: ProblemSource, tokenizer: Any, frame: ChatFrame, windows: Windows) -> Usable:
+    """Which problems fit the windows; the same on every process, since it depends on nothing else.
+
+    Removed are prompts and mathematical answers over their window (neither may ever be cut), and texts that
+    contain a control token of the tokenizer's vocabulary, which would end the user turn.
+    """
+    tail_ids = tails(tokenizer, frame, tuple(windows.response))
+    control = tuple(tokenizer.get_added_vocab())
+    indices: dict[str, list[int]] = {kind: [] for kind in windows.response}
+    removed: dict[str, list[str]] = {}
+    notes: Counter[str] = Counter()
+    for index, problem, head, answer in _pieces(problems, tokenizer, frame, windows):
+        if problem.kind not in tail_ids:
+            raise InputError(f"no response window is set for {problem.kind!r} problems ({problem.id})")
+        reason = _reason(problem, head + len(tail_ids[problem.kind]), answer, control, windows)
+        if reason:
+            removed.setdefault(reason, []).append(problem.id)
+            continue
+        indices[problem.kind].append(index)
+        notes["no test fits the answer window"] += problem.kind == "code" and not answer
+    return _frozen(indices, removed, notes)
+
+
+def _pieces(
+    problems: ProblemSource, tokenizer: Any, frame: ChatFrame, windows: Windows
+) -> Iterator[tuple[int, Problem, int, int]]:
+    # Index, problem, tokens of its head, tokens of its answer block.
+    for start in range(0, len(problems), SCAN_BATCH):
+        chunk = [problems[i] for i in range(start, min(start + SCAN_BATCH, len(problems)))]
+        heads = encode(tokenizer, [chat_template.head(frame, problem.question) for problem in chunk])
+        answers = answer_ids(chunk, tokenizer, windows.answer)
+        for offset, problem in enumerate(chunk):
+            yield start + offset, problem, len(heads[offset]), len(answers[offset])
+
+
+def _reason(problem: Problem, prompt: int, answer: int, control: Sequence[str], windows: Windows) -> str:
+    if prompt > windows.prompt:
+        return "prompt over the window"
+    if answer > windows.answer:
+        return "answer over the window"
+    text = problem.question + problem.answer + problem.solution
+    return "control token in the text" if any(token in text for token in control) else ""
+
+
+def _frozen(indices: Mapping[str, list[int]], removed: Mapping[str, list[str]], notes: Mapping[str, int]) -> Usable:
+    return Usable(
+        {kind: tuple(rows) for kind, rows in indices.items() if rows},
+        {reason: tuple(ids) for reason, ids in removed.items()},
+        {note: count for note, count in notes.items() if count},
+    )
+
+
+def usable_cached(corpus: Corpus, split: str, tokenizer: Any, frame: ChatFrame, windows: Windows) -> Usable:
+    """`usable` of a corpus split, kept beside the dataset under a hash of the tokenizer, template and windows."""
+    settings = json.dumps([split, asdict(frame), asdict(windows), chat_template.INSTRUCTIONS])
+    vocabulary = tokenizer.backend_tokenizer.to_str()
+    name = hashlib.blake2b((settings + vocabulary).encode(), digest_size=8).hexdigest()
+    file = corpus.directory / f"usable-{name}.json"
+    if file.is_file():
+        return Usable(**json.loads(file.read_text(encoding="utf-8")))
+    found = usable(corpus.splits[split], tokenizer, frame, windows)
+    scratch = file.with_suffix(f".{os.getpid()}.tmp")
+    scratch.write_text(json.dumps(asdict(found)), encoding="utf-8")
+    scratch.replace(file)
+    return found
+
+
+def log_removed(found: Usable, source: str) -> None:
+    """Names what was left out, one warning per reason."""
+    for reason, ids in found.removed.items():
+        more = f" and {len(ids) - NAMES_LOGGED} more" if len(ids) > NAMES_LOGGED else ""
+        LOG.warning("%s: skipped %d, %s: %s%s", source, len(ids), reason, ", ".join(ids[:NAMES_LOGGED]), more)
+    for note, count in found.notes.items():
+        LOG.warning("%s: %d problems: %s", source, count, note)
+
+
+def tokenise(problems: Sequence[Problem], tokenizer: Any, frame: ChatFrame, windows: Windows) -> Problems:
+    """The record of one step's problems, as NumPy arrays right-padded to static widths.
+
+    The head is as wide as the prompt window less the shortest tail. A solution over its window counts as unknown. There
+    is no feedback yet (`feedback_ids`).
+    Raises: InputError for a problem that `usable` would have removed.
+    """
+    tail_ids = tails(tokenizer, frame, tuple(windows.response))
+    shortest, longest = min(map(len, tail_ids.values())), max(map(len, tail_ids.values()))
+    heads = encode(tokenizer, [chat_template.head(frame, problem.question) for problem in problems])
+    answers = answer_ids(problems, tokenizer, windows.answer)
+    solutions = encode(tokenizer, [chat_template.solution_block(problem.solution) for problem in problems])
+    shown = [ids if len(ids) <= windows.solution else [] for ids in solutions]
+    return Problems(
+        id_P=cast(jax.Array, np.array([id_hash(problem.id) for problem in problems], np.uint32)),
+        head=pad(heads, windows.prompt - shortest, "prompt"),
+        answer=pad(answers, windows.answer, "answer"),
+        solution=pad(shown, windows.solution, "solution"),
+        feedback=pad_groups([[] for _ in problems], 0, "feedback"),
+        tail=pad([tail_ids[problem.kind] for problem in problems], longest, "tail"),
+        limit_P=cast(jax.Array, np.array([windows.response[problem.kind] for problem in problems], np.int32)),
+    )
+
+
+def feedback_ids(said: Sequence[Sequence[str]], tokenizer: Any, windows: Windows) -> Ragged:
+    """The feedback block of every rollout [P, G], as NumPy arrays.
+
+    It quotes what a model wrote: one with a control token, which would end the user turn, counts as unknown, as does
+    one over the window.
+    """
+    control = tuple(tokenizer.get_added_vocab())
+
+    def shown(texts: Sequence[str]) -> list[list[int]]:
+        plain = ["" if any(token in text for token in control) else text for text in texts]
+        blocks = encode(tokenizer, [chat_template.feedback_block(text) for text in plain])
+        return [ids if len(ids) <= windows.feedback else [] for ids in blocks]
+
+    return pad_groups([shown(texts) for texts in said], windows.feedback, "feedback")
+
+
+def pad_groups(groups: Sequence[Sequence[Sequence[int]]], width: int, name: str) -> Ragged:
+    """`pad` for groups of equal size: tokens [P, G, width], length [P, G]."""
+    rows = pad([ids for group in groups for ids in group], width, name)
+    shape = (len(groups), len(groups[0]) if groups else 0)
+    return Ragged(rows.tokens.reshape(*shape, width), rows.length.reshape(shape))
+
+
+def pad(sequences: Sequence[Sequence[int]], width: int, name: str) -> Ragged:
+    """Ids in one window, padded on the right with 0; raises InputError if one is longer than the window."""
+    length = np.array([len(ids) for ids in sequences], np.int32)
+    if length.size and length.max() > width:
+        raise InputError(f"the {name} window holds {width} tokens; one needs {length.max()}")
+    tokens = np.zeros((len(sequences), width), np.int32)
+    for row, ids in zip(tokens, sequences, strict=True):
+        row[: len(ids)] = ids
+    return Ragged(cast(jax.Array, tokens), cast(jax.Array, length))

@@ -1,0 +1,103 @@
+"""Asks a model a list of questions and grades what it answers: for benchmarks, for difficulty, while training."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from hsd_jax.data.input_pipeline import Texts
+from hsd_jax.data.problems import Problem
+from hsd_jax.data.tokenization import tokenise
+from hsd_jax.rollout.collect import prompts_of
+from hsd_jax.rollout.grading import Submit, desk
+from hsd_jax.runtime.gather import gather_json
+from hsd_jax.sampler.decode import Program
+from hsd_jax.sampler.decode_sharding import DecodeParams
+from hsd_jax.sampler.sampler import sample
+from hsd_jax.sampler.token_sampling import Settings as Choice
+
+
+@dataclass(frozen=True)
+class Examinee:
+    """Who is asked: weights ready for decoding, the sampler's shapes, and how text becomes ids."""
+
+    program: Program
+    weights: DecodeParams
+    texts: Texts
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One problem's samples, in the order of their numbers."""
+
+    id: str
+    rewards: tuple[float, ...]
+    reasons: tuple[str, ...]
+    extracted: tuple[str | None, ...]
+    lengths: tuple[int, ...]
+    finished: tuple[bool, ...]
+    texts: tuple[str, ...]
+
+
+def answer(
+    examinee: Examinee, problems: Sequence[Problem], *, samples: int, choice: Choice, key: jax.Array, submit: Submit
+) -> list[Answered]:
+    """`samples` graded answers to each problem.
+
+    Which tokens are drawn depends on (key, question id, sample number) alone: not on the other problems, nor on how
+    they are grouped, nor on the number of processes.
+    """
+    if not problems:
+        return []
+    texts = examinee.texts
+    pieces = tokenise(problems, texts.tokenizer, texts.chat, texts.windows)
+    marking = desk(problems, submit, texts.tokenizer, texts.stop_ids)
+    rollouts = sample(
+        examinee.program,
+        examinee.weights,
+        prompts_of(jax.device_put(pieces), width=texts.windows.prompt),
+        pieces.id_P,
+        key=key,
+        settings=choice,
+        limit_P=pieces.limit_P,
+        group_size=samples,
+        on_finished=marking.take,
+    )
+    graded = marking.collect(rollouts)
+    lengths_PG, finished_PG = np.asarray(rollouts.length_PG), np.asarray(rollouts.finished_PG)
+    return [
+        Answered(
+            id=problem.id,
+            rewards=tuple(graded.rewards_PG[p].tolist()),
+            reasons=tuple(verdict.reason for verdict in graded.verdicts[p]),
+            extracted=tuple(verdict.extracted for verdict in graded.verdicts[p]),
+            lengths=tuple(lengths_PG[p].tolist()),
+            finished=tuple(finished_PG[p].tolist()),
+            texts=tuple(graded.texts[p]),
+        )
+        for p, problem in enumerate(problems)
+    ]
+
+
+Ask = Callable[[Sequence[Problem]], list[Answered]]
+
+
+def answer_all(ask: Ask, problems: Sequence[Problem], *, batch: int) -> Iterator[list[Answered]]:
+    """The answers to all problems, `batch` of them per process at a time; every process gets all answers.
+
+    `ask` is `answer` with everything but the problems given.
+    """
+    count, index = jax.process_count(), jax.process_index()
+    for start in range(0, len(problems), batch * count):
+        together = problems[start : start + batch * count]
+        parts = gather_json([vars(one) for one in ask(together[index::count])])
+        found = {one["id"]: from_json(one) for part in parts for one in part}
+        yield [found[problem.id] for problem in together]
+
+
+def from_json(fields: dict[str, Any]) -> Answered:
+    """The record of `vars(answered)` after a round trip through JSON."""
+    columns = {name: tuple(value) for name, value in fields.items() if name != "id"}
+    return Answered(id=fields["id"], **columns)

@@ -1,0 +1,170 @@
+"""Opens a model to be asked: a Hugging Face directory or one of our checkpoints, on one device or on a pod."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import jax
+from etils import epath
+
+from hsd_jax.config import Config, Data, Model, Sampling
+from hsd_jax.data.input_pipeline import Texts, read_texts
+from hsd_jax.errors import InputError
+from hsd_jax.evaluation.generate import Examinee
+from hsd_jax.runtime import checkpoint
+from hsd_jax.sampler import token_sampling
+from hsd_jax.sampler.buckets import make_program
+from hsd_jax.sampler.decode_sharding import decode_mesh, decode_params
+from hsd_jax.sampler.token_sampling import Settings as Choice
+from hsd_jax.verifiers import pool
+from hsd_jax.verifiers.sandbox.tiers import NoSandbox
+from models import hf
+from models.qwen3 import Params, Qwen3Config
+from models.sharding import make_mesh
+
+ANSWER_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a model is asked."""
+
+    checkpoint: str
+    """A Hugging Face directory, a workdir, or one of its checkpoints."""
+    samples: int = 16
+    """Answers to each problem."""
+    temperature: float = 1.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    """Nucleus: the smallest set of likeliest tokens that holds this mass; 1 keeps all."""
+    top_k: int = 0
+    """Keep this many likeliest tokens; 0 keeps all."""
+    seed: int = 0
+    """Addresses all randomness; the same seed gives the same answers."""
+    prompt_tokens: int = 2048
+    """Window of the prompt; longer questions are left out, counted and named."""
+    response_tokens: int = 4096
+    """The cap of an answer to a math question."""
+    code_response_tokens: int = 8192
+    """The cap of an answer to a code question."""
+    thinking: bool = False
+    """Ask the chat template for thinking mode."""
+    batch: int = 16
+    """Problems asked at a time on each process; results are saved after each batch."""
+    slots: int = 0
+    """Rows decoded at a time on each process; 0: all samples of a batch."""
+    chunk: int = 64
+    """Tokens decoded between two looks at who has finished."""
+    tensor: int = 1
+    """Devices that share one copy of the weights."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Number format of the weights and the cache while decoding."""
+    workers: int = 2
+    """Grading processes on each host."""
+    verifier_seconds: float = 5.0
+    """Hard limit of one math check."""
+    allow_unsandboxed: bool = False
+    """Run model-written programs without any sandbox. Never do this on a machine you care about."""
+
+
+# What changes how fast the answers come, but not which ones.
+SPEED = ("batch", "slots", "chunk", "tensor", "workers", "allow_unsandboxed")
+
+
+def check(asking: Asking) -> None:
+    """Refuses numbers that cannot work, before anything is loaded."""
+    for name in ("samples", "prompt_tokens", "response_tokens", "code_response_tokens", "batch", "workers"):
+        if getattr(asking, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} must be at least 1; got {getattr(asking, name)}")
+    if asking.slots < 0:
+        raise InputError(f"--slots must be at least 0; got {asking.slots}")
+    if asking.temperature == 0 and asking.samples > 1:
+        raise InputError(f"--temperature 0 is greedy: all {asking.samples} samples would be equal; pass --samples 1")
+    choice(asking, ())
+
+
+def choice(asking: Asking, stop_ids: tuple[int, ...]) -> Choice:
+    """How tokens are chosen."""
+    return token_sampling.settings(
+        temperature=asking.temperature, top_p=asking.top_p, top_k=asking.top_k, stop_ids=stop_ids
+    )
+
+
+def is_hf(path: str) -> bool:
+    """Whether a path is a Hugging Face directory."""
+    return (epath.Path(path) / "config.json").exists() and not (epath.Path(path) / "checkpoints").exists()
+
+
+def texts_for(asking: Asking, directory: str, model: Qwen3Config) -> Texts:
+    """Tokenizer, chat frame and windows, as training reads them."""
+    windows = Data(
+        prompt_tokens=asking.prompt_tokens,
+        answer_tokens=ANSWER_TOKENS,
+        context_tokens=asking.prompt_tokens + 2 * ANSWER_TOKENS,
+    )
+    sampling = Sampling(response_tokens=asking.response_tokens, code_response_tokens=asking.code_response_tokens)
+    config = Config(model=Model(path=directory, thinking=asking.thinking), data=windows, sampling=sampling)
+    return read_texts(config, model)
+
+
+def read_model(path: str) -> tuple[Qwen3Config, Params, str]:
+    """Configuration, float32 weights, and the directory of the tokenizer.
+
+    Raises: InputError if the path is neither a Hugging Face directory nor holds a good checkpoint.
+    """
+    if is_hf(path):
+        config = Qwen3Config.from_hf(path)
+        return config, hf.load_params(path, config, make_mesh(1, -1, 1)), path
+    if not epath.Path(path).exists():
+        raise InputError(f"--checkpoint: {path} does not exist")
+    return checkpoint.restore_params(path, make_mesh(1, -1, 1))
+
+
+def open_examinee(asking: Asking, *, kinds: tuple[str, ...]) -> Examinee:
+    """Loads the model and fixes the sampler's shapes for these kinds of problems; compiles nothing yet."""
+    check(asking)
+    model, params, directory = read_model(asking.checkpoint)
+    texts = texts_for(asking, directory, model)
+    longest = max(texts.windows.response[kind] for kind in kinds)
+    room = model.max_positions - asking.prompt_tokens
+    if longest > room:
+        raise InputError(
+            f"--prompt-tokens {asking.prompt_tokens} and an answer of {longest} tokens do not fit into the model's"
+            f" {model.max_positions} positions; lower --prompt-tokens, --response-tokens or --code-response-tokens"
+        )
+    mesh = decode_mesh(tensor=asking.tensor)
+    data = mesh.shape["data"]
+    slots = -(-(asking.slots or asking.batch * asking.samples) // data) * data
+    program = make_program(
+        model,
+        vocabulary=len(texts.tokenizer),
+        pad_id=0,
+        prompt_window=asking.prompt_tokens,
+        response_window=longest,
+        slots=slots,
+        chunk=asking.chunk,
+        dtype=asking.dtype,
+        mesh=mesh,
+    )
+    weights = decode_params(params, config=model, dtype=asking.dtype, mesh=mesh)
+    jax.block_until_ready(weights)
+    return Examinee(program, weights, texts)
+
+
+def open_graders(asking: Asking, kinds: tuple[str, ...]) -> pool.Pool:
+    """The verifier processes. Raises: InputError if programs would have to run without isolation."""
+    try:
+        return pool.start(
+            workers=asking.workers,
+            programs="code" in kinds,
+            math_limit_seconds=asking.verifier_seconds,
+            allow_unsandboxed=asking.allow_unsandboxed,
+        )
+    except NoSandbox as error:
+        raise InputError(str(error)) from error
+
+
+def short_name(path: str) -> str:
+    """A name for files about a checkpoint: the last two parts of its path."""
+    parts = [part for part in Path(path).resolve().parts if part not in ("/", "checkpoints")]
+    return "-".join(parts[-2:]) or "checkpoint"

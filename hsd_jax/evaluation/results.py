@@ -1,0 +1,71 @@
+"""The numbers of one evaluation, the same for the command and for a run that trains."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import numpy as np
+
+from hsd_jax.data.problems import Problem
+from hsd_jax.evaluation.generate import Answered, Examinee, answer, answer_all
+from hsd_jax.evaluation.metrics import by_bin, summarise
+from hsd_jax.rollout.grading import Submit
+from hsd_jax.sampler.token_sampling import Settings as Choice
+from hsd_jax.verifiers.equivalence.normalization import compact, normalize
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """All numbers of an evaluation. `metrics` maps a name to {value, low, high}."""
+
+    metrics: Mapping[str, Mapping[str, float]]
+    counts: Mapping[str, int]
+    lengths: Mapping[str, float]
+    bins: Mapping[str, tuple[int, float]]
+    answered: tuple[Answered, ...]
+
+
+def summary(problems: Sequence[Problem], answered: Sequence[Answered], *, seed: int = 0) -> EvalResult:
+    """The numbers of graded answers. maj@k is given for mathematics only: programs have no common spelling."""
+    rewards_PG = np.array([one.rewards for one in answered], np.float64)
+    math = all(problem.kind == "math" for problem in problems)
+    answers = [[compact(normalize(text)) if text else "" for text in one.extracted] for one in answered]
+    metrics = summarise(rewards_PG, answers if math else None, seed=seed)
+    lengths_PG = np.array([one.lengths for one in answered])
+    finished_PG = np.array([one.finished for one in answered])
+    verdicts = Counter(reason for one in answered for reason in one.reasons)
+    return EvalResult(
+        metrics={name: dataclasses.asdict(interval) for name, interval in metrics.items()},
+        counts={f"verdict/{reason}": count for reason, count in sorted(verdicts.items())},
+        lengths={
+            "response_length": float(lengths_PG.mean()),
+            "truncated": 1.0 - float(finished_PG.mean()),
+            "response_tokens": int(lengths_PG.sum()),
+        },
+        bins=by_bin([problem.difficulty for problem in problems], rewards_PG.mean(axis=1)),
+        answered=tuple(answered),
+    )
+
+
+def evaluate(
+    examinee: Examinee,
+    problems: Sequence[Problem],
+    *,
+    samples: int,
+    choice: Choice,
+    key: jax.Array,
+    submit: Submit,
+    batch: int,
+    seed: int = 0,
+) -> EvalResult:
+    """Asks, grades and counts, on all processes together; `batch` problems per process at a time.
+
+    The answers depend on (weights, choice, key, question id, sample number) alone.
+    Raises: InputError without problems.
+    """
+    ask = partial(answer, examinee, samples=samples, choice=choice, key=key, submit=submit)
+    answered = [one for part in answer_all(ask, problems, batch=batch) for one in part]
+    return summary(problems, answered, seed=seed)

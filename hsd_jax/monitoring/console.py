@@ -1,0 +1,96 @@
+"""What a person sees while a run goes on and when it ends."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from hsd_jax.setup.components import Parts
+
+PHASES = ("sample", "grade", "update", "evaluate", "save", "first step (compiling)")
+
+
+class Show(Protocol):
+    """Shows the metrics of a finished step."""
+
+    def __call__(self, step: int, metrics: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the closing table tells."""
+
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    seconds: Mapping[str, float]
+    places: Mapping[str, str]
+
+
+@contextmanager
+def progress(console: Console, start: int, total: int, *, quiet: bool = False) -> Iterator[Show]:
+    """A progress bar with pass rate, coverage, loss and time left; a line now and then where there is no terminal."""
+    if quiet:
+        yield lambda step, metrics: None
+        return
+    if not console.is_terminal:
+        yield lines(console, total)
+        return
+    columns = (
+        TextColumn("step"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[numbers]}"),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("train", total=total, completed=start, numbers="compiling ...")
+        yield lambda step, metrics: bar.update(task, completed=step, numbers=numbers(metrics))
+
+
+def lines(console: Console, total: int) -> Show:
+    """Prints a line for the first steps, then twenty times over the run."""
+
+    def show(step: int, metrics: Mapping[str, Any]) -> None:
+        if step <= 2 or step % max(total // 20, 1) == 0:
+            console.print(f"step {step}/{total}  {numbers(metrics)}  {metrics['time/step']:.1f} s", highlight=False)
+
+    return show
+
+
+def numbers(metrics: Mapping[str, Any]) -> str:
+    """The three numbers to watch."""
+    return f"pass {metrics['reward']:.2f}  coverage {metrics['coverage']:.2f}  loss {metrics['loss']:.4f}"
+
+
+def closing_table(summary: Summary) -> Table:
+    """Before and after, time by phase, and where everything lies."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column()
+    for name, value in summary.after.items():
+        before = summary.before.get(name)
+        table.add_row(f"held-out {name}", f"{value:.3f}" if before is None else f"{before:.3f} -> {value:.3f}")
+    spent = ", ".join(f"{name} {summary.seconds[name]:.0f} s" for name in PHASES if summary.seconds.get(name))
+    table.add_row("time", spent or "-")
+    for name, place in summary.places.items():
+        table.add_row(name, place)
+    return table
+
+
+def words_on_coverage(parts: Parts, lines: Sequence[Mapping[str, Any]]) -> str:
+    """A plain word where the method had nothing to learn from; empty where it had."""
+    coverages = [line["coverage"] for line in lines if "coverage" in line]
+    if not coverages or max(coverages) > 0:
+        return ""
+    fallback, lone = "every rollout was on the endpoint fallback", "no group had a success to learn from"
+    path = fallback if parts.method.reads.peer else lone
+    return (
+        f"coverage was 0 in all {len(coverages)} steps: no question had a successful rollout beside another, so {path}."
+        f" The method cannot help here ({parts.config.method.name} on {parts.config.data.source} with"
+        f" {parts.config.model.path}): use a stronger model, easier questions, or larger groups.\n"
+    )

@@ -1,0 +1,85 @@
+"""What a run warns about by itself, and when it stops: numbers that are not finite, and the ways policies collapse.
+
+The thresholds compare with the run's own first steps, since what is normal differs between models and data.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hsd_jax.config import Guards
+from hsd_jax.errors import RunStopped
+from hsd_jax.runtime import multihost
+
+log = logging.getLogger(__name__)
+FIRST, RECENT = 10, 5  # steps that say what is normal, and steps that are compared with them
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A sign of collapse: `rings(first, recent)` on the means of a metric over the first and the recent steps."""
+
+    metric: str
+    rings: Callable[[float, float], bool]
+    advice: str
+
+
+ALARMS = (
+    Alarm("repeated_ngrams", lambda first, now: now > first + 0.2, "responses repeat themselves"),
+    Alarm("response_length", lambda first, now: now < first / 2, "responses shrink to less than half"),
+    Alarm("entropy", lambda first, now: now < first / 4, "the policy's entropy has fallen to less than a quarter"),
+    Alarm("kl_reference", lambda first, now: now > max(1.0, 20 * first), "the policy has left its reference"),
+)
+
+
+def watch(lines: Sequence[Line], settings: Guards, workdir: str) -> None:
+    """Looks at the metrics so far, newest last: warns once when an alarm begins to ring.
+
+    Raises: RunStopped after too many updates in a row that were not finite, or on collapse where that is asked for.
+    """
+    skipped = [line.get("skipped", 0) for line in lines[-settings.nonfinite_updates :]]
+    if len(skipped) == settings.nonfinite_updates and all(skipped):
+        raise RunStopped(
+            f"step {lines[-1]['step']}: loss or grad_norm was not finite in {len(skipped)} updates in a row (skipped);"
+            f" lower optimizer.learning-rate or use --model.compute-dtype float32, then resume {workdir}"
+        )
+    for alarm in ALARMS:
+        if rings(alarm, lines) and not rings(alarm, lines[:-1]):
+            message = f"step {lines[-1]['step']}: {alarm.metric}: {alarm.advice} (the policy may be collapsing)"
+            if settings.stop_on_collapse:
+                raise RunStopped(f"{message}; stopped, as guards.stop-on-collapse asks")
+            log.warning("%s; consider --method.teacher frozen, a larger --method.beta or a smaller step", message)
+
+
+def name_offenders(step: int, names: Sequence[str], stats: Mapping[str, np.ndarray], length_PG: np.ndarray) -> None:
+    """Logs the questions of an update that was skipped because a number was not finite."""
+    shares = multihost.gather(f"offenders/{step}", [offenders(names, stats, length_PG), list(names)])
+    found, names = ([name for share in shares for name in share[i]] for i in range(2))
+    what = f"not finite in questions {', '.join(found)}" if found else f"finite in each of {', '.join(names)} alone"
+    log.warning("step %d: update skipped, loss or gradient is not finite; per-token numbers are %s", step, what)
+
+
+def offenders(names: Sequence[str], stats: Mapping[str, np.ndarray], length_PG: np.ndarray) -> list[str]:
+    """The questions of which a per-token number (values [P, G, T, ...]) is not finite inside of a response."""
+    bad_P = np.zeros(len(names), bool)
+    for values in stats.values():
+        broken_PGT = ~np.isfinite(np.asarray(values, np.float32)).reshape(*values.shape[:3], -1).all(axis=-1)
+        bad_P |= (broken_PGT & (np.arange(values.shape[2]) < length_PG[..., None])).any(axis=(1, 2))
+    return [name for name, bad in zip(names, bad_P, strict=True) if bad]
+
+
+def rings(alarm: Alarm, lines: Sequence[Line]) -> bool:
+    """Whether an alarm rings over the last steps; not before there are enough of them."""
+    values = [line[alarm.metric] for line in lines if _finite(line.get(alarm.metric))]
+    if len(values) < FIRST + RECENT:
+        return False
+    return alarm.rings(sum(values[:FIRST]) / FIRST, sum(values[-RECENT:]) / RECENT)
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)

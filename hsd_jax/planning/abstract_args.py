@@ -1,0 +1,193 @@
+"""The arguments of a run's programs as shapes, dtypes and shardings: everything but the arrays."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hsd_jax import methods
+from hsd_jax.config import Config
+from hsd_jax.contexts import Frame
+from hsd_jax.data.input_pipeline import Questions, Texts
+from hsd_jax.data.tokenization import Windows
+from hsd_jax.errors import InputError
+from hsd_jax.sampler import decode_sharding, token_sampling
+from hsd_jax.setup import components, method_overrides, validation
+from hsd_jax.setup.components import Parts
+from hsd_jax.types import Problems, PyTree, Ragged, Rollouts
+from hsd_jax.update import teacher
+from hsd_jax.update.step import TrainState
+from models import sharding
+from models.qwen3 import Qwen3Config
+
+MARKER_TOKENS, TAIL_TOKENS = 16, 64  # fixed texts around a peer and after a question; their exact widths do not matter
+TOKENIZER_IDS = 151_669  # of Qwen3; the rows of the head above it are padding
+FIXED = {"vocab_size": 151_936, "kv_heads": 8, "head_dim": 128, "rope_theta": 1e6, "norm_eps": 1e-6}
+# name -> width, mlp width, layers, heads, tied embeddings. Source: the released config.json files.
+RELEASED = {
+    "Qwen3-0.6B": (1024, 3072, 28, 16, True),
+    "Qwen3-1.7B": (2048, 6144, 28, 16, True),
+    "Qwen3-4B": (2560, 9728, 36, 32, True),
+    "Qwen3-8B": (4096, 12288, 36, 32, False),
+    "Qwen3-14B": (5120, 17408, 40, 40, False),
+    "Qwen3-32B": (5120, 25600, 64, 64, False),
+}
+
+
+def model_of(path: str) -> Qwen3Config:
+    """The model's shape: from its directory, or by its name where the weights are not on this machine.
+
+    Raises: InputError if there is neither.
+    """
+    if (Path(path) / "config.json").is_file():
+        return Qwen3Config.from_hf(path)
+    name = Path(path).name.removesuffix("-Base")
+    if name not in RELEASED:
+        raise InputError(
+            f"model.path: {path} holds no config.json and is not named like a released model ({', '.join(RELEASED)})"
+        )
+    width, mlp_width, layers, heads, tied = RELEASED[name]
+    return Qwen3Config(
+        width=width, mlp_width=mlp_width, layers=layers, heads=heads, tied=tied, max_positions=40_960, **FIXED
+    )
+
+
+def parts_of(config: Config, devices: list[Any], host: list[Any]) -> Parts:
+    """A run's parts for devices that are not there (`host`: those of one process): no weights, tokenizer, questions."""
+    method = method_overrides.resolve(config.method)
+    validation.check(config, method, len(devices) // len(host))
+    mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor, devices)
+    validation.check_mesh(config, method, mesh)
+    model = model_of(config.model.path)
+    sharding.param_shardings(model, mesh)
+    choice = token_sampling.settings(
+        temperature=config.sampling.temperature, top_p=config.sampling.top_p, top_k=config.sampling.top_k
+    )
+    decoding = decode_sharding.decode_mesh(tensor=config.sampling.tensor, devices=host)
+    settings, rows = components.step_settings(config, method, mesh), components.step_layout(config, method, model, mesh)
+    none: Any = ()
+    questions = Questions(none, {}, ())
+    return Parts(config, method, model, mesh, _texts(config, model), questions, settings, rows, decoding, choice)
+
+
+def _texts(config: Config, model: Qwen3Config) -> Texts:
+    marker = Ragged(np.zeros(MARKER_TOKENS, np.int32), np.int32(MARKER_TOKENS))  # type: ignore[arg-type]
+    code = config.sampling.code_response_tokens or config.sampling.response_tokens
+    response = {"math": config.sampling.response_tokens, "code": code}
+    windows = Windows(
+        config.data.prompt_tokens,
+        config.data.answer_tokens,
+        config.data.solution_tokens,
+        response,
+        config.data.feedback_tokens,
+    )
+    tokenizer = range(min(TOKENIZER_IDS, model.vocab_size))  # only its length is asked for
+    none: Any = None
+    return Texts(tokenizer, none, Frame(marker, marker, marker), windows, ())
+
+
+def abstract(tree: PyTree, sharding_of: Callable[[Any], Any]) -> PyTree:
+    """Every array of a tree of arrays or shapes as a shape with a sharding."""
+
+    def leaf(x: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=sharding_of(x))
+
+    return jax.tree.map(leaf, tree)
+
+
+def state_of(parts: Parts) -> TrainState:
+    """The training state as `setup.initial_state` makes it."""
+    config, method, mesh = parts.config, parts.method, parts.mesh
+    names = teacher.names_of_copies(
+        teacher=method.teacher,
+        teaches=methods.has_teacher(method),
+        anchored=bool(method.beta),
+        reference_every=config.optimizer.reference_every,
+    )
+
+    def build(params: PyTree) -> TrainState:
+        frozen = jnp.dtype(config.model.compute_dtype)
+        dtypes = {name: frozen if name == "initial" else jnp.dtype("float32") for name in names}
+        copies = {name: jax.tree.map(lambda x, d=d: x.astype(d), params) for name, d in dtypes.items()}
+        opt_state = parts.settings.optimizer.init(params)
+        return TrainState(params, opt_state, copies, methods.start_memory(method), jnp.zeros((), jnp.int32))
+
+    shapes = jax.eval_shape(build, sharding.abstract_params(parts.model, mesh, jnp.float32))
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+        shapes,
+        components.state_shardings(mesh, shapes),
+    )
+
+
+@dataclass(frozen=True)
+class Step:
+    """The arguments of the update: the state, one step's batch, and its order in the rows."""
+
+    state: TrainState
+    problems: Problems
+    frame: Frame
+    rollouts: Rollouts
+    rewards_PG: Any
+    peers_PG: Any
+    order_P: Any
+
+
+def step_of(parts: Parts) -> Step:
+    """A step's arguments at the windows of the config."""
+    config, windows = parts.config, parts.texts.windows
+    problems, group = config.data.problems_per_step, config.sampling.group_size
+    steps = max(windows.response.values())
+    rows, whole = sharding.batch_sharding(parts.mesh), sharding.replicated(parts.mesh)
+
+    def array(*shape: int, dtype: Any = np.int32) -> Any:
+        return jax.ShapeDtypeStruct((problems, *shape), dtype, sharding=rows)
+
+    def ragged(width: int) -> Ragged:
+        return Ragged(array(width), array())
+
+    pieces = Problems(
+        id_P=array(dtype=np.uint32),
+        head=ragged(windows.prompt - TAIL_TOKENS if windows.prompt > TAIL_TOKENS else windows.prompt),
+        answer=ragged(windows.answer),
+        solution=ragged(windows.solution),
+        feedback=Ragged(array(group, windows.feedback), array(group)),
+        tail=ragged(TAIL_TOKENS),
+        limit_P=array(),
+    )
+    rollouts = Rollouts(
+        response_PGT=array(group, steps),
+        length_PG=array(group),
+        finished_PG=array(group, dtype=np.bool_),
+        logprob_PGT=array(group, steps, dtype=np.float32),
+    )
+    return Step(
+        state_of(parts),
+        pieces,
+        abstract(parts.texts.frame, lambda x: whole),
+        rollouts,
+        array(group, dtype=np.float32),
+        array(group),
+        jax.ShapeDtypeStruct((problems,), np.int32, sharding=whole),
+    )
+
+
+def decode_params_of(parts: Parts) -> PyTree:
+    """The weights of the sampler on one host."""
+    shapes = jax.eval_shape(
+        lambda p: decode_sharding.per_layer(p, config=parts.model, dtype=parts.config.sampling.dtype),
+        sharding.abstract_params(parts.model, parts.mesh, jnp.float32),
+    )
+    places = decode_sharding.shardings(parts.model, decode_sharding.Layout(parts.decode_mesh))
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, places)
+
+
+def bytes_per_chip(tree: PyTree) -> int:
+    """What a tree of shapes with shardings takes on one chip."""
+    return sum(
+        int(np.prod(x.sharding.shard_shape(x.shape))) * np.dtype(x.dtype).itemsize for x in jax.tree.leaves(tree)
+    )

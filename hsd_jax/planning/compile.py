@@ -1,0 +1,172 @@
+"""What one program of a run needs on a slice, found by compiling it, in a process of its own: compilers may crash."""
+
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from multiprocessing import connection, get_context, parent_process
+from threading import Thread
+from typing import IO, Any
+
+import jax
+
+from hsd_jax.config import Config
+from hsd_jax.planning import abstract_args, aot, hlo, stages
+from hsd_jax.planning.chips import GIB, Topology
+from hsd_jax.planning.workload import Workload
+from hsd_jax.setup.components import Parts
+
+MARGIN_GIB = 0.25  # of every chip, kept free: the runtime's own buffers, and arrays that are freed a moment too late
+BUFFERS_SHOWN = 5
+AT_A_TIME = 3  # compilers, each on one core with up to 4 GiB
+CRASHED = "the compiler ended without an answer: it crashed, or this machine has too little memory"
+CHECK_FAILED = "the compiler ended on a check of its own, so other settings or another release may pass: {check}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A program's needs on one chip, in bytes. `beside` lies there meanwhile; `fault` says why nothing was measured.
+
+    `program` and `total` are the program alone and with what lies beside it; where the compiler ran out of memory
+    they are what it asked for. `cache` is the sampler's share of either. `flops` are matrix products, `accessed` bytes
+    of memory traffic with loop bodies once. Seconds are those of tracing and compiling, on the clock and of the CPU.
+    """
+
+    stage: str
+    program: int
+    total: int
+    beside: dict[str, int]
+    cache: int = 0
+    memory: dict[str, int] = field(default_factory=dict)
+    out_of_memory: bool = False
+    flops: float = 0.0
+    accessed: float = 0.0
+    collectives: dict[str, dict[str, float]] = field(default_factory=dict)
+    buffers: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    fault: str = ""
+
+
+def fits(measured: Measured, topology: Topology) -> bool:
+    """Whether the program runs on the chip with everything that lies beside it."""
+    room = (topology.chip.usable_gib - MARGIN_GIB) * GIB
+    return not measured.fault and not measured.out_of_memory and measured.total <= room
+
+
+def measure_all(
+    config: Config,
+    topology: Topology,
+    work: Workload,
+    names: tuple[str, ...] = stages.NAMES,
+    tell: Callable[[Measured], None] = lambda measured: None,
+) -> list[Measured]:
+    """Every program, a few at a time; one that crashes the compiler is reported as such and the others go on.
+
+    `tell` hears of each as it is ready. However this ends, by an interrupt too, no compiler is left running.
+    """
+    # the last program of a step, the update, takes longest by far, so it begins first
+    waiting, running, found = list(reversed(names)), {}, {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < min(len(os.sched_getaffinity(0)), AT_A_TIME):
+                name = waiting.pop(0)
+                running[name] = _start(config, topology, work, name)
+            ready = connection.wait([started.answer for started in running.values()])
+            for name in [name for name, started in running.items() if started.answer in ready]:
+                found[name] = _result(running.pop(name), name)
+                tell(found[name])
+    finally:
+        for started in running.values():
+            started.process.kill()
+    return [found[name] for name in names]
+
+
+@dataclass(frozen=True)
+class Started:
+    """A process that measures one program, where its answer will come from, and the file of its compiler's words."""
+
+    answer: Any
+    process: Any
+    words: IO[bytes]
+    at: float
+
+
+def _start(config: Config, topology: Topology, work: Workload, name: str) -> Started:
+    context = get_context("spawn")
+    answer, other_end = context.Pipe(duplex=False)
+    words = tempfile.TemporaryFile()  # noqa: SIM115 - it has no name, so nothing is left of it however this ends
+    path = f"/proc/{os.getpid()}/fd/{words.fileno()}"
+    process = context.Process(target=_answer, args=(other_end, config, topology, work, name, path), daemon=True)
+    process.start()
+    other_end.close()  # so that the answer ends with the process
+    return Started(answer, process, words, time.monotonic())
+
+
+def _result(started: Started, name: str) -> Measured:
+    """What a process found. Raises: what it raised."""
+    try:
+        found = started.answer.recv()
+    except EOFError:
+        started.words.seek(0)
+        check = aot.failed_check(started.words.read().decode(errors="replace"))
+        fault = CHECK_FAILED.format(check=check) if check else CRASHED
+        found = Measured(name, 0, 0, {}, fault=fault, seconds=time.monotonic() - started.at)
+    started.process.join()
+    started.words.close()
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _answer(to: Any, config: Config, topology: Topology, work: Workload, name: str, words: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+    Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        to.send(measure(config, topology, work, name, words))
+    except jax.errors.JaxRuntimeError as error:
+        to.send(Measured(name, 0, 0, {}, fault=f"the compiler refuses the program: {aot.first_line(error)}"))
+    except Exception as error:
+        to.send(error)
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end this process, which would compile on for minutes."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def parts_on(topology: Topology, config: Config) -> Parts:
+    """A run's parts on the slice. Raises: InputError for settings that do not divide over it."""
+    # the compiler, used ahead of time, takes no program that leaves whole slices out; one slice has the same hosts
+    host = aot.one_host(aot.devices(replace(topology, slices=1)))
+    return abstract_args.parts_of(config, aot.devices(topology), host)
+
+
+def measure(config: Config, topology: Topology, work: Workload, name: str, words: str = os.devnull) -> Measured:
+    """Traces and compiles one program for the slice; what the compiler says on the way goes to the file `words`."""
+    started = time.monotonic(), time.process_time()
+    parts = parts_on(topology, config)
+    stage = next(s for s in stages.stages_of(parts, topology.hosts, work) if s.name == name)
+    compiled = aot.compile_for_tpu(stage.lower(), words)
+    memory = compiled.memory
+    value = stage.largest()
+    made = f"{value.primitive} {list(value.shape)}: {value.size_bytes / GIB:.2f} GiB over all chips, before fusion"
+    found = Measured(
+        stage=name,
+        program=compiled.needed,
+        total=compiled.needed + sum(stage.beside.values()),
+        beside=stage.beside,
+        cache=stage.cache,
+        memory={} if memory is None else vars(memory),
+        out_of_memory=memory is None,
+        flops=stage.flops(),
+        accessed=compiled.bytes_accessed,
+        collectives=hlo.collectives(compiled.text),
+        buffers=[*hlo.largest_buffers(compiled.text, BUFFERS_SHOWN), made],
+    )
+    return replace(found, seconds=time.monotonic() - started[0], cpu_seconds=time.process_time() - started[1])

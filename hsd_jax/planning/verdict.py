@@ -1,0 +1,93 @@
+"""The outcome of planning one config for one slice: what every program needs, how long a step takes, the verdict."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from hsd_jax.config import Config
+from hsd_jax.planning import roofline
+from hsd_jax.planning.abstract_args import model_of
+from hsd_jax.planning.advice import advice
+from hsd_jax.planning.chips import GIB, Topology
+from hsd_jax.planning.compile import Measured, fits
+from hsd_jax.planning.roofline import Phase
+from hsd_jax.planning.workload import Workload
+
+STATE_BYTES_PER_PARAMETER = 12
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One config on one slice. `advice` maps a program that does not fit to what to change, most useful first."""
+
+    config: str
+    topology: Topology
+    measured: list[Measured]
+    phases: list[Phase]
+    assumptions: list[str]
+    advice: dict[str, list[str]]
+    checkpoint_bytes: int
+    host_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether every program runs on the chips, and what is offloaded in the hosts' memory."""
+        return all(fits(m, self.topology) for m in self.measured) and self.host_bytes <= self.host_room
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the compiler gave no answer for a program while all others fit."""
+        answered = [m for m in self.measured if not m.fault]
+        return len(answered) < len(self.measured) and dataclasses.replace(self, measured=answered).fits
+
+    @property
+    def host_room(self) -> float:
+        """Bytes of a host's memory for what is offloaded: half of it, the rest is for programs, data, checkpoints."""
+        return self.topology.chip.host_gib * self.topology.chips_per_host * GIB / 2
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Ideal and expected seconds of a step."""
+        return sum(p.ideal for p in self.phases), sum(p.expected for p in self.phases)
+
+
+def make_plan(name: str, config: Config, topology: Topology, measured: list[Measured], work: Workload) -> Plan:
+    """Puts the parts together for the assumed texts."""
+    model = model_of(config.model.path)
+    update = next((m.flops for m in measured if m.stage == "update"), 0.0)
+    s = config.sampling
+    share = work.rollouts * s.tensor // topology.chips
+    slots = s.slots * s.tensor // topology.chips_per_host if s.slots else share
+    phases = roofline.step_phases(model, topology, work, tensor=s.tensor, slots=slots, update_flops=update)
+    parameters = roofline.layer_params(model) + roofline.head_params(model) * (1 if model.tied else 2)
+    return Plan(
+        config=name,
+        topology=topology,
+        measured=measured,
+        phases=phases,
+        assumptions=roofline.assumptions(topology, work),
+        advice={m.stage: advice(config, topology, m) for m in measured if not fits(m, topology)},
+        checkpoint_bytes=parameters * STATE_BYTES_PER_PARAMETER,
+        host_bytes=topology.chips_per_host * max((m.memory.get("host", 0) for m in measured), default=0),
+    )
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """The plan as plain data."""
+    ideal, expected = plan.seconds
+    return {
+        "config": plan.config,
+        "topology": plan.topology.title,
+        "accelerator": plan.topology.cloud_name,
+        "chips": plan.topology.chips,
+        "hosts": plan.topology.hosts,
+        "usable_gib": plan.topology.chip.usable_gib,
+        "fits": plan.fits,
+        "programs": [dataclasses.asdict(m) | {"fits": fits(m, plan.topology)} for m in plan.measured],
+        "phases": [dataclasses.asdict(p) for p in plan.phases],
+        "seconds_per_step": {"ideal": ideal, "expected": expected},
+        "assumptions": plan.assumptions,
+        "advice": plan.advice,
+        "checkpoint_bytes": plan.checkpoint_bytes,
+        "host_bytes": plan.host_bytes,
+    }

@@ -1,0 +1,137 @@
+"""Grading while the sampler still works: each rollout goes to the verifier processes as soon as it is finished.
+
+A check whose processes fail (they are killed, or cannot start) is asked once more, which starts new ones; then it is a
+`crash`. A run does not train on a step in which many checks failed so: it stops.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from hsd_jax.data.problems import Problem
+from hsd_jax.errors import RunStopped
+from hsd_jax.types import Rollouts, Verdict
+from hsd_jax.verifiers.equivalence.worker_process import WorkerDied
+
+log = logging.getLogger(__name__)
+
+FAILURES = (OSError, RuntimeError, WorkerDied, CancelledError)  # of the processes, not of a response
+MOST_FAILED = 0.1  # share of a step's checks
+REASONS = ("correct", "wrong", "no_answer", "unparsed", "timeout", "crash")
+
+
+class VerifierPool(Protocol):
+    """What grading needs of `hsd_jax.verifiers.pool.Pool`."""
+
+    def submit_math(self, response: str, answer: str) -> Future[Verdict]: ...
+
+    def submit_code(self, response: str, tests: Any) -> Future[Verdict]: ...
+
+
+Submit = Callable[[Problem, str], Future[Verdict]]
+
+
+@dataclass(frozen=True)
+class Graded:
+    """A step's verdicts: rewards [P, G] float32, and per problem and rollout the verdict and the decoded text."""
+
+    rewards_PG: np.ndarray
+    verdicts: list[list[Verdict]]
+    texts: list[list[str]]
+
+    def counts(self) -> dict[str, int]:
+        """How often each reason was given; every known reason is named."""
+        found = Counter(verdict.reason for row in self.verdicts for verdict in row)
+        return {f"verdict/{reason}": found[reason] for reason in (*REASONS, *sorted(set(found) - set(REASONS)))}
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The checks under way, by (problem, rollout). Pass `take` to the sampler, then call `collect`."""
+
+    problems: Sequence[Problem]
+    submit: Submit
+    decode: Callable[[Sequence[int]], str]
+    stop_ids: frozenset[int]
+    under_way: dict[tuple[int, int], tuple[str, Future[Verdict]]]
+
+    def take(self, problem: int, rollout: int, ids: np.ndarray) -> None:
+        """Decodes a finished rollout and starts its check."""
+        tokens = ids.tolist()
+        text = self.decode(tokens[:-1] if tokens and tokens[-1] in self.stop_ids else tokens)
+        self.under_way[problem, rollout] = text, submitted(self.submit, self.problems[problem], text)
+
+    def collect(self, rollouts: Rollouts) -> Graded:
+        """Waits for every check; the pool keeps the time limits, so this ends.
+
+        Raises: RunStopped if the checks of more than a tenth of the rollouts (and more than one) failed.
+        """
+        groups = [[self.under_way[p, g] for g in range(rollouts.length_PG.shape[1])] for p in range(len(self.problems))]
+        failed: list[str] = []
+        verdicts = [
+            [verdict_of(future, self.submit, problem, text, failed) for text, future in row]
+            for problem, row in zip(self.problems, groups, strict=True)
+        ]
+        refuse_failures(failed, rollouts.length_PG.size)
+        rewards_PG = np.array([[verdict.reward for verdict in row] for row in verdicts], np.float32)
+        return Graded(rewards_PG, verdicts, [[text for text, _ in row] for row in groups])
+
+
+def submitted(submit: Submit, problem: Problem, text: str) -> Future[Verdict]:
+    """The check under way; where it cannot begin, one that has failed."""
+    try:
+        return submit(problem, text)
+    except FAILURES as error:
+        failed: Future[Verdict] = Future()
+        failed.set_exception(error)
+        return failed
+
+
+def verdict_of(future: Future[Verdict], submit: Submit, problem: Problem, text: str, failed: list[str]) -> Verdict:
+    """The verdict of a check, asked once more if it failed, then a `crash` that is added to `failed`."""
+    try:
+        return future.result()
+    except FAILURES:
+        try:
+            return submitted(submit, problem, text).result()
+        except FAILURES as error:
+            failed.append(f"{problem.id}: {type(error).__name__}: {error}")
+            return Verdict(0.0, "crash")
+
+
+def refuse_failures(failed: Sequence[str], checks: int) -> None:
+    """Warns of failed checks; raises RunStopped where there are too many to train on."""
+    if not failed:
+        return
+    message = f"grading: {len(failed)} of {checks} checks failed; the first: {failed[0]}"
+    if len(failed) > max(1, MOST_FAILED * checks):
+        raise RunStopped(
+            f"{message}. The verifier processes do not work: look at memory and process limits, lower"
+            " verifier.workers, then continue with --resume auto"
+        )
+    log.warning("%s; counted as crash", message)
+
+
+def desk(problems: Sequence[Problem], submit: Submit, tokenizer: Any, stop_ids: Sequence[int]) -> Desk:
+    """An empty desk for one batch."""
+
+    def decode(ids: Sequence[int]) -> str:
+        return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    return Desk(problems, submit, decode, frozenset(stop_ids), {})
+
+
+def submit_to(pool: VerifierPool, tests_of: Callable[[Problem], Any]) -> Submit:
+    """Checks math against the true answer and programs against the tests that `tests_of` allows."""
+
+    def submit(problem: Problem, text: str) -> Future[Verdict]:
+        if problem.kind == "math":
+            return pool.submit_math(text, problem.answer)
+        return pool.submit_code(text, tests_of(problem))
+
+    return submit

@@ -1,0 +1,174 @@
+"""Everything a run writes down: metrics, rollouts, evaluations, checkpoints, warnings, and the closing words."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from rich.console import Console
+
+from hsd_jax import report
+from hsd_jax.monitoring import console, guards, rollout_log, writers
+from hsd_jax.monitoring.console import Summary
+from hsd_jax.rollout.collect import Batch
+from hsd_jax.runtime import checkpoint, faults, multihost
+from hsd_jax.runtime.timing import Clock, Compilations
+from hsd_jax.setup.components import Parts
+from hsd_jax.types import Rollouts
+from hsd_jax.update.step import Trace, TrainState
+from models.qwen3 import Params
+
+log = logging.getLogger(__name__)
+LOOKED_AT = ("step", "skipped", "coverage", "eval/pass@1", "eval/greedy", *(alarm.metric for alarm in guards.ALARMS))
+
+
+@dataclass
+class Journal:
+    """One run's log while it is being written; only process 0 of a pod has sinks and shows anything."""
+
+    parts: Parts
+    path: epath.Path
+    store: checkpoint.Store
+    sinks: list[writers.Sink]
+    show: console.Show
+    console: Console
+    scores: Callable[[Params, int], dict[str, float]]
+    row_sizes: Callable[[], list[Any]]
+    resume_command: str
+    clock: Clock
+    compilations: Compilations
+    lines: list[dict[str, Any]]
+    page: dict[str, Any] = field(default_factory=dict)
+
+    def record(self, batch: Batch, measured: Mapping[str, Any], trace: Trace) -> None:
+        """Takes down a step: its metrics, and some of its rollouts where they are due."""
+        ids = [row[:n].tolist() for row, n in zip(*_flat(batch.rollouts), strict=True)]
+        texts = [text for row in batch.graded.texts for text in row]
+        mine = {**batch.graded.counts(), "questions_drawn": batch.drawn, **writers.text_counts(texts, ids)}
+        counts = added(multihost.gather(f"counts/{batch.step}", mine))
+        words = {name: counts.pop(name) for name in writers.TEXT_COUNTS}
+        self.page |= {**measured, **counts, **writers.text_means(words)}
+        if measured.get("skipped"):
+            names = [problem.id for problem in batch.problems]
+            stats = {name: local_rows(values) for name, values in trace.stats.items()}
+            guards.name_offenders(batch.step, names, stats, np.asarray(batch.rollouts.length_PG))
+        every = self.parts.config.logging.rollouts_every
+        if every and (batch.step == 1 or batch.step % every == 0):
+            with self.clock.phase("log"):
+                self._log_rollouts(batch, trace)
+
+    def _log_rollouts(self, batch: Batch, trace: Trace) -> None:
+        before = jax.process_index() * len(batch.problems)  # problems of the step that lie on earlier processes
+        count = min(max(self.parts.config.logging.rollout_problems - before, 0), len(batch.problems))
+        rows = rollout_log.entries(
+            batch.step,
+            batch.problems[:count],
+            batch.rollouts,
+            batch.graded,
+            jax.tree.map(local_rows, trace),
+            self.parts.texts.tokenizer,
+        )
+        rollout_log.write_together(self.path / "rollouts", batch.step, rows)
+
+    def evaluation_is_due(self, step: int) -> bool:
+        """Every so many steps, and at the end."""
+        every = self.parts.config.evaluation.every
+        return step == self.parts.config.steps or bool(every) and step % every == 0
+
+    def evaluate(self, params: Params, step: int) -> None:
+        """Adds the held-out scores to the step's line."""
+        with self.clock.phase("evaluate"):
+            self.page |= self.scores(params, step)
+
+    def close_step(self, step: int) -> None:
+        """Writes the finished step's line everywhere, shows it, and warns where the guards say so."""
+        compiled = self.compilations.take()
+        line = {"step": step, **self.page, **self.clock.lap(), "recompilations": compiled}
+        self.page = {}
+        self.lines.append(looked_at(line))
+        for sink in self.sinks:
+            sink(step, {name: value for name, value in line.items() if name != "step"})
+        with faults.stage("save"):
+            checkpoint.seal(self.store)
+        if step:
+            self.show(step, line)
+        guards.watch([seen for seen in self.lines if seen["step"]], self.parts.config.guards, str(self.path))
+
+    def checkpoint_is_due(self, step: int) -> bool:
+        """Every so many steps, and at the end."""
+        return step == self.parts.config.steps or step % self.parts.config.checkpoints.every == 0
+
+    def save(self, state: TrainState, step: int) -> None:
+        """Starts writing a checkpoint with all that a continuation needs."""
+        score = next((line["eval/pass@1"] for line in reversed(self.lines) if "eval/pass@1" in line), None)
+        with self.clock.phase("save"), jax.transfer_guard("allow"):  # Orbax moves arrays in its own way
+            checkpoint.save(self.store, step, state, self._meta(step), score=score)
+
+    def _meta(self, step: int) -> dict[str, Any]:
+        return {
+            "step": step,
+            "model": dataclasses.asdict(self.parts.model),
+            "questions": dict(self.parts.questions.identity),
+            "row_sizes": self.row_sizes(),
+            **json.loads((self.path / "config.json").read_text()),
+        }
+
+    def close(self, asked: str) -> None:
+        """Waits for the last checkpoint and prints how the run went."""
+        with self.clock.phase("save"):
+            checkpoint.close(self.store)
+        if not self.sinks:
+            return
+        self.clock.lap()
+        if asked:
+            self.console.print(f"stopped by {asked} after step {self.lines[-1]['step']}; continue with:")
+            self.console.print(self.resume_command, soft_wrap=True, highlight=False)
+        if "://" not in str(self.path):
+            report.write_report(report.Arguments(Path(self.path)))
+        self.console.print(console.closing_table(self._summary()))
+        self.console.print(console.words_on_coverage(self.parts, self.lines), end="", highlight=False)
+        if self.parts.method.reads.peer and "://" not in str(self.path):
+            self.console.print(report.credit_profile(Path(self.path)), highlight=False)
+
+    def _summary(self) -> Summary:
+        scored = [line for line in self.lines if "eval/pass@1" in line]
+        names = ("eval/pass@1", "eval/greedy")
+        first, last = ({name: line[name] for name in names} for line in (scored[0], scored[-1])) if scored else ({}, {})
+        places = {"checkpoints": str(self.path / "checkpoints"), "report": str(self.path / "report" / "index.html")}
+        return Summary(first, last, self.clock.total, places)
+
+
+def added(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The sums over processes of what each has counted; a count that one does not name is zero there."""
+    names = dict.fromkeys(name for share in shares for name in share)
+    return {name: sum(share.get(name, 0) for share in shares) for name in names}
+
+
+def _flat(rollouts: Rollouts) -> tuple[np.ndarray, np.ndarray]:
+    response_PGT = np.asarray(rollouts.response_PGT)
+    return response_PGT.reshape(-1, response_PGT.shape[-1]), np.asarray(rollouts.length_PG).reshape(-1)
+
+
+def local_rows(x: Any) -> np.ndarray:
+    """The rows of an array that lie on this process, in order."""
+    if x.is_fully_addressable:
+        return jax.device_get(x)
+    parts = {shard.index[0].start or 0: shard.data for shard in x.addressable_shards}
+    return np.concatenate([jax.device_get(parts[start]) for start in sorted(parts)])
+
+
+def past_lines(path: epath.Path) -> list[dict[str, Any]]:
+    """What a resumed run looks at again of the lines that it has already written."""
+    file = path / "metrics.jsonl"
+    return [looked_at(json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def looked_at(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What later steps and the closing words need of a line; whole lines would fill memory in a long run."""
+    return {name: line[name] for name in LOOKED_AT if name in line}

@@ -1,0 +1,94 @@
+"""Command lines: typed flags from dataclasses, and refusals of one line with exit code 2."""
+
+import contextlib
+import difflib
+import io
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+import tyro
+
+from hsd_jax.errors import EXIT_FAILED, EXIT_REFUSED, InputError
+from hsd_jax.runtime import faults
+
+T = TypeVar("T")
+
+
+def parse(kind: type[T], argv: Sequence[str], *, default: T | None = None, command: str, about: str) -> T:
+    """Typed flags of a dataclass; `--help` prints and exits.
+
+    Raises: InputError in one line for a bad value, a missing or an unknown flag (with the nearest valid one).
+    """
+    keywords: dict[str, Any] = {"prog": f"python -m hsd_jax.{command}", "description": about}
+    if default is not None:
+        keywords["default"] = default
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            value, unknown = tyro.cli(kind, args=list(argv), return_unknown_args=True, **keywords)
+    except SystemExit as stop:
+        if stop.code:
+            raise InputError(_one_line(printed.getvalue())) from None
+        raise
+    if unknown:
+        raise InputError(_unknown(unknown[0], flags(default if default is not None else kind)))
+    return value
+
+
+def flags(record: Any, prefix: str = "") -> list[str]:
+    """The flag of every field of a (nested) dataclass."""
+    names = []
+    for f in fields(record):
+        value = getattr(record, f.name, None)
+        name = f.name.replace("_", "-")
+        nested = is_dataclass(value) or is_dataclass(f.type)
+        inner = value if is_dataclass(value) else f.type
+        hidden = f.metadata.get("flat", False)
+        names += flags(inner, prefix if hidden else f"{prefix}{name}.") if nested else [f"--{prefix}{name}"]
+    return names
+
+
+def _unknown(flag: str, valid: list[str]) -> str:
+    nearest = difflib.get_close_matches(flag.split("=")[0].replace("_", "-"), valid, 1, 0.0)[0]
+    return f"unknown flag {flag!r}; the nearest valid one is {nearest} (--help lists all)"
+
+
+def _one_line(text: str) -> str:
+    text = re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]+", " ", text)
+    text = re.split(r"For full helptext|Argument helptext", text)[0]
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def run(main: Callable[[Sequence[str]], int], leave: Callable[[int], Any] = sys.exit) -> None:
+    """Runs a command and exits with its code; refused input and expected faults are one line on stderr.
+
+    `leave` ends the process after an error.
+    """
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Exception as error:
+        line, code = last_words(error)
+        if line:
+            print(f"error: {line}", file=sys.stderr)
+        else:
+            traceback.print_exception(error)
+        leave(code)
+
+
+def leave_at_once(code: int) -> None:
+    """Ends the process without waiting for its threads: those of a failed write wait for minutes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def last_words(error: BaseException) -> tuple[str, int]:
+    """One line that a command says before it ends, and its exit code; no words for an error that nobody expected."""
+    refused = isinstance(error, InputError)
+    line = str(error) if refused else faults.explain(error) or ""
+    return " ".join(line.splitlines()), EXIT_REFUSED if refused else EXIT_FAILED

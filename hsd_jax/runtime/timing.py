@@ -1,0 +1,96 @@
+"""Seconds by phase, and programs that were compiled although their phase had run before."""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import jax
+
+from hsd_jax.runtime import faults
+
+log = logging.getLogger(__name__)
+COMPILED = "/jax/core/compile/backend_compile_duration"
+# With jax_explain_cache_misses these say why a function was traced again, and what became of the cache on disk.
+EXPLAINERS = tuple(f"jax._src.{name}" for name in ("interpreters.partial_eval", "compiler", "compilation_cache"))
+TRACED = "TRACING CACHE MISS"
+ON_DISK = ("PERSISTENT COMPILATION CACHE MISS", "Not writing persistent cache entry", "Writing jit_")
+
+
+@dataclass
+class Clock:
+    """Time spent in each phase, of this step and in all, by the monotonic clock."""
+
+    step: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    total: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    now: str = ""
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Adds the time of the block to a phase, and names the phase on errors that leave it."""
+        start, outer, self.now = time.monotonic(), self.now, name
+        try:
+            with faults.stage(name):
+                yield
+        finally:
+            self.step[name] += time.monotonic() - start
+            self.now = outer
+
+    def lap(self) -> dict[str, float]:
+        """The finished step's times as metrics; the next step starts from zero."""
+        lap = {f"time/{name}": seconds for name, seconds in self.step.items()}
+        for name, seconds in self.step.items():
+            self.total[name] += seconds
+        self.step.clear()
+        return lap | {"time/step": sum(lap.values())}
+
+
+@dataclass
+class Compilations:
+    """Programs compiled in phases that had run in an earlier step, since the last look, and why."""
+
+    clock: Clock
+    names: list[str] = field(default_factory=list)
+    reason: str = "no reason known"
+
+    def take(self) -> int:
+        """The number since the last call."""
+        count, self.names = len(self.names), []
+        return count
+
+    def on_compiled(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
+        """Notes and logs a compilation if the present phase is warm."""
+        phase = self.clock.now
+        if event != COMPILED or phase not in self.clock.total:
+            return
+        name = str(kwargs.get("fun_name", "a program"))
+        self.names.append(name)
+        log.warning("%s: compiled %s again (%.1f s): %s", phase, name, duration_secs, self.reason)
+        self.reason = "no reason known"
+
+    def on_explained(self, record: logging.LogRecord) -> bool:
+        """Keeps the reason for the next compilation; False: the message is not shown by itself."""
+        message = record.getMessage()
+        if message.startswith(TRACED):
+            self.reason = " ".join(message.split())
+        return not message.startswith((TRACED, *ON_DISK))
+
+
+@contextmanager
+def count_compilations(clock: Clock) -> Iterator[Compilations]:
+    """Counts compilations in warm phases of the process while the block runs."""
+    seen = Compilations(clock)
+    explainers, before = [logging.getLogger(name) for name in EXPLAINERS], jax.config.values["jax_explain_cache_misses"]
+    for explainer in explainers:
+        explainer.addFilter(seen.on_explained)
+    jax.config.update("jax_explain_cache_misses", True)
+    jax.monitoring.register_event_duration_secs_listener(seen.on_compiled)
+    try:
+        yield seen
+    finally:
+        jax.monitoring.unregister_event_duration_listener(seen.on_compiled)
+        jax.config.update("jax_explain_cache_misses", before)
+        for explainer in explainers:
+            explainer.removeFilter(seen.on_explained)

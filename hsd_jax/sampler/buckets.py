@@ -1,0 +1,153 @@
+"""The cache shapes of the sampler: which there are, which one fits, and the programs compiled for them beforehand."""
+
+from functools import cache
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from hsd_jax.errors import InputError
+from hsd_jax.sampler import decode, kv_cache
+from hsd_jax.sampler.decode_sharding import DecodeParams
+from hsd_jax.sampler.state import Cache, Entry, Program, Slots
+from hsd_jax.sampler.token_sampling import Settings
+from hsd_jax.types import Ragged
+from models.qwen3 import Qwen3Config
+
+MIN_SAVING = 128
+
+
+def make_program(
+    config: Qwen3Config,
+    *,
+    vocabulary: int,
+    pad_id: int,
+    prompt_window: int,
+    response_window: int,
+    slots: int,
+    chunk: int = 64,
+    dtype: str = "float32",
+    mesh: Mesh | None = None,
+) -> Program:
+    """A sampler with room for `slots` rollouts at a time: cache lengths for 1/4, 1/2 and all of the response window,
+    and a quarter of the slots for the last, longest rollouts.
+
+    `vocabulary` is the tokenizer's size; ids from there to the model's are never sampled. Up to `chunk` tokens per
+    slot are decoded between two visits of the host. `mesh` comes from `decode_mesh`.
+
+    Raises:
+        InputError: a size is impossible.
+    """
+    data = 1 if mesh is None else mesh.shape["data"]
+    _check_sizes(prompt_window=prompt_window, response_window=response_window, slots=slots)
+    _check(config, vocabulary, slots, chunk, mesh)
+    # a shape is worth its compilation only where it saves many tokens of cache
+    parts = [part for part in (1, 2, 4) if part == 4 or response_window // 4 >= MIN_SAVING]
+    lengths = [round_up(prompt_window + response_window * part // 4) for part in parts]
+    tail = max(1, slots // 4 // data) * data
+    shapes = {(slots, length) for length in lengths} | {(tail, length) for length in lengths[-2:]}
+    return Program(
+        config=config,
+        vocabulary=vocabulary,
+        pad_id=pad_id,
+        prompt_window=prompt_window,
+        response_window=response_window,
+        shapes=tuple(sorted(shapes)),
+        chunk=chunk,
+        reads=max(1, slots // 16 // data) * data,
+        dtype=dtype,
+        mesh=mesh,
+    )
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if value < 1:
+            raise InputError(f"{name} must be at least 1; got {value}")
+
+
+def _check(config: Qwen3Config, vocabulary: int, slots: int, chunk: int, mesh: Mesh | None) -> None:
+    data = 1 if mesh is None else mesh.shape["data"]
+    if not 0 < vocabulary <= config.vocab_size:
+        raise InputError(f"vocabulary must be in 1..{config.vocab_size}, the rows of the embedding; got {vocabulary}")
+    if slots % data:
+        raise InputError(f"slots must be a multiple of {data}, the data axis of the decode mesh; got {slots}")
+    if mesh is not None and config.kv_heads % mesh.shape["tensor"]:
+        raise InputError(
+            f"the tensor axis of the decode mesh must divide the {config.kv_heads} key/value heads; "
+            f"got {mesh.shape['tensor']}"
+        )
+    if chunk < 1 or chunk % decode.CHECK:
+        raise InputError(f"chunk must be a positive multiple of {decode.CHECK} steps; got {chunk}")
+
+
+def round_up(length: int) -> int:
+    """The next multiple of 128 tokens, of 16 below 512: what TPUs pad to, and little waste."""
+    step = 16 if length <= 512 else 128
+    return -(-length // step) * step
+
+
+def pick_shape(program: Program, slots: int, length: int) -> tuple[int, int]:
+    """The smallest cache shape with that many slots of that length."""
+    fitting = [shape for shape in program.shapes if shape[0] >= slots and shape[1] >= length]
+    return min(fitting, key=lambda shape: shape[0] * shape[1])
+
+
+def move(
+    program: Program, cache: Cache, slots: Slots, shape: tuple[int, int], rows_B: np.ndarray, kept_B: np.ndarray
+) -> tuple[Cache, Slots]:
+    """The cache in another shape, with the old slots `rows_B`; ring by ring, so that one of them exists twice."""
+    rows_B, kept_B = program.layout.put((rows_B, kept_B))
+    rings, treedef = jax.tree.flatten(cache)
+    del cache
+    for i in range(len(rings)):
+        rings[i] = kv_cache.move_ring(program, rings[i], rows_B, slots.time, length=shape[1])
+    return jax.tree.unflatten(treedef, rings), kv_cache.move_slots(program, slots, rows_B, kept_B)
+
+
+def empty_entry(rows: int) -> Entry:
+    """An entry that starts nothing."""
+
+    def full(value: int, dtype: Any = np.int32) -> Any:
+        return np.full(rows, value, dtype)
+
+    return Entry(
+        source_B=full(-1),
+        token_B=full(0),
+        length_B=full(1),
+        limit_B=full(0),
+        id_B=full(0, np.uint32),
+        rollout_B=full(0),
+    )
+
+
+@cache
+def signatures(program: Program) -> set[Any]:
+    """The kinds of weights for which the programs are compiled already; a memo, so that looking costs nothing."""
+    return set()
+
+
+def compile_all(program: Program, params: DecodeParams, settings: Settings, key: jax.Array) -> None:
+    """Compiles everything `sample` can need for this program, by running it without work; once per kind of weights.
+
+    Otherwise a first long response would stop a run for a compilation in the middle.
+    """
+    signature = (tuple((x.aval, x.sharding) for x in jax.tree.leaves(params)), key.dtype)
+    if signature in signatures(program):
+        return
+    put = program.layout.put
+    tokens, length = put((np.zeros((program.reads, program.prompt_window), np.int32), np.ones(program.reads, np.int32)))
+    read = decode.read_prompts(program, params, Ragged(tokens, length))
+    for rows, length in program.shapes:
+        cache_, slots = kv_cache.empty_cache(program=program, rows=rows, length=length)
+        cache_, slots = kv_cache.enter(program, cache_, slots, read, put(empty_entry(rows)))
+        cache_, slots, _ = decode.decode(
+            program, params, cache_, slots, settings, key, *put((np.int32(0), np.int32(0)))
+        )
+        for to_rows, to_length in program.shapes:
+            if to_rows <= rows and (to_rows, to_length) != (rows, length):
+                chosen_B = put(np.arange(to_rows, dtype=np.int32))
+                kv_cache.move_ring(program, cache_.keys[0], chosen_B, slots.time, length=to_length)
+                kv_cache.move_slots(program, slots, *put((np.arange(to_rows, dtype=np.int32), np.zeros(to_rows, bool))))
+    signatures(program).add(signature)

@@ -1,0 +1,173 @@
+"""Rollouts of a batch of prompts: a slot of the cache is refilled as soon as its rollout ends.
+
+The host visits the device once per chunk of decode steps. It takes what was written, starts the next rollouts in the
+free slots, and picks the smallest cache shape that holds what is running. While the device decodes the next chunk,
+finished rollouts are handed to the caller, who can grade them meanwhile.
+
+What is sampled depends on (key, question id, rollout index, token position) only. In a run of several processes each
+samples its own problems on its own devices and decides by itself: nothing here communicates.
+"""
+
+from collections import Counter
+from typing import Any
+
+import jax
+import numpy as np
+
+from hsd_jax.errors import InputError
+from hsd_jax.sampler import decode, kv_cache
+from hsd_jax.sampler.buckets import compile_all, move
+from hsd_jax.sampler.buckets import make_program as make_program
+from hsd_jax.sampler.decode_sharding import DecodeParams
+from hsd_jax.sampler.decode_sharding import decode_mesh as decode_mesh
+from hsd_jax.sampler.decode_sharding import decode_params as decode_params
+from hsd_jax.sampler.scheduler import (
+    Batch,
+    Board,
+    OnFinished,
+    collect,
+    hand_over,
+    new_board,
+    next_shape,
+    reseat,
+    seat,
+    to_read,
+)
+from hsd_jax.sampler.state import Cache, Program, Slots
+from hsd_jax.sampler.token_sampling import Settings
+from hsd_jax.sampler.token_sampling import settings as settings
+from hsd_jax.types import Ragged, Rollouts
+
+REFILL = 8  # a chunk ends early once more than one slot in so many stands idle while rollouts wait
+
+
+def ignore(problem: int, rollout: int, tokens: np.ndarray) -> None:
+    """Does nothing with a finished rollout."""
+
+
+def sample(
+    program: Program,
+    params: DecodeParams,
+    prompts: Ragged,
+    id_P: Any,
+    *,
+    key: jax.Array,
+    settings: Settings,
+    limit_P: Any,
+    group_size: int,
+    on_finished: OnFinished = ignore,
+) -> Rollouts:
+    """`group_size` rollouts of every prompt, as host arrays [P, G, ...]; T is the program's response window.
+
+    `params` are those of `decode_params`. `key` (typed, of one run, seed and step) addresses all noise. `limit_P` is
+    each problem's longest response in tokens. `on_finished(problem, rollout, token_ids)` is called in the order of
+    finishing, from this thread, while the device works on.
+
+    Raises:
+        InputError: no problems, a prompt or limit that does not fit, a stop id that is the pad id or no token.
+        RunStopped: logits were not finite.
+    """
+    return sample_on_board(
+        program, params, prompts, id_P, key, settings, limit_P, group_size, on_finished=on_finished
+    ).rollouts
+
+
+def sample_on_board(
+    program: Program,
+    params: DecodeParams,
+    prompts: Ragged,
+    id_P: Any,
+    key: jax.Array,
+    settings: Settings,
+    limit_P: Any,
+    group_size: int,
+    *,
+    on_finished: OnFinished = ignore,
+) -> Board:
+    """As `sample`; the board also counts how well the slots were used."""
+    batch = check(program, jax.device_get((prompts, id_P, limit_P, settings)), group_size)
+    layout = program.layout
+    settings = layout.put(jax.device_get(settings))
+    key = jax.random.wrap_key_data(layout.put(jax.device_get(jax.random.key_data(key))), impl=jax.random.key_impl(key))
+    compile_all(program, params, settings, key)
+    board = new_board(program, len(batch.id_P), group_size)
+    shape = next_shape(program, board, batch)
+    cache, slots = kv_cache.empty_cache(program=program, rows=shape[0], length=shape[1])
+    board.problem_B, board.rollout_B, board.age_B = (np.full(shape[0], -1, np.int32) for _ in range(3))
+    read: tuple[list[int], Cache] = ([], cache)
+    while board.waiting or (board.problem_B >= 0).any():
+        wanted = next_shape(program, board, batch)
+        if wanted != shape:
+            cache, slots = move(program, cache, slots, wanted, *reseat(board, wanted[0]))
+            shape = wanted
+        cache, slots, read = start(program, params, board, batch, cache, slots, read)
+        limits = layout.put((np.int32(program.chunk), np.int32(idle_limit(program, board))))
+        cache, slots, written = decode.decode(program, params, cache, slots, settings, key, *limits)
+        hand_over(board, on_finished)
+        collect(board, batch, jax.device_get(written))
+    hand_over(board, on_finished)
+    return board
+
+
+def start(
+    program: Program,
+    params: DecodeParams,
+    board: Board,
+    batch: Batch,
+    cache: Cache,
+    slots: Slots,
+    read: tuple[list[int], Cache],
+) -> tuple[Cache, Slots, tuple[list[int], Cache]]:
+    """Fills the free slots with waiting rollouts; reads prompts when their turn comes, each once."""
+    while board.waiting and (board.problem_B < 0).any():
+        if board.waiting[-1][0] not in read[0]:
+            problems, *prompts = to_read(program, board, batch)
+            read = problems, decode.read_prompts(program, params, Ragged(*program.layout.put(prompts)))
+        entry = program.layout.put(seat(board, batch, read[0]))
+        cache, slots = kv_cache.enter(program, cache, slots, read[1], entry)
+    return cache, slots, read
+
+
+def idle_limit(program: Program, board: Board) -> int:
+    """How many slots may stand idle before the host should act: refill them, or move to fewer slots."""
+    rows = len(board.problem_B)
+    if board.waiting:
+        return rows // REFILL
+    fewer = max((slots for slots, _ in program.shapes if slots < rows), default=0)
+    idle = int((board.problem_B < 0).sum())
+    return max(idle, rows - fewer - 1)
+
+
+def check(program: Program, given: tuple[Any, ...], group_size: int) -> Batch:
+    """The batch on the host, refused where it cannot be sampled."""
+    prompts, id_P, limit_P, chosen = given
+    tokens, length = np.asarray(prompts.tokens), np.asarray(prompts.length)
+    limit_P = np.broadcast_to(np.asarray(limit_P), length.shape)
+    window, longest = program.prompt_window, program.response_window
+    if len(length) == 0 or group_size < 1:
+        raise InputError(f"sampling needs at least one problem and one rollout; got {len(length)} and {group_size}")
+    if np.shape(id_P) != length.shape:
+        raise InputError(f"id_P must have one id for each of the {len(length)} prompts; got shape {np.shape(id_P)}")
+    refuse("prompt length", length, 1, window, "raise the prompt window or filter long questions")
+    refuse("limit", limit_P, 1, longest, "raise the response window or lower the limit")
+    if program.pad_id in chosen.stop_ids_E:
+        raise InputError(f"stop_ids holds the pad id {program.pad_id}; a pad must differ from every stop id")
+    if chosen.stop_ids_E.max() >= program.vocabulary:
+        raise InputError(
+            f"stop id {chosen.stop_ids_E.max()} is no token: the vocabulary ends at {program.vocabulary - 1}"
+        )
+    fitted = np.full((len(length), window), program.pad_id, np.int32)
+    fitted[:, : min(window, tokens.shape[1])] = tokens[:, :window]
+    seen, draw_PG = Counter[int](), np.zeros((len(length), group_size), np.int32)
+    for p, name in enumerate(np.asarray(id_P).tolist()):
+        # a question that stands in the batch twice continues the numbering of its rollouts
+        draw_PG[p] = np.arange(group_size) + group_size * seen[name]
+        seen[name] += 1
+    stop_ids = frozenset(int(i) for i in chosen.stop_ids_E if i >= 0)
+    return Batch(fitted, length, np.asarray(id_P).astype(np.uint32), draw_PG, limit_P, stop_ids)
+
+
+def refuse(name: str, given_P: np.ndarray, low: int, high: int, fix: str) -> None:
+    """Raises InputError naming the first problem whose number lies outside low..high."""
+    for problem in np.flatnonzero((given_P < low) | (given_P > high))[:1]:
+        raise InputError(f"problem {problem}: {name} {given_P[problem]} tokens, allowed {low}..{high}; {fix}")

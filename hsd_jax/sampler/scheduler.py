@@ -1,0 +1,149 @@
+"""The host's side of sampling: which rollout runs in which slot, what has been written, what waits."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hsd_jax.errors import RunStopped
+from hsd_jax.sampler.buckets import empty_entry, pick_shape
+from hsd_jax.sampler.state import Entry, Program, Written
+from hsd_jax.types import Rollouts
+
+# (index of the problem in the batch, index of the rollout in its group, its token ids)
+OnFinished = Callable[[int, int, np.ndarray], None]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is to be sampled, on the host. `draw_PG` addresses a rollout's noise together with `id_P`."""
+
+    tokens_PC: np.ndarray
+    length_P: np.ndarray
+    id_P: np.ndarray
+    draw_PG: np.ndarray
+    limit_P: np.ndarray
+    stop_ids: frozenset[int]
+
+
+@dataclass
+class Board:
+    """Who works where. `problem_B` is -1 for an idle slot; `age_B` counts a slot's tokens in the cache."""
+
+    waiting: list[tuple[int, int]]
+    problem_B: np.ndarray
+    rollout_B: np.ndarray
+    age_B: np.ndarray
+    rollouts: Rollouts
+    finished: list[tuple[int, int]] = field(default_factory=list)
+    used_steps: int = 0
+    slot_steps: int = 0
+
+
+def new_board(program: Program, problems: int, group_size: int) -> Board:
+    """All rollouts wait, group by group; no slots yet."""
+    shape = (problems, group_size)
+    window = (*shape, program.response_window)
+    response: Any = np.full(window, program.pad_id, np.int32)
+    length: Any = np.zeros(shape, np.int32)
+    finished: Any = np.zeros(shape, bool)
+    logprob: Any = np.zeros(window, np.float32)
+    none_B = np.zeros(0, np.int32)
+    return Board(
+        waiting=[(p, g) for p in reversed(range(problems)) for g in reversed(range(group_size))],
+        problem_B=none_B,
+        rollout_B=none_B,
+        age_B=none_B,
+        rollouts=Rollouts(response, length, finished, logprob),
+    )
+
+
+def next_shape(program: Program, board: Board, batch: Batch) -> tuple[int, int]:
+    """The cache shape for the next chunk, with the rollouts that are about to start."""
+    active = np.flatnonzero(board.problem_B >= 0)
+    slots = program.shapes[-1][0]
+    starting = board.waiting[::-1][: slots - len(active)]
+    reach = [min(board.age_B[b] + program.chunk, most(batch, board.problem_B[b])) for b in active]
+    reach += [min(batch.length_P[p] - 1 + program.chunk, most(batch, p)) for p, _ in starting]
+    length = max(reach + [program.prompt_window if starting else 1])
+    return pick_shape(program, len(active) + len(starting), int(length))
+
+
+def most(batch: Batch, problem: int) -> int:
+    """The most tokens a rollout of the problem can have in the cache: its last token is never fed."""
+    return batch.length_P[problem] - 1 + batch.limit_P[problem]
+
+
+def reseat(board: Board, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Moves the board to `rows` slots, the active ones kept; returns the old slot of each and whether it is kept."""
+    seats = len(board.problem_B)
+    active_first = np.argsort(board.problem_B < 0, kind="stable")
+    chosen_B = np.resize(active_first if rows < seats else np.arange(seats), rows).astype(np.int32)
+    kept_B = (np.arange(rows) < seats) & (board.problem_B[chosen_B] >= 0)
+    board.problem_B = np.where(kept_B, board.problem_B[chosen_B], -1).astype(np.int32)
+    board.rollout_B, board.age_B = board.rollout_B[chosen_B], board.age_B[chosen_B]
+    return chosen_B, kept_B
+
+
+def seat(board: Board, batch: Batch, read: list[int]) -> Entry:
+    """Gives free slots to waiting rollouts of the problems just read."""
+    entry = empty_entry(len(board.problem_B))
+    for slot in np.flatnonzero(board.problem_B < 0):
+        if not board.waiting or board.waiting[-1][0] not in read:
+            break
+        problem, rollout = board.waiting.pop()
+        length = batch.length_P[problem]
+        board.problem_B[slot], board.rollout_B[slot], board.age_B[slot] = problem, rollout, length - 1
+        entry.source_B[slot] = read.index(problem)
+        entry.token_B[slot] = batch.tokens_PC[problem, length - 1]
+        entry.length_B[slot] = length
+        entry.limit_B[slot] = batch.limit_P[problem]
+        entry.id_B[slot] = batch.id_P[problem]
+        entry.rollout_B[slot] = batch.draw_PG[problem, rollout]
+    return entry
+
+
+def to_read(program: Program, board: Board, batch: Batch) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """The next problems to read, their prompts and the lengths; the last rows may be empty."""
+    problems = list(dict.fromkeys(p for p, _ in reversed(board.waiting)))[: program.reads]
+    tokens = np.zeros((program.reads, program.prompt_window), np.int32)
+    length = np.ones(program.reads, np.int32)
+    tokens[: len(problems)] = batch.tokens_PC[problems]
+    length[: len(problems)] = batch.length_P[problems]
+    return problems, tokens, length
+
+
+def collect(board: Board, batch: Batch, written: Written) -> None:
+    """Takes a chunk's tokens; rollouts that ended free their slots.
+
+    Raises:
+        RunStopped: a slot's logits were not finite.
+    """
+    steps, out = int(written.steps), board.rollouts
+    board.slot_steps += steps * len(board.problem_B)
+    for slot in np.flatnonzero(board.problem_B >= 0):
+        at = board.problem_B[slot], board.rollout_B[slot]
+        before, after = int(out.length_PG[at]), int(written.count_B[slot])
+        if written.broken_B[slot]:
+            raise RunStopped(
+                f"sampling: logits of problem {at[0]}, rollout {at[1]} were not finite at response token {after - 1}; "
+                "the weights hold NaN or infinite values: resume from an older checkpoint or lower the learning rate"
+            )
+        out.response_PGT[at][before:after] = written.token_NB[: after - before, slot]
+        out.logprob_PGT[at][before:after] = written.logprob_NB[: after - before, slot]
+        out.length_PG[at] = after
+        board.used_steps += after - before
+        board.age_B[slot] += steps
+        if not written.active_B[slot]:
+            out.finished_PG[at] = int(out.response_PGT[at][after - 1]) in batch.stop_ids
+            board.problem_B[slot] = -1
+            board.finished.append((int(at[0]), int(at[1])))
+
+
+def hand_over(board: Board, on_finished: OnFinished) -> None:
+    """Tells the caller of rollouts that ended since the last time."""
+    for problem, rollout in board.finished:
+        length = board.rollouts.length_PG[problem, rollout]
+        on_finished(problem, rollout, np.array(board.rollouts.response_PGT[problem, rollout, :length]))
+    board.finished.clear()

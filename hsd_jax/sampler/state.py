@@ -1,0 +1,92 @@
+"""The records of the sampler: what is compiled for, the cache, what every slot is doing, and what it has written."""
+
+from dataclasses import dataclass
+
+import jax
+from jax.sharding import Mesh
+from jax.tree_util import register_dataclass
+
+from hsd_jax.sampler.decode_sharding import Layout
+from models.qwen3 import Qwen3Config
+
+Array = jax.Array
+
+
+@dataclass(frozen=True)
+class Program:
+    """Everything that shapes the compiled programs of the sampler. See `sampling.program`.
+
+    `vocabulary` is the tokenizer's size: ids from there on are never sampled. `shapes` are the cache shapes (slots,
+    length) that may be used, `chunk` the most steps between two visits of the host, `reads` the number of prompts
+    read at once. `mesh` (None: one device) holds only devices of this process, with axes "data" and "tensor".
+    """
+
+    config: Qwen3Config
+    vocabulary: int
+    pad_id: int
+    prompt_window: int
+    response_window: int
+    shapes: tuple[tuple[int, int], ...]
+    chunk: int
+    reads: int
+    dtype: str
+    mesh: Mesh | None
+
+    @property
+    def layout(self) -> Layout:
+        """Where the arrays of the sampler lie."""
+        return Layout(self.mesh)
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Cache:
+    """Rotated keys and values, one array per layer: [B, K, S, H] with S a ring of token slots."""
+
+    keys: tuple[Array, ...]
+    values: tuple[Array, ...]
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Slots:
+    """What each slot is doing. `token_B` is fed next, at `time`; `start_B` is the time of its first prompt token."""
+
+    time: Array
+    token_B: Array
+    start_B: Array
+    written_B: Array
+    limit_B: Array
+    id_B: Array
+    rollout_B: Array
+    active_B: Array
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Entry:
+    """Rollouts to start: slot b takes prompt `source_B[b]` of those read last (-1: the slot keeps what it has)."""
+
+    source_B: Array
+    token_B: Array
+    length_B: Array
+    limit_B: Array
+    id_B: Array
+    rollout_B: Array
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Written:
+    """A chunk's tokens, [N, B] step by step, and how the slots stand after it.
+
+    `count_B` tokens have been written since the slot's rollout began: those of this chunk stand at the top of its
+    column. `broken_B` tells that the slot's logits were not finite.
+    """
+
+    steps: Array
+    token_NB: Array
+    logprob_NB: Array
+    broken_B: Array
+    count_B: Array
+    active_B: Array

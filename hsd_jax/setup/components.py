@@ -1,0 +1,166 @@
+"""From a config to everything a run needs; all that can be refused is refused here, before anything compiles."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding
+
+from hsd_jax import methods
+from hsd_jax.config import Config
+from hsd_jax.data.input_pipeline import Questions, Texts, read_questions, read_texts
+from hsd_jax.methods import Method
+from hsd_jax.sampler import token_sampling
+from hsd_jax.sampler.buckets import make_program
+from hsd_jax.sampler.decode import Program
+from hsd_jax.sampler.decode_sharding import decode_mesh
+from hsd_jax.sampler.token_sampling import Settings as Choice
+from hsd_jax.scoring import batch_layout
+from hsd_jax.scoring.batch_layout import Layout
+from hsd_jax.scoring.fused_loss import over_mesh
+from hsd_jax.setup import method_overrides, validation
+from hsd_jax.update import teacher
+from hsd_jax.update.step import Settings, TrainState
+from models import hf, sharding
+from models.qwen3 import Params, Qwen3Config
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything a run is made of besides its state."""
+
+    config: Config
+    method: Method
+    model: Qwen3Config
+    mesh: Mesh
+    texts: Texts
+    questions: Questions
+    settings: Settings
+    layout: Layout
+    decode_mesh: Mesh
+    choice: Choice
+
+
+def assemble(config: Config) -> Parts:
+    """Reads the model's shape, tokenizer and data, and fixes every program's settings; compiles nothing.
+
+    Raises: InputError for anything that cannot work, naming the field.
+    """
+    method = method_overrides.resolve(config.method)
+    validation.check(config, method, jax.process_count())
+    mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
+    validation.check_mesh(config, method, mesh)
+    model = Qwen3Config.from_hf(config.model.path)
+    sharding.param_shardings(model, mesh)
+    texts = read_texts(config, model)
+    questions = read_questions(config, texts)
+    settings, rows = step_settings(config, method, mesh), step_layout(config, method, model, mesh)
+    s = config.sampling
+    choice = token_sampling.settings(temperature=s.temperature, top_p=s.top_p, top_k=s.top_k, stop_ids=texts.stop_ids)
+    decoding = decode_mesh(tensor=s.tensor)
+    return Parts(config, method, model, mesh, texts, questions, settings, rows, decoding, choice)
+
+
+def step_settings(config: Config, method: Method, mesh: Mesh) -> Settings:
+    """What the jitted step is specialised on, besides the sizes of its rows."""
+    return Settings(
+        method=method,
+        optimizer=make_optimizer(config),
+        prompt_tokens=config.data.prompt_tokens,
+        context_tokens=config.data.context_tokens,
+        min_peer_tokens=config.data.min_peer_tokens,
+        micro_batches=config.optimizer.micro_batches,
+        chunk=config.optimizer.loss_chunk,
+        reference_every=config.optimizer.reference_every,
+        spread=over_mesh(mesh),
+    )
+
+
+def step_layout(config: Config, method: Method, model: Qwen3Config, mesh: Mesh) -> Layout:
+    """How the update lays out a step's texts."""
+    dtype, o = jnp.dtype(config.model.compute_dtype), config.optimizer
+    steps = max(config.sampling.response_tokens, config.sampling.code_response_tokens)
+    options = {"dtype": dtype, "remat": config.model.remat, "placement": sharding.placement(model, mesh, dtype)}
+    if o.layout == "windows":
+        return batch_layout.windows(model, context=config.data.context_tokens, steps=steps, **options)
+    parts = {"parts": o.micro_batches, "minibatches": method.minibatches}
+    return batch_layout.packed(model, mesh, steps=steps, block=o.attention_block, **parts, **options)
+
+
+def make_optimizer(config: Config) -> optax.GradientTransformation:
+    """AdamW behind a clip of the global norm. Source: arXiv:2606.15576 (all values but the clip)."""
+    o = config.optimizer
+    rate: Any = optax.linear_schedule(0.0, o.learning_rate, o.warmup_steps) if o.warmup_steps else o.learning_rate
+    adamw = optax.adamw(rate, b1=o.b1, b2=o.b2, eps=o.eps, weight_decay=o.weight_decay)
+    return optax.chain(optax.clip_by_global_norm(o.clip_norm), adamw) if o.clip_norm else adamw
+
+
+def initial_state(parts: Parts) -> TrainState:
+    """The state before the first update, sharded over the mesh; nothing is ever whole on one device."""
+    config, method = parts.config, parts.method
+    params = hf.load_params(config.model.path, parts.model, mesh=parts.mesh)
+    names = teacher.names_of_copies(
+        teacher=method.teacher,
+        teaches=methods.has_teacher(method),
+        anchored=bool(method.beta),
+        reference_every=config.optimizer.reference_every,
+    )
+    frozen_dtype = jnp.dtype(config.model.compute_dtype)
+    # a copy that moves by small steps would stand still in bfloat16
+    dtypes = {name: frozen_dtype if name == "initial" else jnp.dtype("float32") for name in names}
+
+    def build(params: Params) -> TrainState:
+        copies = {name: jax.tree.map(lambda x, d=d: jnp.array(x, d), params) for name, d in dtypes.items()}
+        return TrainState(
+            params,
+            parts.settings.optimizer.init(params),
+            copies,
+            methods.start_memory(parts.method),
+            jnp.zeros((), jnp.int32),
+        )
+
+    shardings = state_shardings(parts.mesh, jax.eval_shape(build, params))
+    return jax.jit(build, out_shardings=shardings)(params)
+
+
+def state_shardings(mesh: Mesh, state: TrainState) -> TrainState:
+    """Where every array of a state lies: weights and their moments by their names' axes, counters everywhere."""
+
+    def place(path: Any, leaf: Any) -> NamedSharding:
+        name = str(getattr(path[-1], "key", ""))
+        return NamedSharding(mesh, sharding.spec_of(name)) if leaf.ndim else sharding.replicated(mesh)
+
+    return jax.tree.map_with_path(place, state)
+
+
+def sampler(parts: Parts, *, rows: int, response_tokens: int) -> Program:
+    """The sampler's shapes for this process: `rows` rollouts at a time at the most."""
+    s = parts.config.sampling
+    data = parts.decode_mesh.shape["data"]
+    slots = -(-min(s.slots or rows, rows) // data) * data
+    return make_program(
+        parts.model,
+        vocabulary=len(parts.texts.tokenizer),
+        pad_id=0,
+        prompt_window=parts.config.data.prompt_tokens,
+        response_window=response_tokens,
+        slots=slots,
+        chunk=s.chunk,
+        dtype=s.dtype,
+        mesh=parts.decode_mesh,
+    )
+
+
+def global_array(mesh: Mesh) -> Callable[[Any], Any]:
+    """Puts this process's rows of a batch on the mesh: host arrays [p, ...] -> one global array [P, ...]."""
+    rows = sharding.batch_sharding(mesh)
+
+    def put(tree: Any) -> Any:
+        with jax.transfer_guard_host_to_device("allow"):  # with several processes JAX calls this transfer implicit
+            return jax.tree.map(lambda x: jax.make_array_from_process_local_data(rows, np.asarray(x)), tree)
+
+    return put

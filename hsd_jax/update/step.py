@@ -1,0 +1,275 @@
+"""One training step on the device: peers, contexts, scoring, loss, update. One jitted program without Python branching.
+
+Everything that needs a whole group or the whole batch (peers, advantages, 1/|o_i|, 1/N) is computed once, before the
+batch is split; a micro-batch only adds its part of a sum. So the result does not depend on how the batch is split.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.tree_util import register_dataclass
+
+from hsd_jax import advantages, methods
+from hsd_jax.contexts import Frame, Read, student_contexts, teacher_contexts
+from hsd_jax.losses import Token
+from hsd_jax.methods import Method
+from hsd_jax.peers import PEER_RANKINGS, peer_scores, select_peers, successful
+from hsd_jax.scoring import fused_loss
+from hsd_jax.scoring.fused_loss import ONE_CHIP, Spread, fused_token_loss
+from hsd_jax.scoring.scorer import Scorer
+from hsd_jax.types import Array, Contexts, Problems, Rollouts
+from hsd_jax.update import teacher
+from hsd_jax.update.credit import divergence_positions
+from hsd_jax.update.token_stats import sampled_logprob, with_stats
+from models.qwen3 import Params, head
+
+Gradient = tuple[tuple[Array, dict[str, Array]], Params]
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class TrainState:
+    """What training changes: the policy, its optimiser state, copies of weights, the method's memory, and steps."""
+
+    params: Params
+    opt_state: Any
+    copies: dict[str, Params]
+    memory: dict[str, Array]
+    step: Array
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is fixed in a run."""
+
+    method: Method
+    optimizer: optax.GradientTransformation
+    prompt_tokens: int
+    context_tokens: int
+    min_peer_tokens: int
+    micro_batches: int
+    chunk: int
+    reference_every: int
+    spread: Spread = ONE_CHIP
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Work:
+    """What a micro-batch needs, after everything that looks at whole groups has been decided."""
+
+    student: Contexts
+    teacher: Contexts
+    response_PGT: Array
+    length_PG: Array
+    token: Token
+    weights_PGT: Array
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Trace:
+    """What the step decided and measured, for logs: peers, contexts, weights, and per-token statistics [P, G, T]."""
+
+    peers_PG: Array
+    contexts: Contexts
+    read: Read
+    divergence_PG: Array
+    weights_PGT: Array
+    stats: dict[str, Array]
+
+
+def update(
+    settings: Settings,
+    scorer: Scorer,
+    state: TrainState,
+    problems: Problems,
+    frame: Frame,
+    rollouts: Rollouts,
+    rewards_PG: Array,
+    peers_PG: Array,
+) -> tuple[TrainState, dict[str, Array], Trace]:
+    """One batch of graded groups: as many updates as the method has minibatches of whole problems.
+
+    L = 1/N sum_i 1/|o_i| sum_t [ KL(sg pi(.|q,c_i,o_i,<t) || pi(.|q,o_i,<t)) + beta KL(pi || pi_0) ]
+    `peers_PG` are those of `choose_peers`. An update whose loss or gradient is not finite is skipped.
+    Source: arXiv:2606.15576, Eq. 9, 10 and 13.
+    """
+
+    def one(state: TrainState, part: tuple[Problems, Rollouts, Array, Array]) -> tuple[TrainState, Any]:
+        problems, rollouts, rewards_PG, peers_PG = part
+        work, read = prepare(settings, state, problems, frame, rollouts, rewards_PG, peers_PG)
+        (loss, stats), grads = gradients(settings, scorer, state, work)
+        state, applied = apply(settings, state, loss, grads)
+        tau_PG = divergence_positions(rollouts.response_PGT, rollouts.length_PG, jnp.where(read.kept_PG, peers_PG, -1))
+        weights_PGT = work.token.distill * work.weights_PGT
+        trace = Trace(peers_PG, work.teacher, read, tau_PG, weights_PGT, stats)
+        return state, ({"loss": loss} | applied, trace)
+
+    parts = interleave((problems, rollouts, rewards_PG, peers_PG), settings.method.minibatches)
+    state, (metrics, trace) = jax.lax.scan(one, state, parts)
+    trace = restore_order(trace)
+    return finish_step(settings, state, rollouts, trace), jax.tree.map(jnp.mean, metrics), trace
+
+
+def choose_peers(method: Method, problems: Problems, rollouts: Rollouts, rewards_PG: Array, key: Array) -> Array:
+    """The peer of every rollout, from randomness that belongs to its question alone."""
+    keys_P = jax.vmap(jax.random.fold_in, (None, 0))(key, problems.id_P)
+    rule, scores_PG = PEER_RANKINGS[method.peer_rule], peer_scores(method.peer_rule, rollouts)
+    return select_peers(keys_P, rewards_PG, rule=rule, draws=method.peer_draws, scores_PG=scores_PG)
+
+
+def privileged_contexts(
+    settings: Settings, problems: Problems, frame: Frame, rollouts: Rollouts, peers_PG: Array
+) -> tuple[Contexts, Read]:
+    """What the method's teacher reads."""
+    return teacher_contexts(
+        problems,
+        frame,
+        rollouts,
+        peers_PG,
+        reads=settings.method.reads,
+        width=settings.context_tokens,
+        count=2 if settings.method.peer_draws == "coupled" else peers_PG.shape[1],
+        min_peer_tokens=settings.min_peer_tokens,
+    )
+
+
+def prepare(
+    settings: Settings,
+    state: TrainState,
+    problems: Problems,
+    frame: Frame,
+    rollouts: Rollouts,
+    rewards_PG: Array,
+    peers_PG: Array,
+) -> tuple[Work, Read]:
+    """Contexts, credit and weights of a batch: all that looks at whole groups."""
+    method, group = settings.method, rewards_PG.shape[1]
+    contexts, read = privileged_contexts(settings, problems, frame, rollouts, peers_PG)
+    steps_T = jnp.arange(rollouts.response_PGT.shape[2])
+    valid_PGT = steps_T[None, None, :] < rollouts.length_PG[..., None]
+    distilled_PG = method.distilled(successful(rewards_PG), read.kept_PG) & read.known_PG
+    shaped_PG = method.shaping(rewards_PG, rollouts.length_PG, problems.limit_P[:, None])
+
+    def over_tokens(values_PG: Array) -> Array:
+        return jnp.broadcast_to(values_PG[..., None], valid_PGT.shape).astype(jnp.float32)
+
+    token = Token(
+        id=rollouts.response_PGT,
+        distill=over_tokens(distilled_PG),
+        advantage=over_tokens(method.advantage(shaped_PG)),
+        old_logprob=rollouts.logprob_PGT,
+        log_ratio=jnp.zeros(valid_PGT.shape),
+        strength=jnp.full(valid_PGT.shape, method.strength(state.step, state.memory)),
+    )
+    reach = {"skip": method.skip_tokens, "horizon": method.horizon, "grows_every": method.horizon_every}
+    in_loss_T = advantages.counted_tokens(steps_T, state.step, **reach)
+    counted_PG = rollouts.finished_PG | (not method.mask_truncated)
+    weights_PGT = method.normalise(valid_PGT & in_loss_T[None, None]) * counted_PG[..., None]
+    student = student_contexts(problems, settings.prompt_tokens, group)
+    work = Work(student, contexts, rollouts.response_PGT, rollouts.length_PG, token, weights_PGT)
+    return work, read
+
+
+def gradients(settings: Settings, scorer: Scorer, state: TrainState, work: Work) -> Gradient:
+    """((loss, per-token statistics), gradient): the sum over micro-batches of whole problems, in float32."""
+    value_and_grad = jax.value_and_grad(partial(micro_loss, settings, scorer), has_aux=True)
+
+    def add(total: Any, part: Work) -> tuple[Any, dict[str, Array]]:
+        (loss, stats), grads = value_and_grad(state.params, state, part)
+        return jax.tree.map(jnp.add, total, (loss, grads)), stats
+
+    zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), state.params)
+    parts = interleave(work, settings.micro_batches)
+    (loss, grads), stats = jax.lax.scan(add, (jnp.zeros(()), zeros), parts)
+    return (loss, restore_order(stats)), grads
+
+
+def micro_loss(
+    settings: Settings, scorer: Scorer, params: Params, state: TrainState, work: Work
+) -> tuple[Array, dict[str, Array]]:
+    """The micro-batch's part of the loss, and its per-token statistics [p, G, T]."""
+    method = settings.method
+
+    def stream(weights: Params, score: Callable[..., Array], contexts: Contexts) -> fused_loss.Stream:
+        return fused_loss.Stream(score(weights, contexts, work.response_PGT, work.length_PG), head(weights))
+
+    def flat(values_PGT: Array) -> Array:
+        return scorer.flatten(values_PGT, work.length_PG)
+
+    roles = {
+        "teacher": teacher.teacher_of(method.teacher),
+        "reference": teacher.reference_of(settings.reference_every),
+    }
+    weights_of = {**state.copies, "policy": jax.lax.stop_gradient(state.params)}
+    frozen = {
+        name: stream(
+            weights_of[roles[spec.weights]],
+            scorer.teacher if spec.privileged else scorer.student,
+            work.teacher if spec.privileged else work.student,
+        )
+        for name, spec in methods.streams(method).items()
+    }
+    student = stream(params, scorer.student, work.student)
+    options = {"chunk": settings.chunk, "spread": settings.spread}
+
+    def logprob_PGT() -> Array:
+        tokens = jax.tree.map(flat, work.token)
+        _, stats = fused_token_loss(
+            sampled_logprob, jax.lax.stop_gradient(student), (), tokens, jnp.zeros_like(tokens.advantage), **options
+        )
+        return scorer.unflatten(stats["logprob"], work.length_PG)
+
+    token = replace(work.token, log_ratio=method.rollout_ratio(logprob_PGT, work.token.old_logprob, work.length_PG))
+    loss, stats = fused_token_loss(
+        with_stats(methods.token_loss(method), tuple(frozen)),
+        student,
+        tuple(frozen.values()),
+        jax.tree.map(flat, token),
+        flat(work.weights_PGT),
+        **options,
+    )
+    return loss, {name: scorer.unflatten(value, work.length_PG) for name, value in stats.items()}
+
+
+def apply(settings: Settings, state: TrainState, loss: Array, grads: Params) -> tuple[TrainState, dict[str, Array]]:
+    """The optimiser's step; where loss or gradient is not finite, everything stays as it was."""
+    norm = optax.tree.norm(grads)
+    good = jnp.isfinite(loss) & jnp.isfinite(norm)
+    changes, opt_state = settings.optimizer.update(grads, state.opt_state, state.params)
+    moved = optax.apply_updates(state.params, changes), opt_state
+    kept = state.params, state.opt_state
+    params, opt_state = jax.tree.map(lambda new, old: jnp.where(good, new, old), moved, kept)
+    return replace(state, params=params, opt_state=opt_state), {"grad_norm": norm, "skipped": 1.0 - good}
+
+
+def finish_step(settings: Settings, state: TrainState, rollouts: Rollouts, trace: Trace) -> TrainState:
+    """Counts the step, moves the copies of weights that move, and lets the method remember what it needs."""
+    method, step = settings.method, state.step + 1
+    moves = teacher.rates(
+        teacher=method.teacher,
+        teacher_rate=method.teacher_rate,
+        teacher_every=method.teacher_every,
+        reference_every=settings.reference_every,
+    )
+    valid_PGT = jnp.arange(rollouts.response_PGT.shape[2])[None, None, :] < rollouts.length_PG[..., None]
+    entropy_PGT = trace.stats.get("teacher_entropy", jnp.zeros(valid_PGT.shape))
+    memory = method.remember(state.memory, jnp.nanmedian(jnp.where(valid_PGT, entropy_PGT, jnp.nan)))
+    copies = teacher.advance(state.copies, state.params, step, moves)
+    return TrainState(state.params, state.opt_state, copies, dict(memory), step)
+
+
+def interleave(tree: Any, parts: int) -> Any:
+    """Splits the problem axis: problem p goes to part p mod n, so every device's share is split evenly."""
+    return jax.tree.map(lambda x: jnp.moveaxis(x.reshape(len(x) // parts, parts, *x.shape[1:]), 1, 0), tree)
+
+
+def restore_order(tree: Any) -> Any:
+    """The inverse of `interleave`."""
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(x.shape[0] * x.shape[1], *x.shape[2:]), tree)

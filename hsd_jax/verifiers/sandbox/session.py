@@ -1,0 +1,229 @@
+"""One running sandbox with one program in it: starts it, asks it, and leaves nothing of it behind."""
+
+import contextlib
+import functools
+import json
+import marshal
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hsd_jax.verifiers.sandbox import child, confine, launch, seccomp, values
+
+START_SECONDS = 15.0
+_BOOT = (
+    "import os,marshal\nn=int.from_bytes(os.read(0,8),'little')\nb=b''\nwhile len(b)<n:b+=os.read(0,n-len(b))\n"
+    "g={'__name__':'sandbox'}\nexec(marshal.loads(b),g)\ng['supervise']()"
+)
+_PARTS = (values, confine, child)
+_NONSENSE = {"ended": True, "exit": child.RAISED}
+_FIRST_UID = 1_900_000_000
+
+
+@dataclass(frozen=True)
+class Tier:
+    """How programs are isolated: `name`, what that gives in words, and why no better tier is in use."""
+
+    name: str
+    isolation: str
+    missing: str
+    python: str
+    prefix: str
+
+    def __str__(self) -> str:
+        better = f"; {self.missing}" if self.missing else ""
+        return f"sandbox tier: {self.name} ({self.isolation}){better}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one program may use. Seconds are wall time per test; the memory is address space of the whole program."""
+
+    seconds: float = 10.0
+    memory_bytes: int = 1 << 30
+    output_bytes: int = 16 << 20
+    threads: int = 64
+    open_files: int = 64
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class SandboxTimeout(Exception):
+    """The program used up its time; the sandbox is gone."""
+
+
+class SandboxLost(Exception):
+    """The sandbox ended without saying why: killed from outside, or it never started.
+
+    `since` is when the test began that was lost with it (monotonic seconds; 0: before the first).
+    """
+
+    since: float = 0.0
+
+
+@dataclass
+class Session:
+    """A running sandbox: its process, the limits, bytes read beyond the last message.
+
+    `clean` is False once a script has left files behind: then no other test may see them. `owed_seconds` is what the
+    start took; the first test pays it, up to half of its time, so that a check ends in time on a busy machine too.
+    """
+
+    process: "subprocess.Popen[bytes]"
+    limits: Limits
+    buffer: bytearray
+    clean: bool = True
+    owed_seconds: float = 0.0
+
+
+@contextlib.contextmanager
+def session(
+    tier: Tier,
+    limits: Limits,
+    *,
+    program: str,
+    preload: tuple[str, ...] = (),
+    names: tuple[tuple[str, str, str], ...] = (),
+) -> Iterator["Session"]:
+    """A sandbox that holds `program`, ready for `call` or `script`; gone with all its processes on leaving."""
+    begun = time.monotonic()
+    process = launch.start(tier.name, tier.python, tier.prefix, _BOOT)
+    sandbox = Session(process, limits, bytearray())
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        code = _child_code(tier.python)
+        _write(sandbox, len(code).to_bytes(8, "little") + code, deadline)
+        _write(sandbox, _message(_setup(tier, limits, program, preload, names)), deadline)
+        try:
+            _read_line(sandbox, deadline)
+        except SandboxTimeout as error:
+            raise SandboxLost("it did not start in time") from error
+        sandbox.owed_seconds = time.monotonic() - begun
+        yield sandbox
+    finally:
+        launch.end(process)
+
+
+def call(sandbox: Session, name: str, arguments: list[object]) -> dict[str, object]:
+    """Calls a function of the program; the reply holds `value` (tagged JSON) or `ended` (its exit status)."""
+    order = {"mode": "call", "id": secrets.token_hex(16), "call": name, "args": arguments}
+    return _ask(sandbox, order, _deadline(sandbox))
+
+
+def script(sandbox: Session, text: str) -> tuple[dict[str, object], bytes]:
+    """Runs the program from the start with `text` on stdin; the reply (its `exit` status) and what it printed."""
+    data = text.encode("utf-8", "surrogatepass")
+    deadline = _deadline(sandbox)
+    reply = _ask(sandbox, {"mode": "script", "id": secrets.token_hex(16), "input": data}, deadline)
+    if reply.get("ended") is True and reply.get("exit") == 0:
+        raise SandboxLost("the process that starts its tests ended")
+    sandbox.clean = reply.get("clean") is True
+    size = reply.get("bytes")
+    if not isinstance(size, int) or not 0 <= size <= sandbox.limits.output_bytes:
+        raise SandboxLost("it reported an impossible length")
+    while len(sandbox.buffer) < size:
+        _fill(sandbox, deadline + 1.0)
+    output = bytes(sandbox.buffer[:size])
+    del sandbox.buffer[:size]
+    return reply, output
+
+
+def _deadline(sandbox: Session) -> float:
+    """When the next test must have ended (monotonic seconds)."""
+    owed, sandbox.owed_seconds = min(sandbox.owed_seconds, 0.5 * sandbox.limits.seconds), 0.0
+    return time.monotonic() + sandbox.limits.seconds - owed
+
+
+def _ask(sandbox: Session, order: dict[str, object], deadline: float) -> dict[str, object]:
+    _write(sandbox, _message(order), deadline)
+    try:
+        reply = json.loads(_read_line(sandbox, deadline))
+    except (ValueError, RecursionError):
+        return dict(_NONSENSE)
+    ours = isinstance(reply, dict) and (reply.get("id") == order["id"] or reply.get("ended") is True)
+    return reply if ours else dict(_NONSENSE)
+
+
+def _message(content: dict[str, object]) -> bytes:
+    data = marshal.dumps(content, 2)
+    return len(data).to_bytes(8, "little") + data
+
+
+def _write(sandbox: Session, data: bytes, deadline: float) -> None:
+    assert sandbox.process.stdin is not None
+    if not launch.write(sandbox.process.stdin.fileno(), data, deadline):
+        raise SandboxTimeout
+
+
+def _read_line(sandbox: Session, deadline: float) -> bytes:
+    start = 0
+    while (end := sandbox.buffer.find(b"\n", start)) < 0:
+        start = len(sandbox.buffer)
+        if start > sandbox.limits.output_bytes:
+            return b""
+        _fill(sandbox, deadline)
+    line = bytes(sandbox.buffer[:end])
+    del sandbox.buffer[: end + 1]
+    return line
+
+
+def _fill(sandbox: Session, deadline: float) -> None:
+    assert sandbox.process.stdout is not None
+    block = launch.read(sandbox.process.stdout.fileno(), deadline)
+    if block is None:
+        raise SandboxTimeout
+    if not block:
+        raise SandboxLost("it ended without a word")
+    sandbox.buffer += block
+
+
+def _setup(
+    tier: Tier, limits: Limits, program: str, preload: tuple[str, ...], names: tuple[tuple[str, str, str], ...]
+) -> dict[str, object]:
+    root = os.geteuid() == 0 and tier.name in ("bubblewrap", "seccomp")
+    seconds = int(limits.seconds) + 3
+    filtered = tier.name != "unsandboxed" or _has_filter()
+    return {
+        "program": program,
+        "preload": list(preload),
+        "names": [list(name) for name in names],
+        "uid": _FIRST_UID + secrets.randbelow(100_000_000) if root else 0,
+        "landlock": tier.name == "seccomp",
+        "readable": [tier.prefix, *_LIBRARIES, "/dev/zero", "/dev/urandom", "/dev/random"],
+        "writable": ["/dev/null"],
+        "filter": seccomp.program() if filtered else b"",
+        "shared_filter": seccomp.shared() if filtered else b"",
+        "scratch": "/tmp" if tier.name.startswith("bubblewrap") else "",
+        "own_pid": seccomp.OWN_PID.to_bytes(4, "little"),
+        "last_limits": [("RLIMIT_FSIZE", limits.output_bytes)],  # an input may be longer
+        "limits": [
+            ("RLIMIT_CORE", 0), ("RLIMIT_NOFILE", limits.open_files),
+            ("RLIMIT_CPU", seconds * 2), ("RLIMIT_STACK", 128 << 20), ("RLIMIT_MEMLOCK", 0),
+            ("RLIMIT_MSGQUEUE", 0), ("RLIMIT_AS", limits.memory_bytes),
+            *([("RLIMIT_NPROC", limits.threads)] if root else []),
+        ],
+    }  # fmt: skip
+
+
+_LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo", "/etc/localtime")
+
+
+def _has_filter() -> bool:
+    try:
+        return bool(seccomp.program())
+    except OSError:
+        return False
+
+
+@functools.cache
+def _child_code(python: str) -> bytes:
+    source = "\n".join(Path(str(part.__file__)).read_text() for part in _PARTS)
+    if python == launch.interpreter():
+        return marshal.dumps(compile(source, "<sandbox>", "exec", optimize=2))
+    # another interpreter may have another byte code: send a program that compiles the text there
+    return marshal.dumps(source, 2)

@@ -1,0 +1,308 @@
+"""One table of tests for the table of methods: every row must pass each."""
+
+import ast
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import tests.support.method_cases as cases
+import tests.support.method_formulas as formulas
+import tests.update.test_step as qwen3
+from hsd_jax import advantages, losses, methods
+from hsd_jax.methods import METHODS
+from hsd_jax.setup import method_overrides
+from hsd_jax.update.step import choose_peers, update
+from models.qwen3 import init_params
+from tests.support.method_cases import REWARDS, Result, batch, run
+from tests.support.paths import ROOT
+
+qwen3_case = qwen3.case
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def stepped(request: pytest.FixtureRequest) -> tuple[str, Result]:
+    """A row and one step of it; its program is compiled here, once for the whole file."""
+    return request.param, run(request.param)
+
+
+def assert_same(one: Result, other: Result, tolerance: float = 2e-5) -> None:
+    """Loss and gradient agree up to rounding."""
+    assert float(one.metrics["loss"]) == pytest.approx(float(other.metrics["loss"]), rel=tolerance, abs=1e-7)
+    for name in one.gradient:
+        np.testing.assert_allclose(one.gradient[name], other.gradient[name], atol=tolerance, rtol=tolerance)
+
+
+def test_every_row_equals_its_formula(stepped: tuple[str, Result]) -> None:
+    """Loss, and its slope along a random direction, of the whole step: contexts, credit, weights, token losses."""
+    name, result = stepped
+    assert_equals_formula(result, name, np.asarray(cases.peers_of(name, batch())))
+
+
+@pytest.mark.parametrize("reads", formulas.CONTEXTS)
+def test_feedback_is_read_where_there_is_no_peer(reads: str) -> None:
+    result = run("hsd", (("reads", method_overrides.READS[reads]),))
+    assert_equals_formula(result, reads, np.asarray(cases.peers_of("hsd", batch())))
+    read = result.trace.read
+    assert bool((read.known_PG == (read.kept_PG | (REWARDS < 1))).all())
+
+
+def assert_equals_formula(result: Result, name: str, peers: np.ndarray) -> None:
+    assert np.isfinite(float(result.metrics["loss"])) and float(result.metrics["skipped"]) == 0
+    policy = cases.doubles(batch().weights["policy"])
+    assert (peers >= 0).any() and (peers < 0).any()
+    assert float(result.metrics["loss"]) == pytest.approx(formulas.np_loss(name, peers, policy, policy), rel=1e-5)
+    rng = np.random.default_rng(7)
+    for _ in range(2):
+        along = {key: rng.normal(size=value.shape) for key, value in policy.items()}
+        slope = sum(float((result.gradient[key] * along[key]).sum()) for key in along)
+        assert slope == pytest.approx(formulas.np_slope(name, peers, along), rel=2e-4, abs=2e-6)
+
+
+def test_every_row_measures_what_it_has(stepped: tuple[str, Result]) -> None:
+    name, result = stepped
+    assert ("teacher_logprob" in result.trace.stats) == ("teacher" in METHODS[name].streams)
+    assert ("kl_reference" in result.trace.stats) == bool(METHODS[name].beta)
+    assert int(result.state.step) == cases.STEP + 1
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_micro_batches_do_not_matter(stepped: tuple[str, Result], parts: int) -> None:
+    name, result = stepped
+    assert_same(run(name, micro_batches=parts), result)
+
+
+def test_eight_devices_are_one(stepped: tuple[str, Result]) -> None:
+    name, result = stepped
+    spread = run(name, devices=8)
+    assert len(spread.trace.stats["student_logprob"].sharding.device_set) == 8
+    assert_same(spread, result)
+
+
+def test_rows_without_weight_are_inert(stepped: tuple[str, Result]) -> None:
+    """What stands in left-out rollouts and behind the end of the others changes nothing."""
+    name, result = stepped
+    of, rollouts = batch(), batch().rollouts
+    inert_PGT = np.asarray(~rollouts.finished_PG)[..., None] | (
+        np.arange(cases.T) >= np.asarray(rollouts.length_PG)[..., None]
+    )
+    assert inert_PGT.any() and (~inert_PGT).any()
+    other = replace(
+        rollouts,
+        response_PGT=jnp.where(inert_PGT, 1 + (rollouts.response_PGT * 7 + 3) % (cases.V - 1), rollouts.response_PGT),
+        logprob_PGT=jnp.where(inert_PGT, -3.0, rollouts.logprob_PGT),
+    )
+    peers = cases.peers_of(name, of)
+    again = run(name, of=replace(of, rollouts=other), peers=peers)
+    assert float(again.metrics["loss"]) == float(result.metrics["loss"])
+    assert all((again.gradient[key] == result.gradient[key]).all() for key in again.gradient)
+
+
+def test_permuting_a_group_permutes_the_result(stepped: tuple[str, Result]) -> None:
+    name, result = stepped
+    order = np.array([2, 0, 3, 1])
+    of = batch()
+    shuffled = replace(of, rollouts=jax.tree.map(lambda x: np.asarray(x)[:, order], of.rollouts))
+    peers = np.asarray(cases.peers_of(name, of))[:, order]
+    moved = np.where(peers >= 0, np.argsort(order)[np.maximum(peers, 0)], -1).astype(np.int32)
+    again = run(name, of=shuffled, rewards=REWARDS[:, order], peers=jnp.asarray(moved))
+    assert_same(again, result)
+    for key, values in result.trace.stats.items():
+        if not key.startswith("top_ids"):  # equally likely tokens have no order
+            np.testing.assert_allclose(again.trace.stats[key], np.asarray(values)[:, order], atol=1e-4)
+
+
+def test_permuting_problems_changes_nothing(stepped: tuple[str, Result]) -> None:
+    name, result = stepped
+    order = np.array([3, 7, 0, 5, 1, 2, 6, 4])
+    of = batch()
+    problems, rollouts = jax.tree.map(lambda x: np.asarray(x)[order], (of.problems, of.rollouts))
+    shuffled = replace(of, problems=problems, rollouts=rollouts)
+    assert_same(run(name, of=shuffled, rewards=REWARDS[order], peers=cases.peers_of(name, of)[order]), result)
+
+
+def test_every_row_compiles_once(stepped: tuple[str, Result]) -> None:
+    """Other rewards, other peers, another step: no other program."""
+    name, result = stepped
+    other = run(name, rewards=1 - REWARDS, step=cases.STEP + 30)
+    assert cases.program(name, (), 1, 1).traces == [name]
+    changed = any((other.gradient[key] != result.gradient[key]).any() for key in other.gradient)
+    assert changed or not (METHODS[name].policy or METHODS[name].reads.peer)
+
+
+def test_rows_with_more_passes_run_on_qwen3(qwen3_case: qwen3.Case) -> None:
+    """A third stream (demopsd) and a pass for the rollout's ratio (sdft, gspo) at once; test_update.py has the rest."""
+    both = losses.with_rollout_importance(METHODS["demopsd"].divergence)
+    row = {"divergence": both, "rollout_ratio": advantages.mean_clipped_ratio, "beta": 1e-3}
+    setting = qwen3.settings("demopsd", row=row)
+    shapes = jax.eval_shape(partial(init_params, qwen3.CONFIG), jax.random.key(0))
+    rng = np.random.default_rng(5)
+    policy, other = (jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype) / 3, shapes) for _ in range(2))
+    state = qwen3.state_of(setting, policy, other)
+    state = replace(state, copies=state.copies | {"teacher": jax.tree.map(jnp.array, other)})
+    near = jnp.full_like(qwen3_case.rollouts.logprob_PGT, -np.log(qwen3.CONFIG.vocab_size))  # of an untrained policy
+    of = replace(qwen3_case, rollouts=replace(qwen3_case.rollouts, logprob_PGT=near))
+    rewards_PG = jnp.asarray(qwen3.REWARDS)
+    peers_PG = choose_peers(setting.method, of.problems, of.rollouts, rewards_PG, jax.random.key(5))
+    step = jax.jit(partial(update, setting, qwen3.SCORER), compiler_options=cases.cheap_compilation())
+    after, metrics, _ = step(state, of.problems, of.frame, of.rollouts, rewards_PG, peers_PG)
+    assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves((after.params, metrics)))
+    assert float(metrics["grad_norm"]) > 1e-3 and float(metrics["skipped"]) == 0
+
+
+# --- reductions: what a row becomes at the ends of its options
+
+
+def test_without_strength_the_reweighted_gradient_is_grpo() -> None:
+    """rlsd after its strength has faded, and dapo where no response is too long: the same loss and normalisation."""
+    long = replace(batch(), problems=replace(batch().problems, limit_P=jnp.full(cases.P, 1000, jnp.int32)))
+    assert_same(run("rlsd", of=long, step=50), run("dapo", of=long))
+
+
+def test_at_ratio_one_gspo_is_grpo() -> None:
+    """Once the sampler's log-probabilities are the policy's; both divide by the sequence."""
+    exact = np.asarray(run("grpo").trace.stats["student_logprob"])
+    of = replace(batch(), rollouts=replace(batch().rollouts, logprob_PGT=jnp.asarray(exact)))
+    assert_same(run("gspo", of=of), run("grpo", of=of))
+
+
+def test_without_successes_hsd_is_opsd() -> None:
+    none = np.zeros_like(REWARDS)
+    assert (np.asarray(cases.peers_of("hsd", batch(), none)) == -1).all()
+    assert_same(run("hsd", rewards=none), run("opsd", rewards=none))
+
+
+@pytest.mark.parametrize(("share", "part"), [(0.0, "grpo"), (1.0, "opsd")])
+def test_the_hybrid_at_its_ends_is_its_parts(share: float, part: str) -> None:
+    assert_same(run("grpo_opsd", (("distil", share), ("policy", 1 - share))), run(part))
+
+
+def test_all_of_the_vocabulary_but_one_and_a_tail_is_all_of_it() -> None:
+    """sdpo with k = V - 1 and the tail: the loss and the gradient of the divergence over the full vocabulary."""
+    student, teacher = np.random.default_rng(2).normal(size=(2, 5, cases.V)).astype(np.float32) * 3
+
+    def values_and_slopes(logits: jax.Array) -> list[tuple[jax.Array, jax.Array]]:
+        other = jax.nn.log_softmax(teacher)
+        both = (losses.top_k_with_tail(jsd, cases.V - 1), jsd)
+        return [jax.value_and_grad(lambda x, d=d: d(jax.nn.log_softmax(x), other).sum())(logits) for d in both]
+
+    (kept, kept_slope), (full, full_slope) = jax.jit(values_and_slopes)(student)
+    assert float(kept) == pytest.approx(float(full), rel=1e-5) and float(full) > 0.1
+    np.testing.assert_allclose(kept_slope, full_slope, atol=1e-6)
+
+
+def jsd(student: jax.Array, teacher: jax.Array) -> jax.Array:
+    return losses.jsd_logp(student, teacher, 0.5)
+
+
+@pytest.mark.parametrize("name", [name for name, row in METHODS.items() if row.policy and not row.distil])
+def test_groups_of_equal_rewards_give_policy_gradients_exactly_nothing(name: str) -> None:
+    """Advantage, loss and gradient; antisd still has its bonus, which does not come from rewards."""
+    row = replace(METHODS[name], beta=0.0)
+    for reward in (0.0, 1.0):
+        advantage_PG = row.advantage(jnp.full((3, cases.G), reward))
+        assert (np.asarray(advantage_PG) == 0).all()
+    student, teacher = np.random.default_rng(3).normal(size=(2, 6, 9)).astype(np.float32)
+    ones = jnp.ones(6)
+    token = losses.Token(jnp.arange(6), ones * (name != "antisd"), 0 * ones, -ones, 0.1 * ones, 0.5 * ones)
+
+    @jax.jit
+    def values_and_slope(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+        others = {"teacher": jax.nn.log_softmax(teacher)}
+        value = lambda x: methods.token_loss(row)(jax.nn.log_softmax(x), others, token)  # noqa: E731
+        return value(logits), jax.grad(lambda x: value(x).sum())(logits)
+
+    for found in values_and_slope(student):
+        assert (np.asarray(found) == 0).all()
+
+
+# --- what happens around an update
+
+
+def test_minibatches_are_updates_in_turn() -> None:
+    """gspo's four minibatches: problem p belongs to minibatch p mod 4; each starts from what the one before made."""
+    of, peers = batch(), cases.peers_of("gspo", batch())
+    together = run("gspo", (("minibatches", 4),))
+    weights = dict(of.weights)
+    for part in range(4):
+        problems, rollouts = jax.tree.map(lambda x, part=part: np.asarray(x)[part::4], (of.problems, of.rollouts))
+        one = replace(of, problems=problems, rollouts=rollouts, weights=weights)
+        after = run("gspo", (("minibatches", 1),), of=one, rewards=REWARDS[part::4], peers=peers[part::4])
+        weights = weights | {"policy": after.state.params}
+    for key, value in together.state.params.items():
+        np.testing.assert_allclose(value, weights["policy"][key], atol=2e-5)
+
+
+def test_an_ema_teacher_moves_as_the_closed_form() -> None:
+    for name, rate in (("sdpo", 0.05), ("sdft", 0.01), ("demopsd", 0.05)):
+        after = run(name).state
+        for key, old in batch().weights["teacher"].items():
+            wanted = (1 - rate) * old + rate * after.params[key]
+            np.testing.assert_allclose(after.copies["teacher"][key], wanted, atol=1e-6)
+
+
+def test_a_synced_teacher_is_renewed_every_twenty_steps() -> None:
+    for step, renewed in ((18, False), (19, True), (20, False)):
+        after = run("rlsd", step=step).state
+        kept = batch().weights["teacher"]
+        for key, value in after.copies["teacher"].items():
+            assert (np.asarray(value) == np.asarray(after.params[key] if renewed else kept[key])).all()
+
+
+def test_the_gate_of_antisd_closes_and_opens() -> None:
+    memory = {"open": jnp.ones(()), "warm": jnp.zeros(()), "updates": jnp.zeros(())}
+    entropies = [3.0, 3.0, 3.0, 3.0, 1.0, 0.95, 0.92, 0.95, 1.0, 0.94]
+    seen = []
+    for step, entropy in enumerate(entropies):
+        seen.append(float(methods.antisd_strength(jnp.asarray(step), memory)))
+        memory = methods.antisd_gate(memory, jnp.asarray(entropy))
+    assert seen == [0, 0, 0, 0, 0, 0.5, 0.5, 0, 0, 0.5] and float(memory["open"]) == 1
+    assert float(memory["warm"]) == 1.0  # the last of the five steps before the strength is on
+
+
+def test_docs_have_every_row_as_it_is() -> None:
+    """Teacher, normalisation and reference KL of the table in docs/methods.md are those of the rows."""
+    text = (ROOT / "docs" / "methods.md").read_text()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| `")]
+    rows = {cell[0].strip("`"): cell[1:] for cell in cells if len(cell) == 7}
+    assert set(rows) == set(METHODS) == set(formulas.FORMULAS)
+    for name, (reads, teacher, _, _, divided_by, reference) in rows.items():
+        row = METHODS[name]
+        assert all(word in reads for word in ("answer", "solution") if getattr(row.reads, word))
+        assert row.reads.peer == ("peer" in reads or "success" in reads)
+        assert teacher.split()[0].lower() == (row.teacher if methods.has_teacher(row) else "–")
+        assert divided_by.split(" (")[0].replace(" ", "_") == row.normalise.__name__
+        assert reference == ("full, 1e-3" if row.beta else "none") and row.beta in (0.0, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "functions"),
+    [
+        ("rlrt", (methods.rlrt_strength, advantages.successful_with_peer)),
+        ("antisd", (methods.antisd_strength, methods.antisd_gate, losses.contrarian)),
+        ("demopsd", (losses.attenuated,)),
+    ],
+)
+def test_a_method_from_outside_is_a_row_and_its_functions(name: str, functions: tuple[Callable[..., Any], ...]) -> None:
+    """At most 25 lines each, docstrings included, with all that no other row uses."""
+    tree = ast.parse(inspect.getsource(methods))
+    tables = [node.value for node in tree.body if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict)]
+    row = next(
+        value
+        for table in tables
+        for key, value in zip(table.keys, table.values, strict=True)
+        if isinstance(key, ast.Constant)
+        and key.value == name
+        and isinstance(value, ast.Call)
+        and isinstance(value.func, ast.Name)
+        and value.func.id == "replace"
+    )
+    lines = (row.end_lineno or 0) - row.lineno + 1
+    lines += sum(bool(line.strip()) for function in functions for line in inspect.getsource(function).splitlines())
+    assert 5 < lines <= 25

@@ -1,0 +1,112 @@
+"""Problems as ids: windows are respected, pieces spell the whole prompt, what does not fit is named."""
+
+import logging
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer
+
+from hsd_jax.data import chat_template, tokenization
+from hsd_jax.data.corpora import pool
+from hsd_jax.data.problems import Problem, id_hash
+from hsd_jax.data.sources import load
+from hsd_jax.data.tokenization import Windows
+from hsd_jax.errors import InputError
+from tests.support.paths import TINY_MODEL
+
+WINDOWS = Windows(prompt=120, answer=40, solution=60, response={"math": 32, "code": 48})
+MATH = Problem("m", "x", "math", "What is 6*7?", "42", "6*7=42\nThe answer is \\boxed{42}.")
+TESTS = tuple({"input": f"{i}\n", "output": f"{2 * i}\n"} for i in range(1, 9))
+CODE = Problem("c", "x", "code", "Print 2n.", "", "", TESTS)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return AutoTokenizer.from_pretrained(TINY_MODEL)
+
+
+@pytest.fixture(scope="module")
+def frame(tokenizer):
+    return chat_template.chat_frame(tokenizer)
+
+
+def ids_of(ragged, row):
+    return list(ragged.tokens[row][: ragged.length[row]])
+
+
+def test_the_record_spells_the_prompt_and_pads_to_static_widths(tokenizer, frame):
+    record = tokenization.tokenise([MATH, CODE], tokenizer, frame, WINDOWS)
+    other = tokenization.tokenise([CODE], tokenizer, frame, WINDOWS)
+    for row, problem in enumerate((MATH, CODE)):
+        text = "".join(chat_template.student_pieces(frame, problem.question, chat_template.INSTRUCTIONS[problem.kind]))
+        assert ids_of(record.head, row) + ids_of(record.tail, row) == tokenization.encode(tokenizer, [text])[0]
+    for name in ("head", "answer", "solution", "tail"):
+        assert getattr(record, name).tokens.shape[1] == getattr(other, name).tokens.shape[1]
+        assert getattr(record, name).tokens.dtype == getattr(record, name).length.dtype == np.int32
+    assert record.head.tokens.shape[1] + min(record.tail.length) == WINDOWS.prompt
+    assert list(record.limit_P) == [32, 48]
+    assert list(record.id_P) == [id_hash("m"), id_hash("c")] and record.id_P.dtype == np.uint32
+    assert tokenizer.decode(ids_of(record.solution, 0)) == chat_template.solution_block(MATH.solution)
+    assert tokenizer.decode(ids_of(record.answer, 0)) == chat_template.answer_block("42")
+    assert record.solution.length[1] == 0
+
+
+def test_code_shows_the_first_tests_that_fit_whole(tokenizer, frame):
+    for window in (0, 30, 60, 1000):
+        record = tokenization.tokenise([CODE], tokenizer, frame, Windows(120, window, 0, {"code": 8}))
+        text = tokenizer.decode(ids_of(record.answer, 0))
+        allowed = [chat_template.answer_block(tokenization.tests_text(TESTS[:count])) for count in range(9)]
+        assert text in allowed and record.answer.length[0] <= window
+        shown = allowed.index(text)
+        if shown < 8:
+            longer = chat_template.answer_block(tokenization.tests_text(TESTS[: shown + 1]))
+            assert len(tokenization.encode(tokenizer, [longer])[0]) > window
+    assert text == allowed[8]
+
+
+def test_a_call_is_shown_with_its_value():
+    assert tokenization.tests_text([{"call": "f", "args": [1, "a"], "output": [2]}]) == "f(1, 'a') == [2]\n"
+
+
+def test_what_does_not_fit_is_left_out_with_a_reason(tokenizer, frame):
+    long = "very long words " * 40
+    problems = [
+        MATH,
+        Problem("long", "x", "math", long, "1"),
+        Problem("answer", "x", "math", "q", long),
+        Problem("control", "x", "math", "q <|im_end|>", "1"),
+        Problem("solution", "x", "math", "q", "1", long),
+        CODE,
+        Problem("bare", "x", "code", "q", "", "", ({"input": long, "output": long},)),
+    ]
+    found = tokenization.usable(problems, tokenizer, frame, WINDOWS)
+    assert found.indices == {"math": (0, 4), "code": (5, 6)}
+    assert found.removed == {
+        "prompt over the window": ("long",),
+        "answer over the window": ("answer",),
+        "control token in the text": ("control",),
+    }
+    assert found.notes == {"no test fits the answer window": 1}
+    record = tokenization.tokenise([problems[4], problems[6]], tokenizer, frame, WINDOWS)
+    assert record.solution.length[0] == 0 and record.answer.length[1] == 0
+    with pytest.raises(InputError, match="prompt window"):
+        tokenization.tokenise([problems[1]], tokenizer, frame, WINDOWS)
+    with pytest.raises(InputError, match="no response window"):
+        tokenization.usable([CODE], tokenizer, frame, Windows(120, 40, 0, {"math": 8}))
+
+
+def test_a_pool_names_what_it_skips_and_remembers_it(tokenizer, frame, tmp_path, caplog):
+    rows = ['{"question": "1+1?", "answer": "2"}', '{"question": "%s", "answer": "2"}' % ("word " * 200)]
+    (tmp_path / "train.jsonl").write_text("\n".join(rows))
+    corpus = load("jsonl", tmp_path / "train.jsonl", cache=tmp_path / "c")
+    for _ in range(2):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            found = pool([corpus], "train", tokenizer, frame, WINDOWS)
+        assert [found.problems["math"][i].question for i in range(len(found.problems["math"]))] == ["1+1?"]
+        assert "skipped 1, prompt over the window: train-train-00001" in caplog.text
+    assert len(list(corpus.directory.glob("usable-*.json"))) == 1
+    with pytest.raises(InputError, match="no 'test' split"):
+        pool([corpus], "test", tokenizer, frame, WINDOWS)
+    with pytest.raises(InputError, match="fits the windows"):
+        pool([corpus], "train", tokenizer, frame, Windows(8, 8, 8, {"math": 8}))

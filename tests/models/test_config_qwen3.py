@@ -1,0 +1,76 @@
+"""Reading config.json: nothing assumed, everything unsupported refused by name, in one line."""
+
+import pytest
+
+from hsd_jax.errors import InputError
+from models.config import Qwen3Config
+from tests.support.random_qwen3 import hf_config
+
+
+def test_every_field_is_read_from_the_file():
+    config = Qwen3Config.from_hf(hf_config(head_dim=20, rope_theta=5e6, rms_norm_eps=1e-5, tie_word_embeddings=True))
+    assert config == Qwen3Config(
+        vocab_size=97,
+        width=32,
+        mlp_width=48,
+        layers=2,
+        heads=4,
+        kv_heads=2,
+        head_dim=20,
+        rope_theta=5e6,
+        norm_eps=1e-5,
+        tied=True,
+        max_positions=512,
+    )
+
+
+def test_both_spellings_of_rope_theta():
+    newer = hf_config(rope_parameters={"rope_theta": 5e6, "rope_type": "default"})
+    del newer["rope_theta"]
+    assert Qwen3Config.from_hf(newer).rope_theta == 5e6
+    assert Qwen3Config.from_hf(hf_config(rope_theta=10000)).rope_theta == 1e4
+
+
+def test_to_hf_is_read_back_as_the_same_config():
+    config = Qwen3Config.from_hf(hf_config(head_dim=20, rope_theta=1e4))
+    assert Qwen3Config.from_hf(config.to_hf()) == config
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"model_type": "qwen3_moe"}, "model_type = 'qwen3_moe'"),
+        ({"model_type": "llama"}, "model_type = 'llama'"),
+        ({"architectures": ["Qwen3MoeForCausalLM"]}, "architectures = ['Qwen3MoeForCausalLM']"),
+        ({"num_experts": 8}, "num_experts = 8"),
+        ({"attention_bias": True}, "attention_bias = True"),
+        ({"use_sliding_window": True}, "use_sliding_window = True"),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),
+        ({"hidden_act": "gelu"}, "hidden_act = 'gelu'"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "rope_scaling = {'rope_type': 'yarn'"),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling"),
+        ({"rope_parameters": {"rope_theta": 1e6, "rope_type": "dynamic"}}, "rope_parameters"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config"),
+        ({"head_dim": 15}, "head_dim = 15 is odd"),
+        ({"num_key_value_heads": 3}, "num_attention_heads = 4 is not a multiple of num_key_value_heads = 3"),
+        ({"hidden_size": "32"}, "hidden_size = '32', expected a positive integer"),
+        ({"rope_theta": None}, "rope_theta = None"),
+    ],
+)
+def test_what_is_not_supported_is_refused_by_name(change: dict, named: str):
+    with pytest.raises(InputError) as error:
+        Qwen3Config.from_hf(hf_config(**change))
+    assert named in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_all_faults_are_told_at_once(tmp_path):
+    raw = hf_config(attention_bias=True, hidden_act="gelu")
+    del raw["head_dim"]
+    with pytest.raises(InputError, match=r"attention_bias.*hidden_act.*head_dim is missing"):
+        Qwen3Config.from_hf(raw)
+    with pytest.raises(InputError, match="config.json"):
+        Qwen3Config.from_hf(tmp_path)
+    (tmp_path / "config.json").write_text("{broken")
+    with pytest.raises(InputError, match="not valid JSON"):
+        Qwen3Config.from_hf(tmp_path)

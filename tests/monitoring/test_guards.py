@@ -1,0 +1,67 @@
+"""Guards: numbers that are not finite name their questions and end the run; collapse warns, or stops on request."""
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hsd_jax.config import Guards
+from hsd_jax.errors import RunStopped
+from hsd_jax.monitoring import guards
+
+NORMAL = {"repeated_ngrams": 0.1, "response_length": 100.0, "entropy": 0.8, "kl_reference": 0.01, "skipped": 0.0}
+
+
+def run_of(normal: int, then: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    lines = [NORMAL] * normal + [NORMAL | more for more in then]
+    return [line | {"step": step} for step, line in enumerate(lines, 1)]
+
+
+@pytest.mark.parametrize(("skipped", "stops"), [([1, 1, 1], True), ([1, 0, 1, 1], False), ([1, 1], False)])
+def test_a_few_skipped_updates_in_a_row_end_the_run(skipped: list[int], stops: bool) -> None:
+    lines = run_of(3, [{"skipped": float(one)} for one in skipped])
+    if not stops:
+        guards.watch(lines, Guards(nonfinite_updates=3), "runs/x")
+        return
+    with pytest.raises(RunStopped, match=r"step 6: .*3 updates in a row.*learning-rate.*resume runs/x"):
+        guards.watch(lines, Guards(nonfinite_updates=3), "runs/x")
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"),
+    [("repeated_ngrams", 0.6), ("response_length", 30.0), ("entropy", 0.1), ("kl_reference", 2.0)],
+)
+def test_every_sign_of_collapse_warns_once_and_stops_on_request(
+    metric: str, value: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = run_of(15, [{metric: value}] * 12)
+    for end in range(1, len(lines) + 1):
+        guards.watch(lines[:end], Guards(), "runs/x")
+    assert [metric in record.getMessage() for record in caplog.records] == [True]
+    with pytest.raises(RunStopped, match=f"{metric}.*guards.stop-on-collapse"):
+        for end in range(1, len(lines) + 1):
+            guards.watch(lines[:end], Guards(stop_on_collapse=True), "runs/x")
+
+
+def test_a_healthy_run_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    lines = run_of(40, [])
+    for end in range(1, len(lines) + 1):
+        guards.watch(lines[:end], Guards(stop_on_collapse=True), "runs/x")
+    assert not caplog.records
+
+
+def test_offending_questions_are_named_and_padding_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    length_PG = np.array([[2, 3], [1, 3], [3, 3]])
+    kl_PGT, top_PGT3 = np.zeros((3, 2, 3)), np.zeros((3, 2, 3, 3))
+    kl_PGT[0, 0, 2] = np.nan  # behind the end of its response
+    kl_PGT[1, 1, 2] = np.inf
+    top_PGT3[2, 0, 1, 2] = np.nan
+    stats = {"kl": kl_PGT, "top_probs_student": top_PGT3}
+    assert guards.offenders(["a", "b", "c"], stats, length_PG) == ["b", "c"]
+    with caplog.at_level(logging.WARNING):
+        guards.name_offenders(7, ["a", "b", "c"], stats, length_PG)
+        guards.name_offenders(8, ["a", "b", "c"], {}, length_PG)
+    said = [record.getMessage() for record in caplog.records]
+    assert "step 7" in said[0] and "b, c" in said[0] and "a," not in said[0]
+    assert "step 8" in said[1] and "a, b, c" in said[1]

@@ -1,0 +1,131 @@
+"""kill -9 at twenty random points of a run, each time resumed: the very run that nobody killed, to the bit.
+
+So also for a run with packed rows that is killed once it has met several sizes of them.
+"""
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from hsd_jax.runtime import checkpoint
+from tests.support.train_process import TINY, Run, environment, finish, kill, lines, reach, start, trained
+
+STEPS = 6
+LOOP = ("sample", "grade", "update", "log", "evaluate", "save")
+# (step, phase) in the order of the run, so that every one is reached by a run that resumes before it
+POINTS = [(0, "start"), (0, "evaluate")]
+POINTS += [(step, phase) for step in (2, 4, 6) for phase in LOOP if phase != "log" or step == 4]
+POINTS += [(STEPS, "report")] * 2
+# Short blocks and one question a step, so that a few steps differ much in length; every checkpoint is kept.
+PACKED = [
+    *(*TINY, "--data.problems-per-step", "1", "--sampling.response-tokens", "64", "--method.beta", "0"),
+    *("--optimizer.layout", "packed", "--optimizer.attention-block", "16", "--optimizer.loss-chunk", "64"),
+    *("--evaluation.every", "0", "--checkpoints.every", "1", "--checkpoints.keep", "100"),
+]
+LONGEST = {"start": 0.5, "evaluate": 0.2, "sample": 0.1, "grade": 0.02, "log": 0.05, "save": 0.1, "report": 0.1}
+
+
+@pytest.fixture(scope="module")
+def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return environment(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture(scope="module")
+def whole(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that nobody kills."""
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    finish(start(variables, workdir, *TINY, "--steps", str(STEPS)))
+    return workdir
+
+
+def wait_for_a_write(run: Run) -> bool:
+    """Whether a checkpoint was seen half written."""
+    while run.process.is_alive() and not (found := checkpoint.unfinished(run.workdir / "checkpoints")):
+        if run.phases.poll():  # the next phase: it was written too fast to be seen
+            break
+        time.sleep(0.001)
+    return bool(found)
+
+
+def test_a_run_killed_at_twenty_points_is_the_run_that_nobody_killed(
+    whole: Path, variables: dict[str, str], tmp_path: Path
+) -> None:
+    assert len(POINTS) == 20
+    workdir, random = tmp_path / "run", np.random.default_rng(11)
+    longest = LONGEST | {"update": float(np.median([line["time/update"] for line in lines(whole)[2:]]))}
+    half_written = 0
+    for step, phase in POINTS:
+        run = start(variables, workdir, *TINY, "--steps", str(STEPS), "--resume", "auto")
+        reach(run, step, phase)
+        if phase == "save":
+            wait_for_a_write(run)
+        time.sleep(random.uniform(0, longest[phase]))
+        kill(run)
+        half_written += bool(checkpoint.unfinished(workdir / "checkpoints"))
+    said = finish(start(variables, workdir, *TINY, "--steps", str(STEPS), "--resume", "auto"))
+    assert half_written, "no kill left a checkpoint half written"
+    assert f"continuing after step {STEPS}" in said
+    assert_same(workdir, whole)
+    assert any(line["coverage"] for line in lines(whole)[1:]), "no rollout had a peer"
+
+
+def test_a_packed_run_killed_after_it_met_several_sizes_of_rows_is_the_run_that_nobody_killed(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    """What was met before decides which rows later steps are laid out in, so a continued run must know it."""
+    quick = variables | {"XLA_FLAGS": f"{variables['XLA_FLAGS']} --xla_backend_optimization_level=0"}  # to compile
+    whole, workdir = tmp_path / "whole", tmp_path / "run"
+    common = [*PACKED, "--steps", str(STEPS)]
+    finish(start(quick, whole, *common))
+    second = next(step for step in range(1, STEPS + 1) if len(sizes_met(whole, step)) > 1)
+    run = start(quick, workdir, *common)
+    reach(run, second + 2, "update")  # the checkpoint of `second` is whole: that of the step after it was begun
+    kill(run)
+    newest = checkpoint.newest_good(workdir / "checkpoints")
+    assert newest is not None and second <= newest < STEPS
+    finish(start(quick, workdir, *common, "--resume", "auto"))
+    assert_same(workdir, whole)
+    assert sizes_met(workdir, STEPS) == sizes_met(whole, STEPS)
+
+
+def sizes_met(workdir: Path, step: int) -> Any:
+    """The sizes of packed rows that a checkpoint remembers."""
+    return checkpoint.restore_meta(workdir / "checkpoints", step)["row_sizes"]
+
+
+def assert_same(workdir: Path, whole: Path) -> None:
+    """Metrics, rollouts, files and every array of every checkpoint agree, to the bit."""
+    assert [line["step"] for line in lines(workdir)] == list(range(STEPS + 1)), "trained twice, or not at all"
+    assert trained(workdir) == trained(whole)
+    assert contents(workdir / "rollouts") == contents(whole / "rollouts")
+    assert listing(workdir) == listing(whole)
+    assert checkpoint.steps(workdir / "checkpoints") == checkpoint.steps(whole / "checkpoints")
+    for kept in checkpoint.steps(whole / "checkpoints"):
+        mine, theirs = state_at(workdir, kept), state_at(whole, kept)
+        assert jax.tree.structure(mine) == jax.tree.structure(theirs)
+        jax.tree.map(np.testing.assert_array_equal, mine, theirs)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def listing(workdir: Path) -> set[str]:
+    """Every file of a run; names that are drawn anew by each process count as one."""
+    names = (str(file.relative_to(workdir)) for file in workdir.rglob("*"))
+    return {re.sub(r"[0-9a-f]{32}|tfevents.*", "*", name) for name in names}
+
+
+def state_at(workdir: Path, step: int) -> Any:
+    """All arrays of a checkpoint, on the host."""
+    folder = workdir / "checkpoints" / str(step) / "state"
+    with ocp.PyTreeCheckpointer() as reader:
+        tree = reader.metadata(folder).item_metadata.tree
+        how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+        return reader.restore(folder, args=ocp.args.PyTreeRestore(restore_args=how))

@@ -1,0 +1,85 @@
+"""Opening a run: a checkpoint whose files agree but cannot be read is passed over, and nothing is removed too early."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from etils import epath
+
+from hsd_jax.errors import InputError, RunStopped
+from hsd_jax.run import session
+from hsd_jax.runtime import checkpoint
+from hsd_jax.runtime.workdir import Workdir
+from hsd_jax.setup import components
+
+QUESTIONS = {"seed": 0, "fingerprint": "f"}
+PARTS: Any = SimpleNamespace(questions=SimpleNamespace(identity=QUESTIONS))
+
+
+def state_of(step: int) -> dict[str, Any]:
+    return {"weights": jax.numpy.full(64, step, jax.numpy.float32), "step": jax.numpy.int32(step)}
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workdir:
+    """A workdir with checkpoints of steps 2 and 4, to be continued from the newest."""
+    store = checkpoint.open_store(tmp_path / "checkpoints")
+    for step in (2, 4):
+        checkpoint.save(store, step, state_of(step), {"step": step, "questions": QUESTIONS})
+    checkpoint.close(store)
+    monkeypatch.setattr(components, "initial_state", lambda parts: state_of(0))
+    return Workdir(epath.Path(tmp_path), 4, None)
+
+
+def garble(run: Workdir, step: int) -> None:
+    """Every array file becomes nonsense, and the seal agrees with that."""
+    folder = run.checkpoints / str(step)
+    for file in (Path(folder) / "state").rglob("*"):
+        if file.is_file() and file.name != "_CHECKPOINT_METADATA":
+            file.write_bytes(b"nonsense")
+    (folder / checkpoint.MANIFEST).unlink()
+    checkpoint.close(checkpoint.open_store(run.checkpoints))
+    assert checkpoint.damage(folder) == ""
+
+
+def test_the_newest_checkpoint_is_restored(run: Workdir) -> None:
+    state, found = session.first_state(PARTS, run)
+    jax.tree.map(np.testing.assert_array_equal, state, state_of(4))
+    assert found.start == 4 and checkpoint.steps(run.checkpoints) == [2, 4]
+
+
+def test_an_unreadable_checkpoint_is_passed_over_and_then_removed(
+    run: Workdir, caplog: pytest.LogCaptureFixture
+) -> None:
+    garble(run, 4)
+    state, found = session.first_state(PARTS, run)
+    jax.tree.map(np.testing.assert_array_equal, state, state_of(2))
+    assert found.start == 2 and checkpoint.steps(run.checkpoints) == [2]
+    assert "checkpoint 4 cannot be read" in caplog.text
+
+
+def test_nothing_is_removed_where_no_checkpoint_can_be_read(run: Workdir) -> None:
+    garble(run, 4)
+    garble(run, 2)
+    with pytest.raises(RunStopped, match="none was removed"):
+        session.first_state(PARTS, run)
+    assert checkpoint.steps(run.checkpoints) == [2, 4]
+
+
+def test_other_questions_are_refused_and_a_full_device_is_not_taken_for_damage(
+    run: Workdir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other: Any = SimpleNamespace(questions=SimpleNamespace(identity=QUESTIONS | {"seed": 1}))
+    with pytest.raises(InputError, match="seed"):
+        session.first_state(other, run)
+
+    def full(*_: Any) -> None:
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    monkeypatch.setattr(checkpoint, "restore", full)
+    with pytest.raises(jax.errors.JaxRuntimeError):
+        session.first_state(PARTS, run)
+    assert checkpoint.steps(run.checkpoints) == [2, 4]

@@ -1,0 +1,209 @@
+"""Checkpoints: damage of every kind is found, the one before is used, the policy keeps what it should."""
+
+import errno
+import json
+import os
+import resource
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from etils import epath
+
+from hsd_jax.errors import InputError
+from hsd_jax.runtime import checkpoint, faults
+from hsd_jax.update.step import TrainState
+from models.qwen3 import Params, Qwen3Config, init_params
+from models.sharding import make_mesh
+
+MODEL = Qwen3Config(
+    vocab_size=32, width=16, mlp_width=32, layers=1, heads=2, kv_heads=1, head_dim=8, rope_theta=1e4, norm_eps=1e-6,
+    tied=True, max_positions=64,
+)  # fmt: skip
+PARAMS: Params = init_params(MODEL, jax.random.key(0), jnp.float32)
+META = {"model": vars(MODEL), "config": {"model": {"path": "assets/tiny_qwen3"}}}
+
+
+def state_of(step: int) -> TrainState:
+    moved = jax.tree.map(lambda x: x + step, PARAMS)
+    return TrainState(moved, {"mu": moved}, {}, {"median": jnp.float32(step)}, jnp.int32(step))
+
+
+def written(root: Path, scores: dict[int, float | None], **policy: int) -> Path:
+    store = checkpoint.open_store(root, **policy)
+    for step, score in scores.items():
+        checkpoint.save(store, step, state_of(step), META | {"step": step}, score=score)
+        store.manager.wait_until_finished()
+        checkpoint.seal(store)
+    checkpoint.close(store)
+    return root
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("two") / "checkpoints", {2: 0.1, 4: 0.2})
+
+
+@pytest.fixture
+def copy(two: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(two, tmp_path / "checkpoints"))
+
+
+def largest(folder: Path) -> Path:
+    return max((file for file in folder.rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
+
+
+def truncate(step: Path) -> None:
+    file = largest(step / "state")
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def flip(step: Path) -> None:
+    file = largest(step / "state")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(bytes(content))
+
+
+def remove(step: Path) -> None:
+    largest(step / "state").unlink()
+
+
+def garble_the_manifest(step: Path) -> None:
+    (step / checkpoint.MANIFEST).write_text("{")
+
+
+def lose_a_part(step: Path) -> None:
+    (step / checkpoint.MANIFEST).unlink()
+    shutil.rmtree(step / "state")
+
+
+@pytest.mark.parametrize(
+    ("harm", "word"),
+    [
+        (truncate, "bytes instead of"),
+        (flip, "has changed"),
+        (remove, "is missing"),
+        (garble_the_manifest, "not readable"),
+        (lose_a_part, "incomplete"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    copy: Path, harm: Any, word: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert checkpoint.newest_good(copy) == 4
+    harm(copy / "4")
+    assert checkpoint.newest_good(copy) == 2
+    assert "checkpoint 4 is damaged" in caplog.text and word in caplog.text
+    restored = checkpoint.restore(copy, 2, state_of(0))
+    jax.tree.map(np.testing.assert_array_equal, restored, state_of(2))
+
+
+def test_a_checkpoint_without_manifest_is_accepted_if_it_is_whole(copy: Path) -> None:
+    (copy / "4" / checkpoint.MANIFEST).unlink()
+    assert checkpoint.newest_good(copy) == 4
+
+
+def test_an_interrupted_seal_is_made_anew(copy: Path) -> None:
+    (copy / "4" / checkpoint.MANIFEST).rename(copy / "4" / f"{checkpoint.MANIFEST}.part")
+    checkpoint.close(checkpoint.open_store(copy))
+    assert checkpoint.damage(epath.Path(copy / "4")) == "" and (copy / "4" / checkpoint.MANIFEST).exists()
+
+
+def test_a_half_written_checkpoint_is_not_seen(copy: Path) -> None:
+    half = copy / "6.orbax-checkpoint-tmp"
+    (half / "state").mkdir(parents=True)
+    assert checkpoint.newest_good(copy) == 4
+    assert checkpoint.unfinished(copy) == [epath.Path(half)]
+
+
+def test_the_newest_the_best_and_every_mth_are_kept(tmp_path: Path) -> None:
+    scores = {1: 0.1, 2: 0.9, 3: 0.2, 4: 0.3, 5: None, 6: 0.1}
+    root = written(tmp_path / "checkpoints", scores, keep=2, keep_every=3)
+    assert checkpoint.steps(root) == [2, 3, 5, 6]
+
+
+def test_a_continued_run_remembers_the_best_of_before(tmp_path: Path) -> None:
+    """Scores are read back from the checkpoints, so the best one survives a restart."""
+    root = written(tmp_path / "checkpoints", {1: 0.9, 2: 0.1, 3: 0.2}, keep=1)
+    assert checkpoint.steps(root) == [1, 3]
+    written(root, {4: 0.3, 5: None}, keep=1)
+    assert checkpoint.steps(root) == [1, 5]
+
+
+@pytest.mark.parametrize("meshed", [False, True])
+def test_the_weights_alone_are_read(two: Path, meshed: bool) -> None:
+    mesh = make_mesh(1, 2, 1, jax.devices()[:2]) if meshed else None
+    config, params, source = checkpoint.restore_params(two / "4", mesh)
+    assert (config, source) == (MODEL, "assets/tiny_qwen3")
+    jax.tree.map(np.testing.assert_array_equal, params, state_of(4).params)
+    kinds = {type(leaf) for leaf in jax.tree.leaves(params)}
+    assert all(issubclass(kind, jax.Array if meshed else np.ndarray) for kind in kinds)
+    if mesh is not None:
+        assert params["embed_VD"].sharding.shard_shape((32, 16)) == (32, 8)
+
+
+def test_the_weights_do_not_need_the_optimiser(copy: Path) -> None:
+    """A workdir is accepted too, and the newest good step of it is taken."""
+    truncate(copy / "4")
+    _, params, _ = checkpoint.restore_params(copy.parent)
+    np.testing.assert_array_equal(params["embed_VD"], state_of(2).params["embed_VD"])
+
+
+def test_no_checkpoint_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no finished checkpoint here"):
+        checkpoint.restore_params(tmp_path)
+
+
+def test_a_failing_run_still_finishes_the_write_in_flight(tmp_path: Path) -> None:
+    store = checkpoint.open_store(tmp_path / "checkpoints")
+    with pytest.raises(KeyError), checkpoint.finishing(store):
+        checkpoint.save(store, 3, state_of(3), META)
+        raise KeyError
+    assert checkpoint.newest_good(tmp_path / "checkpoints") == 3
+    assert set(json.loads((tmp_path / "checkpoints" / "3" / checkpoint.MANIFEST).read_text()))
+    checkpoint.close(store)
+
+
+def test_a_write_that_fails_in_the_background_is_said_after_the_next_step(tmp_path: Path) -> None:
+    """Not only when the next checkpoint is due: until then a run would train on without any."""
+    store = checkpoint.open_store(tmp_path / "checkpoints")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))  # as a full disk, which a test cannot have
+    try:
+        checkpoint.save(store, 1, {"x": np.random.default_rng(0).standard_normal(100_000)}, META)
+        with pytest.raises(Exception, match=os.strerror(errno.EFBIG)) as failed:
+            for _ in range(600):
+                checkpoint.seal(store)
+                time.sleep(0.1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert faults.disk_code(failed.value) == errno.EFBIG
+    assert checkpoint.newest_good(tmp_path / "checkpoints") is None
+
+
+def test_a_checkpoint_that_is_being_deleted_is_not_sealed_again(tmp_path: Path) -> None:
+    """Orbax deletes file by file; a manifest written meanwhile would leave a directory that cannot be removed."""
+    store = checkpoint.open_store(tmp_path / "checkpoints")
+    checkpoint.save(store, 1, state_of(1), META)
+    store.manager.wait_until_finished()
+    checkpoint.seal(store).result()
+    manifest = tmp_path / "checkpoints" / "1" / checkpoint.MANIFEST
+    manifest.unlink()  # the first file to go
+    checkpoint.seal(store).result()
+    assert not manifest.exists()
+    checkpoint.close(store)
+
+
+def test_a_checkpoint_is_sealed_before_the_write_that_may_delete_it(tmp_path: Path) -> None:
+    store = checkpoint.open_store(tmp_path / "checkpoints", keep=1)
+    for step in (1, 2, 3):
+        checkpoint.save(store, step, state_of(step), META)
+        assert store.unsealed == {step}
+    checkpoint.close(store)
+    assert checkpoint.steps(tmp_path / "checkpoints") == [3] and not store.unsealed

@@ -1,0 +1,42 @@
+"""What a process has freed goes back to the system, whatever it allocated before."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+# Frees one large block, which raises glibc's limit for blocks of their own, then many smaller ones below a live one.
+PROGRAM = """
+import ctypes, resource, sys
+from hsd_jax.runtime.malloc import give_back_what_is_freed
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() >> 20
+def block(size):
+    place = libc.malloc(size)
+    ctypes.memset(place, 1, size)
+    return place
+if sys.argv[1] == "fixed":
+    give_back_what_is_freed()
+libc.free(block(24 << 20))
+before, many = resident(), [block(4 << 20) for _ in range(20)]
+last = block(64 << 10)
+for place in many:
+    libc.free(place)
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_freed_blocks_go_back_to_the_system() -> None:
+    def kept(how: str) -> int:
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+        command = [sys.executable, "-c", PROGRAM, how]
+        done = subprocess.run(command, env=plain, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    assert kept("fixed") <= 4 and kept("as it is") >= 40

@@ -1,0 +1,101 @@
+"""The step is the same whatever its layout: windows or packed rows, any split of the batch, any mesh."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hsd_jax.run.programs import Programs, jit_decide, jit_update, meet_again, sizes_met, update_for
+from hsd_jax.scoring import batch_layout
+from hsd_jax.scoring.bin_packing import Lengths
+from hsd_jax.scoring.fused_loss import over_mesh
+from hsd_jax.scoring.packing import Sizes
+from hsd_jax.setup.method_overrides import READS
+from models import sharding
+from models.qwen3 import Params
+from tests.update.test_step import CONFIG, REWARDS, Case, P, T, case, settings, state_of, weights
+
+__all__ = ["case", "weights"]
+BLOCK = 8
+
+
+def run(kind: str, devices: int, case: Case, weights: tuple[Params, Params], *, parts: int = 1, **row: Any):
+    """(plan, state, metrics, trace) of one HSD step on the given number of devices, two of them for `tensor`."""
+    tensor = min(devices, 2)
+    mesh = sharding.make_mesh(1, -1, tensor, jax.devices()[:devices])
+    setting = settings("hsd", row=row, spread=over_mesh(mesh))
+    setting = replace(setting, micro_batches=parts)
+    rows: Any = batch_layout.windows(CONFIG, context=32, steps=T)
+    if kind == "packed":
+        divided = {"parts": parts, "minibatches": setting.method.minibatches}
+        rows = batch_layout.packed(CONFIG, mesh, steps=T, block=BLOCK, **divided)
+    whole = sharding.replicated(mesh)
+    state, frame, key = jax.device_put((state_of(setting, *weights), case.frame, jax.random.key(5)), whole)
+    given = case.problems, case.rollouts, jnp.asarray(REWARDS)
+    problems, rollouts, rewards_PG = jax.device_put(given, sharding.batch_sharding(mesh))
+    decided = jit_decide(setting, mesh)(problems, frame, rollouts, rewards_PG, key)
+    streams = [Lengths(*jax.device_get(lengths)) for lengths in decided.contexts]
+    plan = rows.plan(np.asarray(decided.length_PG), streams, [])
+    step = jit_update(setting, rows.scorer(plan.sizes), mesh)
+    order_P = jax.device_put(plan.order_P, whole)
+    return plan, *step(state, problems, frame, rollouts, rewards_PG, decided.peers_PG, order_P)
+
+
+@pytest.fixture(scope="module")
+def expected(case: Case, weights: tuple[Params, Params]):
+    return run("windows", 1, case, weights)
+
+
+def same(seen: Any, wanted: Any, case: Case) -> None:
+    """State, metrics and what was measured at real tokens; the order of the problems as well."""
+    _, state, metrics, trace = jax.device_get(seen)
+    _, state_w, metrics_w, trace_w = jax.device_get(wanted)
+    for name, value in metrics_w.items():
+        np.testing.assert_allclose(metrics[name], value, atol=1e-5, rtol=1e-5, err_msg=name)
+    for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(state_w.params), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5)
+    np.testing.assert_array_equal(trace.peers_PG, trace_w.peers_PG)
+    np.testing.assert_array_equal(trace.contexts.tokens_PMC, trace_w.contexts.tokens_PMC)
+    valid_PGT = np.arange(T)[None, None] < np.asarray(case.rollouts.length_PG)[..., None]
+    for name, value in trace_w.stats.items():
+        np.testing.assert_allclose(trace.stats[name][valid_PGT], value[valid_PGT], atol=1e-5, rtol=1e-4, err_msg=name)
+
+
+def test_packed_rows_make_the_same_step(expected, case: Case, weights: tuple[Params, Params]) -> None:
+    seen = run("packed", 1, case, weights)
+    assert seen[0].filled > expected[0].filled and sorted(seen[0].order_P) == list(range(P))
+    same(seen, expected, case)
+
+
+def test_packed_rows_of_two_micro_batches_on_four_devices_make_the_same_step(
+    expected, case: Case, weights: tuple[Params, Params]
+) -> None:
+    same(run("packed", 4, case, weights, parts=2), expected, case)
+
+
+def test_minibatches_keep_their_problems(case: Case, weights: tuple[Params, Params]) -> None:
+    same(run("packed", 1, case, weights, minibatches=2), run("windows", 1, case, weights, minibatches=2), case)
+
+
+def test_contexts_of_single_rollouts_are_packed_as_well(case: Case, weights: tuple[Params, Params]) -> None:
+    seen, wanted = (run(kind, 1, case, weights, reads=READS["peer_or_feedback"]) for kind in ("packed", "windows"))
+    assert seen[3].contexts.length_PM.shape == REWARDS.shape and bool((seen[3].read.known_PG > REWARDS).any())
+    same(seen, wanted, case)
+
+
+def test_a_continued_run_knows_the_sizes_it_had_met() -> None:
+    """Sizes travel through a checkpoint's JSON, in their order, without compiling anything."""
+    mesh = sharding.make_mesh(1, 1, 1, jax.devices()[:1])
+    rows = batch_layout.packed(CONFIG, mesh, steps=T, block=BLOCK, parts=1, minibatches=1)
+    parts: Any = SimpleNamespace(settings=settings("hsd"), layout=rows, mesh=mesh)
+    met = [(Sizes(64, 32, 9, 8), Sizes(128, 32, 20, 8)), (Sizes(64, 64, 12, 8), Sizes(128, 64, 30, 8))]
+    first, second = (Programs(*[None] * 2, {}, *[None] * 3) for _ in range(2))  # type: ignore[arg-type]
+    for sizes in met:
+        update_for(parts, first, sizes)
+    meet_again(parts, second, json.loads(json.dumps(sizes_met(first))))
+    assert list(second.updates) == met

@@ -1,0 +1,448 @@
+"""The pod scripts, driven through a stand-in gcloud whose ssh really runs the worker's side on this machine."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+SCRIPTS = sorted(p.name for p in (ROOT / "tpu_scripts").glob("*.sh"))
+COMMANDS = ["create.sh", "setup.sh", "launch.sh", "status.sh", "logs.sh", "pull.sh", "delete.sh", "watch.sh"]
+SETTINGS = {
+    "HSD_PROJECT": "p", "HSD_ZONE": "us-east5-a", "HSD_BUCKET": "gs://b", "HSD_CONFIG": "configs/tiny.py",
+    "HSD_POLL_SECONDS": "0", "HSD_SSH_PAUSE_SECONDS": "0", "HSD_USER": "",
+}  # fmt: skip
+
+# What a worker's programs do here: uv makes a "python" that is the pretended training.
+FAKE_UV = """#!/bin/bash
+case "$1 $2" in
+  "venv "*) mkdir -p "${@: -1}/bin"; cp "$FAKE_BIN/training" "${@: -1}/bin/python" ;;
+  "pip freeze") echo "jax==0.10.2${FAKE_DRIFT:+ $FAKE_HOST}" ;;
+esac
+"""
+FAKE_TRAINING = """#!/bin/bash
+# The pretended training: says what it was given, then ends with the code in FAKE_CLOUD/code, or waits for SIGTERM.
+echo "step 1 of $*"
+trap 'echo saving; sleep 0.2; echo saved; exit 3' TERM
+code=$(cat "$FAKE_CLOUD/code" 2>/dev/null || true)
+if [[ -n $code ]]; then exit "$code"; fi
+for _ in {1..600}; do sleep 0.05; done
+"""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A pretended cloud with a checkout that uses it."""
+
+    home: Path
+    checkout: Path
+    environment: dict[str, str]
+
+    def write(self, name: str, text: str) -> None:
+        (self.home / name).write_text(text)
+
+    def script(self, name: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.checkout / "tpu_scripts" / name, *arguments], env={**self.environment, **settings},
+            capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def calls(self, *words: str) -> list[list[str]]:
+        path = self.home / "calls.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [call for call in map(json.loads, lines) if set(words) <= set(call)]
+
+    @property
+    def exists(self) -> bool:
+        return (self.home / "resource.json").exists()
+
+    def resource(self, state: str, owner: str = "hsd", kind: str = "v5p-128") -> None:
+        self.write("resource.json", json.dumps({"state": state, "owner": owner, "type": kind}))
+
+    def word(self) -> str:
+        return self.script("status.sh").stdout.splitlines()[-1]
+
+    def wait_for(self, word: str) -> None:
+        deadline = time.monotonic() + 20
+        while (shown := self.word()) != f"run: {word}":
+            assert time.monotonic() < deadline, shown
+            time.sleep(0.05)
+
+
+def executable(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Cloud]:
+    home, checkout, binaries = tmp_path / "cloud", tmp_path / "checkout", tmp_path / "bin"
+    for folder in (home, binaries, checkout / "tools", checkout / "configs"):
+        folder.mkdir(parents=True)
+    shutil.copytree(ROOT / "tpu_scripts", checkout / "tpu_scripts")
+    executable(checkout / "tools" / "install_system_packages.sh", 'echo "$FAKE_HOST" >>"$FAKE_CLOUD/installed"\n')
+    (checkout / "configs" / "tiny.py").write_text("config = None\n")
+    (checkout / ".gitignore").write_text("runs/\n")
+    git = ["git", "-C", str(checkout), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    shutil.copy(ROOT / "tests" / "support" / "fakes" / "gcloud", binaries / "gcloud")
+    executable(binaries / "uv", FAKE_UV)
+    executable(binaries / "training", FAKE_TRAINING)
+    executable(binaries / "sudo", '#!/bin/bash\nexec env "$@"\n')
+    executable(binaries / "hostname", '#!/bin/bash\necho "$FAKE_HOST"\n')
+    environment = {
+        "PATH": f"{binaries}:{os.environ['PATH']}", "HOME": str(tmp_path), "HSD_HOME": f"{home}/vm/WORKER",
+        "FAKE_CLOUD": str(home), "FAKE_BIN": str(binaries), **SETTINGS,
+    }  # fmt: skip
+    yield Cloud(home, checkout, environment)
+    for file in home.glob("vm/*/run/pid"):
+        subprocess.run(["kill", "-KILL", file.read_text()], stderr=subprocess.DEVNULL)
+
+
+def ready(cloud: Cloud, *flags: str) -> None:
+    """A slice that is created, set up and running."""
+    for name in ("create.sh", "setup.sh"):
+        done = cloud.script(name)
+        assert done.returncode == 0, done.stderr
+    done = cloud.script("launch.sh", *flags)
+    assert done.returncode == 0, done.stderr
+
+
+def test_shellcheck_has_nothing_to_say() -> None:
+    assert shutil.which("shellcheck"), "install shellcheck (tools/install_system_packages.sh)"
+    done = subprocess.run(["shellcheck", *SCRIPTS], cwd=ROOT / "tpu_scripts", capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_says_usage_and_exit_codes_and_needs_no_settings(name: str) -> None:
+    done = subprocess.run(
+        [ROOT / "tpu_scripts" / name, "--help"], env={"PATH": os.environ["PATH"]}, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert f"Usage: tpu_scripts/{name}" in done.stdout and "Exit codes: 0" in done.stdout and "--dry-run" in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_unknown_argument_and_missing_project_are_refused(cloud: Cloud, name: str) -> None:
+    assert cloud.script(name, "--nonsense").returncode == 2
+    done = cloud.script(name, HSD_PROJECT="")
+    assert done.returncode == 2 and "HSD_PROJECT" in done.stderr
+    assert not cloud.calls()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"HSD_NAME": "Hsd_1"}, "HSD_NAME"),
+        ({"HSD_SLICES": "0"}, "HSD_SLICES"),
+        ({"HSD_ACCELERATOR": "v4-8"}, "HSD_ACCELERATOR must be"),
+        ({"HSD_ACCELERATOR": "v5p-"}, "needs a size"),
+        ({"HSD_PROVISIONING": "cheap"}, "HSD_PROVISIONING"),
+        ({"HSD_AUTOSTART": "1", "HSD_BUCKET": "b"}, "HSD_BUCKET"),
+        ({"HSD_AUTOSTART": "1", "HSD_WORKDIR": "/tmp/run"}, "HSD_WORKDIR"),
+        ({"HSD_AUTOSTART": "1", "HSD_CONFIG": "configs/absent.py"}, "is not in commit"),
+    ],
+)
+def test_create_refuses_bad_settings_before_any_call(cloud: Cloud, settings: dict[str, str], message: str) -> None:
+    done = cloud.script("create.sh", **settings)
+    assert done.returncode == 2 and message in done.stderr
+    assert not cloud.calls("create")
+
+
+GOLDEN = {
+    "create": (["create.sh", "--dry-run"], {}),
+    "create_autostart": (["create.sh", "--dry-run", "--", "--steps", "10", "--x", "it's on"], {"HSD_AUTOSTART": "1"}),
+    "create_multislice": (
+        ["create.sh", "--dry-run"],
+        {"HSD_ACCELERATOR": "v5e-64", "HSD_SLICES": "2", "HSD_PROVISIONING": "reserved", "HSD_VALID_UNTIL": "",
+         "HSD_INTERNAL_IPS": "1", "HSD_NETWORK": "n", "HSD_SUBNETWORK": "s", "HSD_SERVICE_ACCOUNT": "a@p.example"},
+    ),
+    "setup": (["setup.sh", "--dry-run"], {}),
+    "launch": (["launch.sh", "--dry-run", "--restart", "--", "--steps", "10"], {"HSD_SLICES": "2"}),
+    "status": (["status.sh", "--dry-run"], {}),
+    "logs": (["logs.sh", "--dry-run", "--worker", "all", "--lines", "7"], {"HSD_INTERNAL_IPS": "1"}),
+    "pull": (["pull.sh", "--dry-run"], {}),
+    "delete": (["delete.sh", "--dry-run"], {}),
+    "watch": (["watch.sh", "--dry-run"], {}),
+}  # fmt: skip
+
+
+def dry_run(cloud: Cloud, case: str) -> str:
+    (name, *arguments), settings = GOLDEN[case]
+    done = cloud.script(name, *arguments, HSD_COMMIT="0123456789ab", HSD_HOME="/opt/hsd", HSD_USER="hsd", **settings)
+    assert done.returncode == 0, done.stderr
+    assert not cloud.calls(), "a dry run must not call gcloud"
+    return done.stdout
+
+
+@pytest.mark.parametrize("case", GOLDEN)
+def test_dry_run_prints_the_golden_commands(cloud: Cloud, case: str) -> None:
+    golden = ROOT / "tests" / "scripts" / "golden" / "tpu_scripts" / f"{case}.txt"
+    assert dry_run(cloud, case) == golden.read_text()
+
+
+@pytest.mark.skipif(shutil.which("gcloud") is None, reason="the Google Cloud CLI is not installed")
+@pytest.mark.parametrize("case", ["create_autostart", "create_multislice", "launch", "pull", "delete", "logs"])
+def test_the_real_gcloud_understands_the_commands(cloud: Cloud, case: str, tmp_path: Path) -> None:
+    """Without an account it parses the flags (exit code 2 where they are wrong) and stops: nothing is sent."""
+    environment = {
+        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path / "config"),
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1", "CLOUDSDK_CORE_CHECK_GCE_METADATA": "false",
+    }  # fmt: skip
+    startup = tmp_path / "runs" / "tpu" / "hsd" / "startup.sh"
+    startup.parent.mkdir(parents=True)
+    startup.write_text("true")
+    lines = [line.removeprefix("+ ") for line in dry_run(cloud, case).splitlines() if line.startswith("+ gcloud")]
+    assert lines
+    for line in lines:
+        done = subprocess.run(
+            ["bash", "-c", line], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 1 and re.search("account|credential|auth", done.stderr), (line, done.stderr)
+
+
+def test_the_whole_life_of_a_pod(cloud: Cloud) -> None:
+    ready(cloud, "--", "--steps", "10")
+    assert sorted((cloud.home / "installed").read_text().split()) == ["hsd-w0", "hsd-w1"]
+    cloud.wait_for("running")
+    again = cloud.script("launch.sh")
+    assert again.returncode == 0 and again.stdout.count("running already") == 2
+    logs = cloud.script("logs.sh", "--worker", "all").stdout.splitlines()
+    expected = "step 1 of -m hsd_jax.train --config configs/tiny.py --workdir gs://b/runs/hsd --resume auto --steps 10"
+    assert sorted(line.split(" ", 1)[1] for line in logs) == [f"hsd-w{i} | {expected}" for i in (0, 1)]
+    assert [line.split()[0] for line in logs] == sorted(line.split()[0] for line in logs)
+    stopped = cloud.script("launch.sh", "--stop")
+    assert stopped.returncode == 0 and stopped.stdout.count("preempted code 3") == 2
+    assert "saved" in cloud.script("logs.sh").stdout, "the last words of an ending run are kept"
+    assert cloud.word() == "run: preempted"
+    deleted = cloud.script("delete.sh", "--yes")
+    assert deleted.returncode == 0 and not cloud.exists and "gone" in deleted.stderr
+    assert cloud.script("delete.sh", "--yes").returncode == 0, "deleting twice is no error"
+
+
+def test_the_run_survives_the_end_of_its_ssh_session(cloud: Cloud) -> None:
+    ready(cloud)
+    pids = [int(p.read_text()) for p in cloud.home.glob("vm/*/run/pid")]
+    assert len(pids) == 2
+    for pid in pids:
+        assert os.getsid(pid) != os.getsid(0), "a session of its own: a hang-up of ours does not reach it"
+
+
+def test_exit_codes_of_the_training_are_understood(cloud: Cloud) -> None:
+    cloud = replace(cloud, environment={**cloud.environment, "FAKE_WORKERS": "1"})
+    cloud.write("code", "0")
+    ready(cloud)
+    for code, word in {"0": "done", "1": "failed", "2": "refused", "3": "preempted", "137": "failed"}.items():
+        cloud.write("code", code)
+        assert cloud.script("launch.sh").returncode == 0
+        cloud.wait_for(word)
+        assert f"code {code}" in cloud.script("status.sh").stdout
+
+
+def test_a_killed_worker_shows_as_failed_and_a_relaunch_resumes(cloud: Cloud) -> None:
+    ready(cloud)
+    for file in cloud.home.glob("vm/*/run/supervisor"):
+        subprocess.run(["kill", "-KILL", file.read_text()], check=True)
+    for file in cloud.home.glob("vm/*/run/pid"):
+        subprocess.run(["kill", "-KILL", file.read_text()], check=True)
+    cloud.wait_for("failed")
+    assert cloud.script("launch.sh").returncode == 0
+    cloud.wait_for("running")
+
+
+def test_create_is_idempotent_and_keeps_what_others_made(cloud: Cloud) -> None:
+    assert cloud.script("create.sh").returncode == 0
+    again = cloud.script("create.sh", "--wait")
+    assert again.returncode == 0 and "exists already" in again.stderr and len(cloud.calls("create")) == 1
+    other_size = cloud.script("create.sh", HSD_ACCELERATOR="v6e-64")
+    assert other_size.returncode == 2 and "exists as v5p-128" in other_size.stderr
+    cloud.resource("ACTIVE", owner="somebody-else")
+    for name in ("create.sh", "setup.sh", "launch.sh"):
+        done = cloud.script(name)
+        assert done.returncode == 2 and "did not create it" in done.stderr
+    assert cloud.script("delete.sh", "--yes").returncode == 2 and cloud.exists
+    assert not cloud.calls("delete")
+
+
+def test_delete_asks_first_and_reports_what_stays(cloud: Cloud) -> None:
+    cloud.resource("ACTIVE")
+    assert cloud.script("delete.sh").returncode == 2 and cloud.exists, "no answer is no"
+    cloud.write("stuck", "1")
+    done = cloud.script("delete.sh", "--yes")
+    assert done.returncode == 1 and "may cost money" in done.stderr
+
+
+def test_quota_refusal_names_quota_and_leaves_nothing(cloud: Cloud) -> None:
+    cloud.write("create", "quota")
+    done = cloud.script("create.sh")
+    assert done.returncode == 1 and not cloud.exists
+    assert "no quota for v5p-128 (spot) in us-east5-a" in done.stderr and "TPUV5PPreemptible" in done.stderr
+    cloud.write("create", "permission")
+    assert "roles/tpu.admin" in cloud.script("create.sh").stderr
+
+
+def test_half_created_slice_is_cleaned_up(cloud: Cloud) -> None:
+    cloud.write("create", "half")
+    done = cloud.script("create.sh")
+    assert done.returncode == 1 and "half created" in done.stderr and not cloud.exists
+
+
+def test_half_created_nodes_are_named(cloud: Cloud) -> None:
+    cloud.write("nodes", "CREATING")
+    done = cloud.script("create.sh", "--wait")
+    assert done.returncode == 1 and "its node hsd is CREATING" in done.stderr
+
+
+def test_waiting_ends_when_the_request_fails(cloud: Cloud) -> None:
+    cloud.resource("WAITING_FOR_RESOURCES")
+    cloud.write("states", "WAITING_FOR_RESOURCES\nPROVISIONING\nFAILED")
+    done = cloud.script("create.sh", "--wait")
+    assert done.returncode == 1 and "became FAILED" in done.stderr
+
+
+@pytest.mark.parametrize("state", ["SUSPENDED", "FAILED"])
+def test_create_replaces_a_dead_resource(cloud: Cloud, state: str) -> None:
+    cloud.resource(state)
+    done = cloud.script("create.sh", "--wait")
+    assert done.returncode == 0 and f"hsd is {state}" in done.stderr
+    assert len(cloud.calls("delete")) == 1 and len(cloud.calls("create")) == 1
+
+
+def test_ssh_failure_is_retried_and_the_silent_worker_named(cloud: Cloud) -> None:
+    ready(cloud)
+    cloud.write("silent", "1")
+    before = len(cloud.calls("ssh"))
+    done = cloud.script("launch.sh")
+    assert done.returncode == 1 and "no answer from worker: 1" in done.stderr
+    all_workers = [call for call in cloud.calls("ssh")[before:] if "--worker=all" in call]
+    assert len(all_workers) == 3
+    assert cloud.word() == "run: unreachable"
+
+
+def test_workers_that_differ_are_reported(cloud: Cloud) -> None:
+    assert cloud.script("create.sh").returncode == 0
+    done = cloud.script("setup.sh", FAKE_DRIFT="1")
+    assert done.returncode == 1 and "the workers differ" in done.stderr
+
+
+def test_scripts_say_what_to_do_without_a_slice(cloud: Cloud) -> None:
+    for name in ("setup.sh", "launch.sh", "logs.sh"):
+        done = cloud.script(name)
+        assert done.returncode == 1 and "run tpu_scripts/create.sh" in done.stderr
+    assert cloud.word() == "run: ABSENT"
+    cloud.resource("SUSPENDED")
+    assert "SUSPENDED, not ACTIVE" in cloud.script("launch.sh").stderr
+
+
+def test_watch_recreates_a_preempted_slice_that_resumes_by_itself(cloud: Cloud) -> None:
+    """SUSPENDED -> deleted and created again with the very same startup script, which alone brings the run back."""
+    settings = {"HSD_AUTOSTART": "1"}
+    assert cloud.script("create.sh", "--", "--steps", "10", **settings).returncode == 0
+    first = (cloud.home / "startup.sh").read_text()
+    cloud.resource("SUSPENDED")
+    cloud.write("code", "0")
+    watch = subprocess.Popen(
+        [cloud.checkout / "tpu_scripts" / "watch.sh", "--", "--steps", "11"],
+        env={**cloud.environment, **settings, "HSD_POLL_SECONDS": "0.2"}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 30
+    while len(cloud.calls("create")) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    for worker in ("hsd-w0", "hsd-w1"):  # what the new machines do at boot
+        boot = (cloud.home / "startup.sh").read_text().replace("WORKER", worker)
+        (cloud.home / "vm" / worker).mkdir(parents=True, exist_ok=True)
+        subprocess.run(["bash", "-c", boot], env={**cloud.environment, "FAKE_HOST": worker}, check=True)
+    said = watch.communicate(timeout=30)[1]
+    assert watch.returncode == 0, said
+    assert (cloud.home / "startup.sh").read_text() == first and "--steps 10" in first
+    assert "costs money" in said
+
+
+def test_watch_sets_up_and_launches_where_there_is_no_startup_script(cloud: Cloud) -> None:
+    cloud.resource("SUSPENDED")
+    cloud.write("code", "0")
+    done = cloud.script("watch.sh", "--delete-when-done")
+    assert done.returncode == 0, done.stderr
+    assert "the run is done" in done.stderr and not cloud.exists
+
+
+def test_watch_gives_up_on_a_run_that_keeps_failing(cloud: Cloud) -> None:
+    cloud.write("code", "1")
+    ready(cloud)
+    done = cloud.script("watch.sh", HSD_RETRIES="2", HSD_POLL_SECONDS="0.2")
+    assert done.returncode == 1 and "3 times in a row" in done.stderr and cloud.exists
+    cloud.write("code", "2")
+    assert cloud.script("launch.sh").returncode == 0
+    cloud.wait_for("refused")
+    assert cloud.script("watch.sh").returncode == 2
+
+
+def test_pull_copies_metrics_and_leaves_checkpoints(cloud: Cloud, tmp_path: Path) -> None:
+    assert cloud.script("pull.sh", "--to", str(tmp_path / "to")).returncode == 1
+    for name in ("metrics.jsonl", "checkpoints/10/state"):
+        path = cloud.home / "bucket" / "b" / "runs" / "hsd" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    done = cloud.script("pull.sh", "--to", str(tmp_path / "to"))
+    assert done.returncode == 0, done.stderr
+    assert [p.name for p in (tmp_path / "to").rglob("*")] == ["metrics.jsonl"]
+
+
+def test_workers_get_weights_and_data_beside_the_code(cloud: Cloud) -> None:
+    weights = cloud.home / "bucket" / "b" / "files" / "weights" / "Qwen3-8B-Base" / "config.json"
+    weights.parent.mkdir(parents=True)
+    weights.write_text("{}")
+    files = {"HSD_FILES": "gs://b/files"}
+    assert cloud.script("create.sh").returncode == 0
+    done = cloud.script("setup.sh", **files)
+    assert done.returncode == 0, done.stderr
+    for worker in ("hsd-w0", "hsd-w1"):
+        assert (cloud.home / "vm" / worker / "code" / "weights" / "Qwen3-8B-Base" / "config.json").read_text() == "{}"
+    assert cloud.script("setup.sh", **files).returncode == 0, "repeating it is no error"
+
+
+COMMAND = re.compile(r"^(?:\w+=\S+ )*tpu_scripts/(\w+\.sh)([^#\n]*)", re.M)
+
+
+def test_every_command_of_the_operations_page_is_marked_and_understood(cloud: Cloud) -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    fences = re.findall(r"```bash\n(.*?)```", text, re.S)
+    used = set()
+    for line in "".join(fences).replace("\\\n", " ").splitlines():
+        if line.startswith(("gcloud", "ssh-add")):
+            assert "[cloud]" in line, line
+        if found := COMMAND.match(line):
+            used.add(found[1])
+            assert "[tested]" in line, line
+            before, _, after = found[2].strip().partition("-- ")
+            words = [*before.split(), "--dry-run", *(["--", *after.split()] if after else [])]
+            variables = dict(word.split("=", 1) for word in line.split("tpu_scripts/")[0].split())
+            done = cloud.script(found[1], *words, **{"HSD_AUTOSTART": "0"} | variables)
+            assert done.returncode == 0, (line, done.stderr)
+    assert used == set(COMMANDS)
+
+
+def test_the_lock_satisfies_the_requirements_and_pairs_jax_with_libtpu() -> None:
+    from packaging.requirements import Requirement
+
+    lines = (ROOT / "tpu_scripts" / "requirements.lock").read_text().splitlines()
+    locked = {
+        r.name.lower().replace("_", "-"): next(iter(r.specifier)).version
+        for r in map(Requirement, filter(lambda x: "==" in x, lines))
+    }
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            wanted = Requirement(line)
+            assert wanted.specifier.contains(locked[wanted.name.lower().replace("_", "-")]), line
+    assert locked["jax"] == locked["jaxlib"] == "0.10.2" and locked["libtpu"].startswith("0.0.42.")

@@ -1,0 +1,307 @@
+"""The step against an independent float64 NumPy computation, and the invariances that define it."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from hsd_jax import advantages, methods
+from hsd_jax.contexts import Frame
+from hsd_jax.methods import METHODS
+from hsd_jax.scoring.scorer import padded_scorer
+from hsd_jax.types import Problems, Ragged, Rollouts
+from hsd_jax.update.step import Settings, TrainState, choose_peers, gradients, prepare, update
+from models.qwen3 import Params, Qwen3Config, init_params
+
+CONFIG = Qwen3Config(
+    vocab_size=61,
+    width=24,
+    mlp_width=40,
+    layers=2,
+    heads=4,
+    kv_heads=2,
+    head_dim=6,
+    rope_theta=1e4,
+    norm_eps=1e-6,
+    tied=False,
+    max_positions=128,
+)
+P, G, T = 4, 4, 7
+SCORER = padded_scorer(CONFIG, steps=T)
+REWARDS = np.array([[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 1, 0]], np.float32)
+
+
+# --- an independent model and loss, in float64 NumPy, one sequence at a time, written from the paper's formulas
+
+
+def np_norm(x: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return x / np.sqrt((x * x).mean(-1, keepdims=True) + CONFIG.norm_eps) * scale
+
+
+def np_rotate(x: np.ndarray) -> np.ndarray:
+    length, _, size = x.shape
+    angle = np.arange(length)[:, None] / CONFIG.rope_theta ** (np.arange(0, size, 2) / size)[None]
+    cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
+    a, b = x[..., : size // 2], x[..., size // 2 :]
+    return np.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
+
+
+def np_logp(params: Params, ids: list[int]) -> np.ndarray:
+    """Log-probabilities [len(ids), V] of the token after each position."""
+    x = params["embed_VD"][ids]
+    for i in range(CONFIG.layers):
+        w = {name: value[i] for name, value in params["layers"].items()}
+        h = np_norm(x, w["attn_norm_LD"])
+        q = np_rotate(np_norm(np.einsum("sd,dnh->snh", h, w["q_LDNH"]), w["q_norm_LH"]))
+        k = np_rotate(np_norm(np.einsum("sd,dkh->skh", h, w["k_LDKH"]), w["k_norm_LH"]))
+        v = np.einsum("sd,dkh->skh", h, w["v_LDKH"])
+        k, v = (np.repeat(a, CONFIG.heads // CONFIG.kv_heads, axis=1) for a in (k, v))
+        score = np.einsum("snh,xnh->nsx", q, k) / np.sqrt(CONFIG.head_dim)
+        score = np.where(np.tril(np.ones(score.shape[1:], bool)), score, -np.inf)
+        score = np.exp(score - score.max(-1, keepdims=True))
+        score /= score.sum(-1, keepdims=True)
+        x = x + np.einsum("nsx,xnh,nhd->sd", score, v, w["o_LNHD"])
+        h = np_norm(x, w["mlp_norm_LD"])
+        gate = h @ w["gate_LDF"]
+        x = x + (gate / (1 + np.exp(-gate)) * (h @ w["up_LDF"])) @ w["down_LFD"]
+    logits = np_norm(x, params["final_norm_D"]) @ params["head_DV"]
+    logits -= logits.max(-1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+def np_of_response(params: Params, context: list[int], response: list[int]) -> np.ndarray:
+    return np_logp(params, context + response)[len(context) - 1 : -1]
+
+
+def np_kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    return (np.exp(p) * (p - q)).sum(-1)
+
+
+# --- a small batch
+
+
+@dataclass(frozen=True)
+class Case:
+    problems: Problems
+    frame: Frame
+    rollouts: Rollouts
+    pieces: dict[str, list[list[int]]]
+    responses: list[list[list[int]]]
+
+
+def window(rows: list[list[int]]) -> Ragged:
+    width = max(map(len, rows), default=0) or 1
+    tokens = np.zeros((len(rows), width), np.int32)
+    for row, ids in zip(tokens, rows, strict=True):
+        row[: len(ids)] = ids
+    return Ragged(jnp.asarray(tokens), jnp.asarray([len(r) for r in rows], jnp.int32))
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    rng = np.random.default_rng(0)
+    some = lambda low, high: rng.integers(1, 60, rng.integers(low, high)).tolist()  # noqa: E731
+    pieces = {"head": [some(3, 7) for _ in range(P)], "answer": [some(2, 4) for _ in range(P)], "tail": [[7, 8]] * P}
+    responses = [[some(2, T + 1) for _ in range(G)] for _ in range(P)]
+    responses[0][1][:1] = responses[0][0][:1]  # a shared beginning
+    constant = lambda ids: Ragged(jnp.asarray(ids), jnp.asarray(len(ids)))  # noqa: E731
+    response_PGT = np.zeros((P, G, T), np.int32)
+    for p in range(P):
+        for i, ids in enumerate(responses[p]):
+            response_PGT[p, i, : len(ids)] = ids
+    length_PG = jnp.asarray([[len(ids) for ids in group] for group in responses])
+    return Case(
+        Problems(
+            id_P=jnp.arange(P, dtype=jnp.uint32) + 11,
+            head=window(pieces["head"]),
+            answer=window(pieces["answer"]),
+            solution=window([[]] * P),
+            feedback=Ragged(jnp.asarray(rng.integers(1, 60, (P, G, 3)), jnp.int32), jnp.asarray(3 * (REWARDS < 1))),
+            tail=window(pieces["tail"]),
+            limit_P=jnp.full(P, T),
+        ),
+        Frame(constant([50]), constant([51, 52]), constant([53])),
+        Rollouts(
+            jnp.asarray(response_PGT),
+            length_PG,
+            jnp.asarray(rng.integers(0, 2, (P, G)), bool),
+            jnp.asarray(-rng.random((P, G, T)), jnp.float32),
+        ),
+        pieces,
+        responses,
+    )
+
+
+@pytest.fixture(scope="module")
+def weights() -> tuple[Params, Params]:
+    """The policy and, elsewhere, the reference; large enough that distributions are far from uniform."""
+    made = [init_params(CONFIG, jax.random.key(seed)) for seed in (1, 2)]
+    return tuple(jax.tree.map(lambda x: x * 4 if x.ndim > 1 else x, params) for params in made)
+
+
+def settings(method: str, **changes: object) -> Settings:
+    return Settings(
+        method=replace(METHODS[method], **changes.pop("row", {})),
+        optimizer=optax.adam(1e-3),
+        prompt_tokens=12,
+        context_tokens=32,
+        min_peer_tokens=2,
+        micro_batches=1,
+        chunk=16,
+        reference_every=0,
+        **changes,
+    )
+
+
+def state_of(setting: Settings, params: Params, reference: Params) -> TrainState:
+    copy = partial(jax.tree.map, jnp.array)
+    copies = {"initial": copy(reference)}
+    return TrainState(
+        copy(params),
+        setting.optimizer.init(params),
+        copies,
+        methods.start_memory(setting.method),
+        jnp.zeros((), jnp.int32),
+    )
+
+
+def run(setting: Settings, weights: tuple[Params, Params], case: Case, rewards: np.ndarray = REWARDS):
+    """((loss, stats), gradient) and the peers of one batch."""
+
+    @jax.jit
+    def go(state: TrainState, problems: Problems, rollouts: Rollouts, rewards_PG: jax.Array):
+        peers = choose_peers(setting.method, problems, rollouts, rewards_PG, jax.random.key(5))
+        work, _ = prepare(setting, state, problems, case.frame, rollouts, rewards_PG, peers)
+        return gradients(setting, SCORER, state, work), peers
+
+    return go(state_of(setting, *weights), case.problems, case.rollouts, jnp.asarray(rewards))
+
+
+def np_context(case: Case, p: int, peer: int, *, reads_peer: bool) -> list[int]:
+    head, answer, tail = (case.pieces[name][p] for name in ("head", "answer", "tail"))
+    if peer < 0 or not reads_peer:
+        return head + answer + [53] + tail
+    text = case.responses[p][peer]
+    text = text[:-1] if bool(case.rollouts.finished_PG[p, peer]) else text
+    return head + answer + [50] + text + [51, 52] + [53] + tail
+
+
+def np_loss(case: Case, weights: tuple[Params, Params], method: str, peers: np.ndarray) -> float:
+    policy, reference = (jax.tree.map(lambda x: np.asarray(x, np.float64), params) for params in weights)
+    total = 0.0
+    for p in range(P):
+        deviation = REWARDS[p].std(ddof=1) + 1e-6
+        for i, response in enumerate(case.responses[p]):
+            prompt = case.pieces["head"][p] + case.pieces["tail"][p]
+            student = np_of_response(policy, prompt, response)
+            token = 1e-3 * np_kl(student, np_of_response(reference, prompt, response))
+            if method == "grpo":
+                advantage = (REWARDS[p, i] - REWARDS[p].mean()) / deviation
+                old = np.asarray(case.rollouts.logprob_PGT[p, i, : len(response)], np.float64)
+                ratio = np.exp(student[np.arange(len(response)), response] - old)
+                token -= np.minimum(ratio * advantage, ratio.clip(0.8, 1.2) * advantage)
+            else:
+                context = np_context(case, p, int(peers[p, i]), reads_peer=method == "hsd")
+                token += np_kl(np_of_response(policy, context, response), student)
+            total += token.mean() / (P * G)
+    return total
+
+
+@pytest.mark.parametrize(
+    ("method", "draws"), [("hsd", "coupled"), ("hsd", "independent"), ("opsd", "coupled"), ("grpo", "coupled")]
+)
+def test_loss_equals_the_formula(case: Case, weights: tuple[Params, Params], method: str, draws: str) -> None:
+    setting = settings(method, row={"peer_draws": draws})
+    ((loss, _), _), peers = run(setting, weights, case)
+    assert float(loss) == pytest.approx(np_loss(case, weights, method, np.asarray(peers)), rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["hsd", "grpo"])
+def test_micro_batches_and_order_do_not_matter(case: Case, weights: tuple[Params, Params], method: str) -> None:
+    ((loss, stats), grads), _ = run(settings(method), weights, case)
+    for parts in (2, 4):
+        setting = replace(settings(method), micro_batches=parts)
+        ((loss_n, stats_n), grads_n), _ = run(setting, weights, case)
+        assert float(loss_n) == pytest.approx(float(loss), rel=1e-6)
+        for a, b in zip(jax.tree.leaves((grads, stats)), jax.tree.leaves((grads_n, stats_n)), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5)
+    order = np.array([2, 0, 3, 1])
+    shuffled = replace(
+        case,
+        problems=jax.tree.map(lambda x: x[order], case.problems),
+        rollouts=jax.tree.map(lambda x: x[order], case.rollouts),
+    )
+    ((loss_s, _), grads_s), _ = run(settings(method), weights, shuffled, REWARDS[order])
+    assert float(loss_s) == pytest.approx(float(loss), rel=1e-6)
+    for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(grads_s), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5)
+
+
+def test_a_teacher_that_reads_what_the_student_reads_teaches_nothing(
+    case: Case, weights: tuple[Params, Params]
+) -> None:
+    """No answer, no peer, no closing line: both contexts are the question, so loss and gradient are zero."""
+    nothing = Ragged(jnp.zeros(1, jnp.int32), jnp.asarray(0))
+    plain = replace(
+        case,
+        frame=Frame(case.frame.peer_open, case.frame.peer_close, nothing),
+        problems=replace(case.problems, answer=window([[]] * P), solution=window([[]] * P)),
+    )
+    # count every rollout as distilled although nothing privileged is known
+    known = replace(
+        plain, problems=replace(plain.problems, solution=replace(plain.problems.solution, length=jnp.ones(P, int)))
+    )
+    setting = settings("opsd", row={"beta": 0.0})
+    ((loss, stats), grads), _ = run(setting, weights, known, np.zeros_like(REWARDS))
+    assert float(jnp.abs(stats["credit"]).max()) < 1e-5
+    assert float(loss) == pytest.approx(0.0, abs=1e-7)
+    assert float(optax.tree.norm(grads)) < 1e-5
+
+
+def test_nothing_flows_into_the_teacher(case: Case, weights: tuple[Params, Params]) -> None:
+    """With a frozen teacher that holds the same weights, loss and gradient are those of the live one."""
+    policy, _ = weights
+    same = policy, policy
+    ((live, _), grads), _ = run(settings("hsd", row={"beta": 0.0}), same, case)
+    ((frozen, _), frozen_grads), _ = run(settings("hsd", row={"beta": 0.0, "teacher": "frozen"}), same, case)
+    assert float(live) == pytest.approx(float(frozen), rel=1e-6)
+    assert float(optax.tree.norm(grads)) > 1e-3
+    for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(frozen_grads), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6, rtol=1e-5)
+
+
+def test_groups_without_success_are_those_of_opsd(case: Case, weights: tuple[Params, Params]) -> None:
+    none = np.zeros_like(REWARDS)
+    ((hsd, _), _), peers = run(settings("hsd"), weights, case, none)
+    ((opsd, _), _), _ = run(settings("opsd"), weights, case, none)
+    assert (np.asarray(peers) == -1).all()
+    assert float(hsd) == pytest.approx(float(opsd), rel=1e-6)
+
+
+def test_without_fallback_rollouts_without_peer_have_no_weight(case: Case, weights: tuple[Params, Params]) -> None:
+    row = {"distilled": advantages.with_peer, "beta": 0.0}
+    ((loss, _), grads), _ = run(settings("hsd", row=row), weights, case, np.zeros_like(REWARDS))
+    assert float(loss) == 0.0 and float(optax.tree.norm(grads)) == 0.0
+
+
+def test_equal_rewards_give_grpo_nothing(case: Case, weights: tuple[Params, Params]) -> None:
+    for value in (0.0, 1.0):
+        ((loss, _), grads), _ = run(settings("grpo", row={"beta": 0.0}), weights, case, np.full_like(REWARDS, value))
+        assert float(loss) == 0.0 and float(optax.tree.norm(grads)) == 0.0
+
+
+def test_an_update_that_is_not_finite_changes_nothing(case: Case, weights: tuple[Params, Params]) -> None:
+    setting = settings("grpo")
+    step = jax.jit(partial(update, setting, SCORER))
+    broken = replace(case.rollouts, logprob_PGT=jnp.full_like(case.rollouts.logprob_PGT, -jnp.inf))
+    for rollouts, skipped in ((case.rollouts, 0.0), (broken, 1.0)):
+        state = state_of(setting, *weights)
+        rewards_PG, no_peers = jnp.asarray(REWARDS), jnp.full((P, G), -1)
+        after, metrics, _ = step(state, case.problems, case.frame, rollouts, rewards_PG, no_peers)
+        same = all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), state.params, after.params)))
+        assert float(metrics["skipped"]) == skipped and same == bool(skipped)
+        assert int(after.step) == 1
