@@ -1,0 +1,148 @@
+"""The order of folders: who may import whom, how deep the imports go, and how large folders and functions may be.
+
+Every list of offenders below must shrink: a new offender fails the test, and so does an entry that no longer offends.
+"""
+
+import ast
+from collections import Counter
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FOUNDATIONS = ("hsd_jax.types", "hsd_jax.errors", "hsd_jax.config")
+MATHEMATICS = tuple(f"hsd_jax.{name}" for name in "peers contexts divergence losses advantages methods".split())
+COMMANDS = tuple(f"hsd_jax.{name}" for name in "train evaluate prepare plan report export".split())
+
+# From the lowest floor to the highest. A file imports from lower floors and from its own folder, nothing else.
+FLOORS = (
+    ("models",),
+    FOUNDATIONS,
+    (*MATHEMATICS, "hsd_jax.runtime", "hsd_jax.verifiers"),
+    ("hsd_jax.data", "hsd_jax.sampler", "hsd_jax.scoring"),
+    ("hsd_jax.update",),
+    ("hsd_jax.setup",),
+    ("hsd_jax.rollout",),
+    ("hsd_jax.evaluation", "hsd_jax.monitoring", "hsd_jax.reporting"),
+    ("hsd_jax.run", "hsd_jax.planning"),
+    COMMANDS,
+)
+GROUPS = (FOUNDATIONS, MATHEMATICS, COMMANDS)  # files of the root that count as one folder
+
+IMPORTS_THAT_MUST_GO = {
+    ("hsd_jax.data.curation.card", "hsd_jax.evaluation.metrics"),
+    ("hsd_jax.evaluation.difficulty", "hsd_jax.evaluate"),
+    ("hsd_jax.planning.stages", "hsd_jax.run.programs"),
+    ("hsd_jax.run.run_log", "hsd_jax.report"),
+}
+LONGEST_CHAIN = 17  # files of hsd_jax that import each other in a row; 10 is the aim
+LONG_FUNCTIONS: set[str] = set()
+MANY_ARGUMENTS = {  # more than 6; the aim is three at the most, with 7
+    "hsd_jax.contexts.teacher_contexts 8",
+    "hsd_jax.data.chat_template.teacher_pieces 7",
+    "hsd_jax.data.curation.build.write 7",
+    "hsd_jax.evaluation.results.evaluate 8",
+    "hsd_jax.rollout.collect._draw 7",
+    "hsd_jax.run.programs.step 7",
+    "hsd_jax.sampler.buckets.make_program 9",
+    "hsd_jax.sampler.decode.decode 8",
+    "hsd_jax.sampler.decode.decode_step 7",
+    "hsd_jax.sampler.sampler.sample 9",
+    "hsd_jax.sampler.sampler.sample_on_board 9",
+    "hsd_jax.sampler.sampler.start 7",
+    "hsd_jax.scoring.batch_layout.packed 7",
+    "hsd_jax.scoring.bin_packing.plan_rows 7",
+    "hsd_jax.scoring.fused_loss._loss 7",
+    "hsd_jax.scoring.fused_loss._loss_and_gradient 7",
+    "hsd_jax.scoring.fused_loss.fused_token_loss 7",
+    "hsd_jax.scoring.padded.score_groups 8",
+    "hsd_jax.scoring.scorer.score_packed 8",
+    "hsd_jax.scoring.scorer.score_rows 7",
+    "hsd_jax.update.step.prepare 7",
+    "hsd_jax.update.step.update 8",
+    "models.attention._splash_kernel 7",
+    "models.qwen3.forward 9",
+}
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Every module of hsd_jax and models, parsed."""
+    paths = [path for package in ("hsd_jax", "models") for path in sorted((ROOT / package).rglob("*.py"))]
+    return {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): _parse(p) for p in paths}
+
+
+def _parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+@cache
+def imports() -> dict[str, set[str]]:
+    """The modules of the project that each module imports, at its head or inside a function."""
+    return {name: {target for target in _targets(tree) if target != name} for name, tree in modules().items()}
+
+
+def _targets(tree: ast.Module) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, f"a relative import in line {node.lineno}"
+            full = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {path if path in modules() else node.module for path in full.values()}
+    return {name for name in found if name.split(".")[0] in ("hsd_jax", "models", "examples", "tests", "tools")}
+
+
+def floor(module: str) -> tuple[int, str]:
+    """Number of a module's floor, and its folder there."""
+    for number, folders in enumerate(FLOORS):
+        for folder in folders:
+            if module == folder or module.startswith(f"{folder}."):
+                return number, next((group[0] for group in GROUPS if folder in group), folder)
+    raise AssertionError(f"{module} is on no floor: name its folder in FLOORS")
+
+
+def test_files_import_lower_floors_or_their_own_folder() -> None:
+    wrong = set()
+    for source, targets in imports().items():
+        for target in targets if source != "hsd_jax" else ():
+            (high, folder), (low, other) = floor(source), floor(target)
+            if low >= high and folder != other:
+                wrong.add((source, target))
+    assert wrong == IMPORTS_THAT_MUST_GO
+
+
+def test_models_import_nothing_of_hsd_jax() -> None:
+    for name in (name for name in modules() if name.split(".")[0] == "models"):
+        assert all(target.startswith("models.") for target in imports()[name]), name
+
+
+def test_imports_have_no_cycle_and_few_floors() -> None:
+    kept = {s: {t for t in ts if (s, t) not in IMPORTS_THAT_MUST_GO} for s, ts in imports().items()}
+    chains: dict[str, list[str]] = {}
+    for name in TopologicalSorter(kept).static_order():  # raises CycleError with the cycle
+        below = max((chains[target] for target in kept[name]), key=len, default=[])
+        chains[name] = [name, *below] if name.startswith("hsd_jax") else below
+    longest = max(chains.values(), key=len)
+    assert len(longest) == LONGEST_CHAIN, " -> ".join(longest)
+
+
+def test_folders_are_small() -> None:
+    assert len(FLOORS) <= 10
+    files = Counter(path.parent for package in ("hsd_jax", "models") for path in (ROOT / package).rglob("*.py"))
+    files.subtract(path.parent for package in ("hsd_jax", "models") for path in (ROOT / package).rglob("__init__.py"))
+    assert {str(folder.relative_to(ROOT)): count for folder, count in files.items() if count > 15} == {}
+
+
+def test_functions_are_short_and_take_few_arguments() -> None:
+    long, many = set(), set()
+    for module, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                a, lines = node.args, (node.end_lineno or 0) - node.lineno + 1
+                count = len([*a.posonlyargs, *a.args, *a.kwonlyargs]) + bool(a.vararg) + bool(a.kwarg)
+                long |= {f"{module}.{node.name}"} if lines > 45 else set()
+                many |= {f"{module}.{node.name} {count}"} if count > 6 else set()
+    assert long == LONG_FUNCTIONS
+    assert many == MANY_ARGUMENTS
