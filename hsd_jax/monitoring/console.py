@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from hsd_jax.setup.components import Parts
+from hsd_jax.config import Config
+from hsd_jax.methods import Method
 
 PHASES = ("sample", "grade", "update", "evaluate", "save", "first step (compiling)")
 
@@ -82,15 +83,15 @@ def closing_table(summary: Summary) -> Table:
     return table
 
 
-def words_on_coverage(parts: Parts, lines: Sequence[Mapping[str, Any]]) -> str:
+def words_on_coverage(config: Config, method: Method, lines: Sequence[Mapping[str, Any]]) -> str:
     """A plain word where the method had nothing to learn from; empty where it had."""
     coverages = [line["coverage"] for line in lines if "coverage" in line]
     if not coverages or max(coverages) > 0:
         return ""
     fallback, lone = "every rollout was on the endpoint fallback", "no group had a success to learn from"
-    path = fallback if parts.method.reads.peer else lone
+    path = fallback if method.reads.peer else lone
     return (
         f"coverage was 0 in all {len(coverages)} steps: no question had a successful rollout beside another, so {path}."
-        f" The method cannot help here ({parts.config.method.name} on {parts.config.data.source} with"
-        f" {parts.config.model.path}): use a stronger model, easier questions, or larger groups.\n"
+        f" The method cannot help here ({config.method.name} on {config.data.source} with"
+        f" {config.model.path}): use a stronger model, easier questions, or larger groups.\n"
     )

@@ -132,7 +132,8 @@ class Journal:
         if "://" not in str(self.path):
             report.write_report(report.Arguments(Path(self.path)))
         self.console.print(console.closing_table(self._summary()))
-        self.console.print(console.words_on_coverage(self.parts, self.lines), end="", highlight=False)
+        words = console.words_on_coverage(self.parts.config, self.parts.method, self.lines)
+        self.console.print(words, end="", highlight=False)
         if self.parts.method.reads.peer and "://" not in str(self.path):
             self.console.print(report.credit_profile(Path(self.path)), highlight=False)
 

@@ -1,0 +1,76 @@
+"""Dynamic sampling: from several draws of groups, those that can teach, each whole and in the order they were drawn."""
+
+import jax
+import numpy as np
+import pytest
+
+from hsd_jax.data.problems import Problem
+from hsd_jax.rollout.collect import Batch, fill
+from hsd_jax.rollout.grading import Graded
+from hsd_jax.types import Problems, Ragged, Rollouts, Verdict
+
+G, T = 3, 4
+MIXED, FAILED, SOLVED = (1, 0, 1), (0, 0, 0), (1, 1, 1)
+
+
+def draw(rewards: list[tuple[int, ...]], first: int) -> Batch:
+    """Groups of the questions first, first + 1, ...; all that belongs to a question holds its number."""
+    count = len(rewards)
+    of_P = np.arange(first, first + count)
+    of_PG = np.broadcast_to(of_P[:, None], (count, G))
+    of_PGT = np.broadcast_to(of_P[:, None, None], (count, G, T))
+    piece = Ragged(of_PGT[:, 0], of_P)
+    return Batch(
+        step=7,
+        problems=[Problem(f"{n}", "s", "math", f"question {n}", f"{n}") for n in of_P],
+        pieces=Problems(of_P, piece, piece, piece, Ragged(of_PGT, of_PG), piece, of_P),
+        rollouts=Rollouts(of_PGT, of_PG, of_PG, of_PGT),
+        graded=Graded(
+            np.array(rewards, np.float32),
+            [[Verdict(r, "wrong", f"{n}") for r in row] for n, row in zip(of_P, rewards, strict=True)],
+            [[f"{n}"] * G for n in of_P],
+        ),
+        drawn=count,
+    )
+
+
+def questions(of: Batch) -> list[int]:
+    """The questions of a batch, once all its parts are seen to hold them in the same order."""
+    numbers = [int(problem.id) for problem in of.problems]
+    for leaf in jax.tree.leaves((of.pieces, of.rollouts)):
+        np.testing.assert_array_equal(
+            leaf, np.broadcast_to(np.reshape(numbers, (-1,) + (1,) * (leaf.ndim - 1)), leaf.shape)
+        )
+    assert [[int(text) for text in row] for row in of.graded.texts] == [[n] * G for n in numbers]
+    assert [[int(v.extracted or -1) for v in row] for row in of.graded.verdicts] == [[n] * G for n in numbers]
+    assert [[v.reward for v in row] for row in of.graded.verdicts] == of.graded.rewards_PG.tolist()
+    return numbers
+
+
+@pytest.mark.parametrize(
+    ("draws", "kept"),
+    [
+        ([[MIXED, MIXED]], [0, 1]),
+        ([[FAILED, MIXED], [MIXED, SOLVED]], [1, 2]),
+        ([[FAILED, FAILED], [SOLVED, MIXED]], [0, 3]),
+        ([[FAILED, SOLVED], [SOLVED, FAILED]], [0, 1]),
+        ([[MIXED, FAILED], [MIXED, MIXED]], [0, 2]),
+    ],
+)
+def test_a_step_is_filled_in_the_order_of_the_draws(draws: list[list[tuple[int, ...]]], kept: list[int]) -> None:
+    assert questions(fill([draw(rewards, 2 * i) for i, rewards in enumerate(draws)])) == kept
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_filling_equals_a_plain_loop(seed: int) -> None:
+    """Groups of unequal rewards first come, first kept; earlier groups of equal rewards only where room is left."""
+    rng = np.random.default_rng(seed)
+    size, attempts = int(rng.integers(1, 6)), int(rng.integers(1, 5))
+    rewards = [[tuple(rng.integers(0, 2, G)) for _ in range(size)] for _ in range(attempts)]
+    flat = [row for rows in rewards for row in rows]
+    teaching = [n for n, row in enumerate(flat) if len(set(row)) > 1]
+    others = [n for n, row in enumerate(flat) if len(set(row)) == 1]
+    made = fill([draw(rows, size * i) for i, rows in enumerate(rewards)])
+    assert questions(made) == sorted((teaching + others)[:size])
+    assert made.graded.rewards_PG.tolist() == [list(flat[n]) for n in questions(made)]
+    assert made.drawn == size * attempts and made.step == 7
