@@ -58,7 +58,9 @@ def open_run(
         chief = jax.process_index() == 0
         show = stack.enter_context(console.progress(screen, int(state.step), config.steps, quiet=not chief))
         kept = config.checkpoints
-        store = checkpoint.open_store(workdir.checkpoints, keep=kept.keep, keep_every=kept.keep_every)
+        resume = resume_command(argv)
+        store = checkpoint.open_store(workdir.checkpoints, keep=kept.keep, keep_every=kept.keep_every, resume=resume)
+        stack.enter_context(checkpoint.watched(store, multihost.leave))
         book = Journal(
             parts=parts,
             path=workdir.path,
@@ -68,7 +70,7 @@ def open_run(
             console=screen,
             scores=lambda params, step: held_out.scores(parts, programs, params, step),
             row_sizes=lambda: sizes_met(programs),
-            resume_command=resume_command(argv),
+            resume_command=resume,
             clock=clock,
             compilations=stack.enter_context(count_compilations(clock)),
             lines=past_lines(workdir.path),
