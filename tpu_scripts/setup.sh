@@ -2,8 +2,9 @@
 # Puts the code and the pinned environment on every worker of every slice; repeat it after a new commit.
 #
 # Usage: tpu_scripts/setup.sh [--dry-run] [--help]
-# Uploads `git archive` of the commit to the bucket; each worker fetches it, installs the system packages, Python 3.12
-# (by uv) and tpu_scripts/requirements.lock, and prints a digest. All workers must print the same one.
+# Uploads `git archive` of the commit to the bucket; each worker fetches it, installs the system packages, Python 3.11
+# (by uv) and tpu_scripts/requirements.txt in the versions of requirements.lock, and prints a digest. All workers must
+# print the same one.
 # Needs ssh to every worker at once: add your key to the agent first (ssh-add ~/.ssh/google_compute_engine).
 # Exit codes: 0 all workers are the same, 1 failed (the workers are named), 2 refused.
 

@@ -44,13 +44,13 @@ copy_files() {
 setup() {
   local code=$HSD_HOME/code stamp
   if [[ -n $HSD_USER ]] && ! id "$HSD_USER" >/dev/null 2>&1; then useradd --system --create-home "$HSD_USER"; fi
-  stamp=$(cat "$code/tpu_scripts/requirements.lock" "$code/tools/install_system_packages.sh" | sha256sum)
+  stamp=$(cat "$code"{,/tpu_scripts}/requirements.txt "$code/requirements.lock" "$code/tools/install_system_packages.sh" | sha256sum)
   if [[ $(cat "$HSD_HOME/stamp" 2>/dev/null) != "$stamp" ]]; then
     if alive >/dev/null; then printf 'worker %s: packages change under a running training; stop it first\n' "$host" >&2; return 1; fi
     bash "$code/tools/install_system_packages.sh"
     command -v uv >/dev/null || python3 -m pip install --quiet uv || python3 -m pip install --quiet --break-system-packages uv
-    [[ -x $python ]] || uv venv --quiet --python 3.12 "$HSD_HOME/venv"
-    uv pip sync --quiet --python "$python" "$code/tpu_scripts/requirements.lock"
+    [[ -x $python ]] || uv venv --quiet --python 3.11 "$HSD_HOME/venv"
+    uv pip install --quiet --exact --python "$python" -r "$code/tpu_scripts/requirements.txt" -c "$code/requirements.lock"
     printf '%s' "$stamp" >"$HSD_HOME/stamp"
   fi
   printf '%s\n' "$1" >"$HSD_HOME/commit"

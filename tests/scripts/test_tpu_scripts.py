@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import pytest
@@ -433,16 +434,28 @@ def test_every_command_of_the_operations_page_is_marked_and_understood(cloud: Cl
     assert used == set(COMMANDS)
 
 
-def test_the_lock_satisfies_the_requirements_and_pairs_jax_with_libtpu() -> None:
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_the_lock_satisfies_the_requirements_and_pairs_jax_with_libtpu(python: str) -> None:
     from packaging.requirements import Requirement
 
-    lines = (ROOT / "tpu_scripts" / "requirements.lock").read_text().splitlines()
+    here = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": "linux"}
+    entries = map(Requirement, (ROOT / "requirements.lock").read_text().splitlines())
     locked = {
-        r.name.lower().replace("_", "-"): next(iter(r.specifier)).version
-        for r in map(Requirement, filter(lambda x: "==" in x, lines))
+        canonical(entry.name): next(iter(entry.specifier)).version
+        for entry in entries
+        if entry.marker is None or entry.marker.evaluate(here)
     }
-    for line in (ROOT / "requirements.txt").read_text().splitlines():
-        if line and not line.startswith("#"):
-            wanted = Requirement(line)
-            assert wanted.specifier.contains(locked[wanted.name.lower().replace("_", "-")]), line
-    assert locked["jax"] == locked["jaxlib"] == "0.10.2" and locked["libtpu"].startswith("0.0.42.")
+    for file in ("requirements.txt", "requirements-dev.txt", "requirements-oracle.txt", "tpu_scripts/requirements.txt"):
+        for line in (ROOT / file).read_text().splitlines():
+            if not line.startswith(("#", "-r ")):
+                wanted = Requirement(line)
+                assert wanted.specifier.contains(locked[canonical(wanted.name)]), line
+    assert locked["jax"] == locked["jaxlib"]
+    if locked["jax"] == version("jax"):
+        pair = next(Requirement(line) for line in requires("jax") or () if line.startswith("libtpu"))
+        assert pair.specifier.contains(locked["libtpu"])
+
+
+def canonical(name: str) -> str:
+    """A package's name as the lock writes it."""
+    return name.lower().replace("_", "-")
