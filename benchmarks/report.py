@@ -48,7 +48,7 @@ def main(settings: Settings) -> None:
             write_groups(workdir, step, chosen)
         log = sum(path.stat().st_size for path in (workdir / "rollouts").iterdir())
         started = time.perf_counter()
-        page = write_report(Arguments(workdir))[0]
+        page = write_report(Arguments(str(workdir)))[0]
         written = time.perf_counter() - started
         size = page.stat().st_size
         print(f"log {log / 1e6:.1f} MB, page {size / 1e6:.2f} MB, ratio {size / log:.3f}; written in {written:.1f} s")

@@ -32,8 +32,10 @@ from hsd_jax.evaluation.results import EvalResult, summary
 from hsd_jax.evaluation.score_report import print_table
 from hsd_jax.rollout.grading import Submit
 from hsd_jax.rollout.test_suites import submit_all_tests
-from hsd_jax.runtime import cli, multihost, random_keys
+from hsd_jax.runtime import cli, multihost, paths, random_keys
 from hsd_jax.runtime.gather import gather_json
+
+RESULTS = Path("runs") / "evaluations"
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,11 @@ class Arguments:
     """How the model is asked."""
     benchmark: str = tyro.MISSING
     """math500, aime24, aime25, lcb, humaneval_plus, humaneval, gsm8k, math, tiny, or a JSONL file of problems."""
-    path: str = ""
+    path: Annotated[str, paths.GIVEN] = ""
     """Directory of the benchmark's files; empty: where `prepare fetch` puts them."""
     problems: int = 0
     """Ask only the first so many; 0: all."""
-    out: str = ""
+    out: Annotated[str, paths.GIVEN] = ""
     """Directory of the results; empty: runs/evaluations/<checkpoint>-<benchmark>-<hash of the settings>."""
 
 
@@ -114,9 +116,7 @@ def append(log_file: Path, answered: Sequence[Answered]) -> None:
 def settings_of(given: Arguments, benchmark: Benchmark) -> dict[str, Any]:
     """Everything that the answers depend on."""
     asked = {name: value for name, value in dataclasses.asdict(given.asking).items() if name not in SPEED}
-    checkpoint = given.asking.checkpoint
     return asked | {
-        "checkpoint": checkpoint if "://" in checkpoint else str(Path(checkpoint).resolve()),
         "benchmark": benchmark.name,
         "fingerprint": benchmark.fingerprint,
         "problems": len(benchmark.problems),
@@ -129,7 +129,7 @@ def open_out(given: Arguments, settings: Mapping[str, Any]) -> Path:
     Raises: InputError if it holds an evaluation with other settings.
     """
     stem = f"{short_name(given.asking.checkpoint)}-{settings['benchmark']}-{settings_hash(settings)}"
-    out = Path(given.out) if given.out else Path("runs") / "evaluations" / stem
+    out = Path(given.out) if given.out else RESULTS / stem
     file = out / "settings.json"
     if file.is_file():
         before = json.loads(file.read_text(encoding="utf-8"))
@@ -150,6 +150,7 @@ def main(argv: Sequence[str]) -> int:
     default = Arguments(Asking(checkpoint=tyro.MISSING))
     given = cli.parse(Arguments, argv, default=default, command="evaluate", about=__doc__ or "")
     check(given.asking)
+    paths.check_writable(paths.check_local(given.out or str(RESULTS.absolute()), "--out"), "--out")
     with multihost.joined(multihost.place_from(os.environ)):
         run(given, Console())
     return EXIT_DONE

@@ -5,11 +5,10 @@ python -m hsd_jax.export --checkpoint runs/tiny --out exported/tiny
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from hsd_jax.errors import EXIT_DONE, InputError
-from hsd_jax.runtime import checkpoint, cli
+from hsd_jax.runtime import checkpoint, cli, paths
 from models.hf_write import save_params
 
 
@@ -17,9 +16,9 @@ from models.hf_write import save_params
 class Export:
     """What to export, and where to."""
 
-    checkpoint: str
+    checkpoint: Annotated[str, paths.GIVEN]
     """A workdir (its newest good checkpoint is taken) or one checkpoint of it, <workdir>/checkpoints/<step>."""
-    out: str
+    out: Annotated[str, paths.GIVEN]
     """The directory to write; it must not exist, or be empty."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """float32 keeps the master weights to the bit; bfloat16 is half the size, and what serving engines compute in."""
@@ -34,9 +33,10 @@ def main(argv: Sequence[str]) -> int:
 
 def export(options: Export) -> None:
     """Writes the directory; it appears under its name only when it is complete."""
-    out = Path(options.out)
+    out = paths.check_local(options.out, "--out")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out {out} already holds something; name a directory that does not exist, or is empty")
+    paths.check_writable(out.parent, "--out")
     config, params, source = checkpoint.restore_params(options.checkpoint)
     part = out.with_name(out.name + ".part")
     save_params(config, params, part, source=source, dtype=options.dtype)

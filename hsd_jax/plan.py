@@ -18,7 +18,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from hsd_jax.config import Config, load
+from hsd_jax.config import Config
 from hsd_jax.errors import EXIT_DONE, EXIT_FAILED, InputError
 from hsd_jax.planning import aot, tables
 from hsd_jax.planning.advice import with_setting
@@ -27,7 +27,7 @@ from hsd_jax.planning.compile import Measured, measure_all, parts_on
 from hsd_jax.planning.stages import NAMES
 from hsd_jax.planning.verdict import Plan, as_json, make_plan
 from hsd_jax.planning.workload import workload
-from hsd_jax.runtime import cli
+from hsd_jax.runtime import cli, paths
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
@@ -36,7 +36,7 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 class Arguments:
     """What to plan, and for which slices."""
 
-    config: Path
+    config: Annotated[str, paths.GIVEN]
     """A config file, e.g. configs/hsd_qwen3_8b_v5p128.py. Its weights need not be here if they are a released Qwen3."""
     topology: tuple[str, ...]
     """Slices as chip:shape, such as v5p:4x4x4 (v5p-128), v5e:8x8, v6e:16x16; 2*v6e:8x8 for two slices."""
@@ -51,7 +51,7 @@ class Arguments:
     The cap itself tells whether the update would fit if every response ran into it."""
     prompt_mean: int = 0
     """Mean prompt length in tokens, likewise; 0: a quarter of data.prompt-tokens."""
-    json: Path | None = None
+    json: Annotated[str | None, paths.GIVEN] = None
     """Also write the plans to this file."""
 
 
@@ -60,12 +60,10 @@ def parse(argv: Sequence[str]) -> Arguments:
 
     Raises: InputError in one line for anything that is not valid.
     """
-    named = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--config"]
-    named += [word.split("=", 1)[1] for word in argv if word.startswith("--config=")]
-    base = load(named[0]) if named else Config()
-    given = cli.parse(
-        Arguments, argv, default=Arguments(tyro.MISSING, tyro.MISSING, base), command="plan", about=__doc__ or ""
-    )
+    default = Arguments(tyro.MISSING, tyro.MISSING, cli.named_config(argv))
+    given = cli.parse(Arguments, argv, default=default, command="plan", about=__doc__ or "")
+    if given.json:
+        paths.check_writable_file(given.json, "--json")
     unknown = [name for name in given.programs if name not in NAMES]
     if unknown:
         raise InputError(f"--programs {unknown[0]!r}: no such program; there are {', '.join(NAMES)}")
@@ -120,7 +118,7 @@ def main(argv: Sequence[str]) -> int:
         console.print(f"compiling for {topology.title} {settings}".rstrip() + " ...", highlight=False)
         plans.append((settings, plan_one(given, config, topology, console)))
         if given.json:
-            write(given.json, plans)
+            write(Path(given.json), plans)
     if len(cases) == 1:
         tables.show(plans[0][1], console)
     else:

@@ -36,7 +36,7 @@ from hsd_jax.data.tokenization import Windows
 from hsd_jax.errors import EXIT_DONE, InputError
 from hsd_jax.evaluation.difficulty import measure
 from hsd_jax.evaluation.model import Asking, check
-from hsd_jax.runtime import cli
+from hsd_jax.runtime import cli, paths
 
 ANSWER_WINDOW = 1024
 
@@ -47,7 +47,7 @@ class Fetch:
 
     source: str
     """Name of a source."""
-    out: str = ""
+    out: Annotated[str, paths.GIVEN] = ""
     """Directory; empty: where the other commands look for it."""
 
 
@@ -57,17 +57,17 @@ class Build:
 
     sources: str
     """Sources joined by +, in the order of their priority among duplicates."""
-    out: str
+    out: Annotated[str, paths.GIVEN]
     """Directory of the dataset; must not exist."""
-    path: str = ""
+    path: Annotated[str, paths.GIVEN] = ""
     """Directory of the files, or of one directory per source; empty: where `fetch` puts them."""
     against: str = ""
     """Evaluation sets joined by + that must not occur in the training set, besides the sources' own test splits."""
-    against_path: str = ""
+    against_path: Annotated[str, paths.GIVEN] = ""
     """Directory of one directory per evaluation set; empty: where `fetch` puts them."""
     strict: bool = False
     """Remove every question that shares any run of 13 words with an evaluation set."""
-    tokenizer: str = ""
+    tokenizer: Annotated[str, paths.GIVEN] = ""
     """A Hugging Face directory whose tokenizer measures prompts; empty: no prompt is too long."""
     prompt_tokens: int = 1024
     """The longest prompt that stays, with the tokenizer's chat template."""
@@ -83,13 +83,13 @@ class Decontaminate:
     """Sources joined by +."""
     against: str
     """Evaluation sets joined by +."""
-    path: str = ""
+    path: Annotated[str, paths.GIVEN] = ""
     """Directory of the files, or of one directory per source; empty: where `fetch` puts them."""
-    against_path: str = ""
+    against_path: Annotated[str, paths.GIVEN] = ""
     """Directory of the evaluation set's files, or of one directory per set; empty: where `fetch` puts them."""
     strict: bool = False
     """Report every question that shares any run of 13 words."""
-    out: str = "contamination.jsonl"
+    out: Annotated[str, paths.GIVEN] = "contamination.jsonl"
     """File of all matches, one JSON object per line."""
     workers: int = 2
     """Processes that compare answers."""
@@ -101,7 +101,7 @@ class Describe:
 
     sources: str
     """Sources joined by +, or prepared."""
-    path: str = ""
+    path: Annotated[str, paths.GIVEN] = ""
     """Directory of the files, or of one directory per source; empty: where `fetch` puts them."""
 
 
@@ -113,7 +113,7 @@ class Difficulty:
     """How the model is asked."""
     sources: str = tyro.MISSING
     """Sources joined by +, or prepared."""
-    path: str = ""
+    path: Annotated[str, paths.GIVEN] = ""
     """Directory of the files, or of one directory per source; empty: where `fetch` puts them."""
     split: str = "train"
     """Which questions."""
@@ -131,6 +131,7 @@ def _rated(corpora: Sequence[Corpus], split: str) -> Iterator[Problem]:
 def fetch(given: Fetch, screen: Console) -> None:
     """Downloads and checks the files of a source."""
     directory = Path(given.out) if given.out else raw_directory(given.source)
+    paths.check_writable(directory, "--out")
     for file in download.fetch(given.source, directory):
         screen.print(f"{file}  {file.stat().st_size:,} bytes, checksum agrees", highlight=False)
 
@@ -140,6 +141,7 @@ def build(given: Build, screen: Console) -> None:
     out = Path(given.out)
     if out.exists():
         raise InputError(f"--out: {out} exists; name another directory or delete it")
+    paths.check_writable(out, "--out")
     corpora = _corpora(given.sources, given.path)
     evaluation = _evaluation(given.against, given.against_path)
     rules, ledger = Rules(strict=given.strict), filters.Ledger()
@@ -167,6 +169,7 @@ def _fitting(given: Build) -> filters.Stage:
 
 def decontaminate(given: Decontaminate, screen: Console) -> None:
     """Reports the matches of training questions with evaluation sets."""
+    paths.check_writable_file(given.out, "--out")
     rules = Rules(strict=given.strict)
     index = build_index(dataset.problems(_evaluation(given.against, given.against_path), "test"), rules)
     corpora = _corpora(given.sources, given.path)

@@ -11,6 +11,7 @@ model and says whether the method can help there.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from hsd_jax.errors import EXIT_DONE, InputError
 from hsd_jax.reporting import figures, paper_figures
@@ -18,7 +19,7 @@ from hsd_jax.reporting.credit_profile import credit_profile_text, offset_profile
 from hsd_jax.reporting.diagnostics import rollouts_of
 from hsd_jax.reporting.logs import read_groups, read_run
 from hsd_jax.reporting.page import render
-from hsd_jax.runtime.cli import parse, run
+from hsd_jax.runtime import cli, paths
 
 MEGABYTE = 1_000_000
 
@@ -27,19 +28,19 @@ MEGABYTE = 1_000_000
 class Arguments:
     """What to read and what to write."""
 
-    workdir: Path | None = None
+    workdir: Annotated[str | None, paths.GIVEN] = None
     """Directory of the run to show; with --before-you-train, where to keep what was sampled (default: nowhere)."""
-    compare: tuple[Path, ...] = ()
+    compare: Annotated[tuple[str, ...], paths.GIVEN] = ()
     """Further runs whose curves and credit are laid over this one's."""
     figures: bool = False
     """Also write every figure as PNG, SVG and CSV beside the page."""
-    out: Path | None = None
+    out: Annotated[str | None, paths.GIVEN] = None
     """Directory to write to; by default WORKDIR/report."""
     max_megabytes: float = 24.0
     """Largest size of the page; when rollouts do not all fit, some of every step are kept and the page says so."""
     before_you_train: bool = False
     """Sample a few groups with the untrained model of --config and predict whether the method can help."""
-    config: Path | None = None
+    config: Annotated[str | None, paths.GIVEN] = None
     """The config file whose run is to be predicted; only with --before-you-train."""
     problems: int = 32
     """Groups to sample for the prediction; only with --before-you-train."""
@@ -54,9 +55,10 @@ def write_report(arguments: Arguments) -> list[Path]:
         raise InputError("--workdir is missing: name the directory of the run to show")
     if arguments.max_megabytes <= 0:
         raise InputError(f"--max-megabytes must be above 0; got {arguments.max_megabytes}")
-    main = render.load(arguments.workdir, texts=True)
-    others = [render.load(path, texts=False) for path in arguments.compare]
-    folder = arguments.out or arguments.workdir / "report"
+    workdir = Path(arguments.workdir)
+    main = render.load(workdir, texts=True)
+    others = [render.load(Path(path), texts=False) for path in arguments.compare]
+    folder = Path(arguments.out or workdir / "report")
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "index.html"
     # Written aside and renamed: a browser that reloads during a run never sees half a page.
@@ -80,7 +82,11 @@ def credit_profile(workdir: Path, window: tuple[int, int] = (-6, 12)) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """The command; returns its exit code."""
-    arguments = parse(Arguments, argv, command="report", about=__doc__ or "")
+    arguments = cli.parse(Arguments, argv, command="report", about=__doc__ or "")
+    for field, path in [("--workdir", arguments.workdir), *(("--compare", path) for path in arguments.compare)]:
+        paths.check_local(path or "", field)
+    if out := arguments.out or arguments.workdir:
+        paths.check_writable(paths.check_local(out, "--out"), "--out" if arguments.out else "--workdir")
     if arguments.before_you_train:
         look_ahead(arguments)
         return EXIT_DONE if arguments.workdir is None else _announce(arguments)
@@ -95,26 +101,25 @@ def look_ahead(arguments: Arguments) -> None:
     Raises: InputError without a config file, or when the workdir holds a run.
     """
     # Only here: a page about a finished run needs no model, no accelerator and none of their seconds of import.
-    from hsd_jax.config import load
     from hsd_jax.run import preflight
 
     if arguments.config is None:
         raise InputError("--before-you-train needs --config, e.g. --config configs/tiny.py")
-    config = load(arguments.config)
+    config = cli.load_config(arguments.config)
     if arguments.workdir is not None:
-        preflight.check_free(arguments.workdir)
+        preflight.check_free(Path(arguments.workdir))
     prognosis = preflight.foresee(config, arguments.problems)
     print(preflight.as_text(prognosis))
     if arguments.workdir is not None:
-        preflight.write(prognosis, arguments.workdir, config)
+        preflight.write(prognosis, Path(arguments.workdir), config)
 
 
 def _announce(arguments: Arguments) -> int:
-    paths = write_report(arguments)
-    size = paths[0].stat().st_size / MEGABYTE
-    print(f"wrote {paths[0]} ({size:.1f} MB)" + (f" and {len(paths) - 1} figure files beside it" if paths[1:] else ""))
+    page, *pictures = write_report(arguments)
+    size = page.stat().st_size / MEGABYTE
+    print(f"wrote {page} ({size:.1f} MB)" + (f" and {len(pictures)} figure files beside it" if pictures else ""))
     return EXIT_DONE
 
 
 if __name__ == "__main__":
-    run(main)
+    cli.run(main)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 from etils import epath
@@ -11,7 +11,7 @@ from hsd_jax.config import Config, Data, Model, Sampling
 from hsd_jax.data.input_pipeline import Texts, read_texts
 from hsd_jax.errors import InputError
 from hsd_jax.evaluation.generate import Examinee
-from hsd_jax.runtime import checkpoint
+from hsd_jax.runtime import checkpoint, paths
 from hsd_jax.sampler import token_sampling
 from hsd_jax.sampler.buckets import make_program
 from hsd_jax.sampler.decode_sharding import decode_mesh, decode_params
@@ -29,7 +29,7 @@ ANSWER_TOKENS = 4096
 class Asking:
     """How a model is asked."""
 
-    checkpoint: str
+    checkpoint: Annotated[str, paths.GIVEN]
     """A Hugging Face directory, a workdir, or one of its checkpoints."""
     samples: int = 16
     """Answers to each problem."""
@@ -138,7 +138,7 @@ def open_examinee(asking: Asking, *, kinds: tuple[str, ...]) -> Examinee:
     program = make_program(
         model,
         vocabulary=len(texts.tokenizer),
-        pad_id=texts.pad_id,
+        pad_id=0,
         prompt_window=asking.prompt_tokens,
         response_window=longest,
         slots=slots,

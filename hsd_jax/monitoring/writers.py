@@ -9,6 +9,8 @@ from typing import Any
 
 from etils import epath
 
+from hsd_jax.runtime import paths
+
 Sink = Callable[[int, Mapping[str, Any]], None]
 
 # Words with which a reasoning text weighs alternatives; losing them is how self-distillation grows over-confident.
@@ -19,7 +21,7 @@ TEXT_COUNTS = ("words", "hedges", "repeated", "responses")
 
 def jsonl_sink(path: epath.Path) -> Sink:
     """Writes one line per step; a number that is not finite is written as null."""
-    return rewriting_sink(path) if "://" in str(path) else appending_sink(path)
+    return rewriting_sink(path) if paths.is_remote(path) else appending_sink(path)
 
 
 def appending_sink(path: epath.Path) -> Sink:

@@ -3,22 +3,21 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from hsd_jax.config import Config, load
-from hsd_jax.runtime import cli
+from hsd_jax.config import Config
+from hsd_jax.runtime import cli, paths
 
 
 @dataclass(frozen=True)
 class Arguments:
     """Where a run starts from and where it writes."""
 
-    config: Path
+    config: Annotated[str, paths.GIVEN]
     """A config file, e.g. configs/tiny.py."""
-    workdir: str
+    workdir: Annotated[str, paths.GIVEN]
     """Directory for checkpoints, metrics, rollouts and the report; may be a gs:// path."""
     settings: Annotated[Config, tyro.conf.arg(name=""), tyro.conf.FlagConversionOff] = field(metadata={"flat": True})
     """All settings of the config file."""
@@ -39,11 +38,10 @@ def parse(argv: Sequence[str], *, about: str) -> Arguments:
     for i, word in enumerate(argv):
         if word == "--resume" and (i + 1 == len(argv) or argv[i + 1].startswith("--")):
             words[i] = "--resume=auto"
-    named = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--config"]
-    named += [word.split("=", 1)[1] for word in argv if word.startswith("--config=")]
-    base = load(named[0]) if named else Config()
-    default = Arguments(tyro.MISSING, tyro.MISSING, base)
-    return cli.parse(Arguments, words, default=default, command="train", about=about)
+    default = Arguments(tyro.MISSING, tyro.MISSING, cli.named_config(argv))
+    given = cli.parse(Arguments, words, default=default, command="train", about=about)
+    paths.check_writable(given.workdir, "--workdir")
+    return given
 
 
 def resume_command(argv: Sequence[str]) -> str:

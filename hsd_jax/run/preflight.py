@@ -28,6 +28,7 @@ from hsd_jax.rollout.collect import sample_and_grade
 from hsd_jax.rollout.grading import submit_to
 from hsd_jax.run.programs import build, run_update
 from hsd_jax.run.session import open_graders
+from hsd_jax.runtime import paths
 from hsd_jax.runtime.timing import Clock
 from hsd_jax.setup import components
 from hsd_jax.setup.components import Parts
@@ -120,7 +121,7 @@ def check_free(workdir: Path) -> None:
 def write(prognosis: Prognosis, workdir: Path, config: Config) -> None:
     """Leaves what was seen as a workdir of one step, from which the report makes its page."""
     workdir.mkdir(parents=True, exist_ok=True)
-    said = json.dumps({"config": dataclasses.asdict(config)}, default=str)
+    said = json.dumps({"config": paths.as_record(config)}, default=str)
     (workdir / "config.json").write_text(said, encoding="utf-8")
     (workdir / "metrics.jsonl").write_text(json.dumps(prognosis.metrics) + "\n", encoding="utf-8")
     rollout_log.write(epath.Path(workdir) / "rollouts", 0, prognosis.log)

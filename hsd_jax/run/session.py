@@ -21,13 +21,13 @@ from hsd_jax.run import held_out
 from hsd_jax.run.arguments import Arguments, resume_command
 from hsd_jax.run.programs import Programs, build, meet_again, sizes_met
 from hsd_jax.run.run_log import Journal, past_lines
-from hsd_jax.runtime import checkpoint, faults, multihost
+from hsd_jax.runtime import checkpoint, faults, multihost, paths
 from hsd_jax.runtime.timing import Clock, count_compilations
 from hsd_jax.runtime.workdir import Workdir, discard_after, note, open_workdir
 from hsd_jax.setup import components, method_overrides
 from hsd_jax.setup.components import Parts
 from hsd_jax.update.step import TrainState
-from hsd_jax.verifiers import cases, comparison, pool
+from hsd_jax.verifiers import cases, pool
 from hsd_jax.verifiers.sandbox import tiers
 
 log = logging.getLogger(__name__)
@@ -58,9 +58,7 @@ def open_run(
         chief = jax.process_index() == 0
         show = stack.enter_context(console.progress(screen, int(state.step), config.steps, quiet=not chief))
         kept = config.checkpoints
-        resume = resume_command(argv)
-        store = checkpoint.open_store(workdir.checkpoints, keep=kept.keep, keep_every=kept.keep_every, resume=resume)
-        stack.enter_context(checkpoint.watched(store, multihost.leave))
+        store = checkpoint.open_store(workdir.checkpoints, keep=kept.keep, keep_every=kept.keep_every)
         book = Journal(
             parts=parts,
             path=workdir.path,
@@ -70,7 +68,7 @@ def open_run(
             console=screen,
             scores=lambda params, step: held_out.scores(parts, programs, params, step),
             row_sizes=lambda: sizes_met(programs),
-            resume_command=resume,
+            resume_command=resume_command(argv),
             clock=clock,
             compilations=stack.enter_context(count_compilations(clock)),
             lines=past_lines(workdir.path),
@@ -104,16 +102,13 @@ def open_graders(parts: Parts) -> pool.Pool:
     Raises: InputError if programs would have to run without isolation.
     """
     settings = parts.config.verifier
-    limits = dataclasses.replace(
-        tiers.DEFAULT_LIMITS, seconds=settings.test_seconds, check_seconds=settings.check_seconds
-    )
+    limits = dataclasses.replace(tiers.DEFAULT_LIMITS, seconds=settings.test_seconds)
     try:
         return pool.start(
             workers=settings.workers,
             programs="code" in parts.questions.identity["weights"],
             math_limit_seconds=settings.seconds,
             limits=limits,
-            tolerance=comparison.JSON_VALUES._replace(relative=settings.tolerance),
             allow_unsandboxed=settings.allow_unsandboxed,
         )
     except tiers.NoSandbox as error:
@@ -177,6 +172,6 @@ def _sinks(parts: Parts, workdir: Workdir) -> list[writers.Sink]:
         workdir.path,
         tensorboard=settings.tensorboard,
         wandb=settings.wandb,
-        config=dataclasses.asdict(parts.config),
+        config=paths.as_record(parts.config),
         start=0 if workdir.start is None else workdir.start + 1,
     )

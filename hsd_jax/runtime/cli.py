@@ -13,14 +13,15 @@ from typing import Any, TypeVar
 
 import tyro
 
+from hsd_jax.config import Config, load
 from hsd_jax.errors import EXIT_FAILED, EXIT_REFUSED, InputError
-from hsd_jax.runtime import faults
+from hsd_jax.runtime import faults, paths
 
 T = TypeVar("T")
 
 
 def parse(kind: type[T], argv: Sequence[str], *, default: T | None = None, command: str, about: str) -> T:
-    """Typed flags of a dataclass; `--help` prints and exits.
+    """Typed flags of a dataclass, its paths resolved; `--help` prints and exits.
 
     Raises: InputError in one line for a bad value, a missing or an unknown flag (with the nearest valid one).
     """
@@ -37,7 +38,22 @@ def parse(kind: type[T], argv: Sequence[str], *, default: T | None = None, comma
         raise
     if unknown:
         raise InputError(_unknown(unknown[0], flags(default if default is not None else kind)))
-    return value
+    return paths.resolve_fields(value)
+
+
+def load_config(path: str) -> Config:
+    """The config of a file, its relative paths taken from the root of the checkout.
+
+    Raises: InputError as `config.load` does, and for a path that cannot be one.
+    """
+    return paths.anchored(load(paths.resolve_path(path, "--config")), paths.ROOT)
+
+
+def named_config(argv: Sequence[str]) -> Config:
+    """The config of the file that `--config` names, whose values are the defaults of all flags; else the defaults."""
+    named = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--config"]
+    named += [word.split("=", 1)[1] for word in argv if word.startswith("--config=")]
+    return load_config(named[0]) if named else paths.anchored(Config(), paths.ROOT)
 
 
 def flags(record: Any, prefix: str = "") -> list[str]:

@@ -1,6 +1,5 @@
 """A run's directory: who may use it, what it already holds, and what a resumed run takes over."""
 
-import dataclasses
 import fcntl
 import importlib.metadata
 import json
@@ -17,12 +16,10 @@ from etils import epath
 
 from hsd_jax.config import Config
 from hsd_jax.errors import InputError
-from hsd_jax.runtime import checkpoint, storage
+from hsd_jax.runtime import checkpoint
+from hsd_jax.runtime.paths import as_record, is_remote
 
-PARTS = (
-    *("config.json", "metrics.jsonl", "checkpoints", "rollouts", "report"),
-    *("tensorboard", "evaluations", "errors", "lock"),
-)
+PARTS = ("config.json", "metrics.jsonl", "checkpoints", "rollouts", "report", "tensorboard", "evaluations", "lock")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "grain", "math-verify", "numpy")
 
 ROLLOUTS = re.compile(r"step-(\d+)(?:\.\d+)?\.(jsonl|part)")
@@ -54,8 +51,6 @@ def open_workdir(
     then.
     """
     root = epath.Path(path)
-    if storage.remote(root):
-        storage.preflight(root)
     held = _held(root)
     if held is None:
         _refuse_foreign(root)
@@ -83,7 +78,7 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
 
 def differences(held: dict[str, Any], config: Config) -> dict[str, tuple[Any, Any]]:
     """Settings in which a run differs from a config: name -> (the run's, the config's)."""
-    old, new = flat(held), flat(json.loads(json.dumps(dataclasses.asdict(config))))
+    old, new = flat(held), flat(json.loads(json.dumps(as_record(config))))
     return {name: (old.get(name), new.get(name)) for name in sorted(old | new) if old.get(name) != new.get(name)}
 
 
@@ -172,15 +167,17 @@ def _refuse_to_lose(root: epath.Path, lock: IO[str] | None) -> None:
 
 
 def _create(root: epath.Path) -> None:
-    if not storage.remote(root):
-        storage.preflight(root)
-    probe = root / "lock"
-    if not probe.exists():
-        probe.write_text("")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / "lock"
+        if not probe.exists():
+            probe.write_text("")
+    except OSError as error:
+        raise InputError(f"--workdir {root}: cannot be written ({error.strerror}); choose another directory") from error
 
 
 def _lock(root: epath.Path) -> IO[str] | None:
-    if storage.remote(root):  # object stores have no locks; a pod's queued resource runs one job
+    if is_remote(root):  # object stores have no locks; a pod's queued resource runs one job
         return None
     file = (Path(root) / "lock").open("r+")
     try:
@@ -200,7 +197,7 @@ def _lock(root: epath.Path) -> IO[str] | None:
 
 def _write_config(root: epath.Path, config: Config, command: list[str]) -> None:
     content = {
-        "config": dataclasses.asdict(config),
+        "config": as_record(config),
         "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in PACKAGES},
         "commit": commit(),
         "command": command,

@@ -79,7 +79,7 @@ def test_the_command_that_continues_a_run_is_valid_and_asks_for_nothing_else(mor
     assert command[:3] == ["python", "-m", "hsd_jax.train"]
     found = arguments.parse(command[3:], about="")
     assert (found.resume, found.overwrite, found.resume_with_changes) == ("auto", False, False)
-    assert (found.workdir, found.settings.steps) == ("my run", 3)
+    assert (found.workdir, found.settings.steps) == (str(Path.cwd() / "my run"), 3)
 
 
 def test_changed_settings_are_listed_and_only_harmless_ones_pass(tmp_path: Path) -> None:
