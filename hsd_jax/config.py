@@ -231,6 +231,10 @@ class Verifier:
     """Hard limit of one math check."""
     test_seconds: float = 10.0
     """Hard limit of one test of a program."""
+    check_seconds: float = 60.0
+    """Hard limit of all tests of one program together."""
+    tolerance: float = 1e-9
+    """How far, relative to it, a number may be from an expected decimal; expected integers are exact."""
     allow_unsandboxed: bool = False
     """Run model-written programs without any sandbox. Never do this on a machine you care about."""
 

@@ -4,6 +4,7 @@ Refused input ends a command with code 2 and one line, a run that had to end its
 """
 
 from models.errors import InputError as InputError
+from models.errors import printable as printable
 
 EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, EXIT_PREEMPTED = 0, 1, 2, 3
 

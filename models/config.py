@@ -1,11 +1,12 @@
 """The shape of a dense Qwen3, read from and written to `config.json`; what is not supported is refused by name."""
 
-import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from models.errors import InputError
+from models.json_fields import ABSENT, BOOLEAN, Kind, either, faults, integer, list_of, number, one_of, read_json
 
 # our field -> key of config.json; rope_theta is read apart because it has two spellings
 HF_KEYS: dict[str, str] = {
@@ -19,6 +20,36 @@ HF_KEYS: dict[str, str] = {
     "norm_eps": "rms_norm_eps",
     "tied": "tie_word_embeddings",
     "max_positions": "max_position_embeddings",
+}
+
+# Far above any model that exists, and far below what would hang or exhaust the machine that only reads the numbers.
+THETA = number(1, 1e12)
+ROPE_FIELDS = ("rope_scaling", "rope_parameters")
+PLAIN_ROPE = Kind("null or an object with rope_type 'default', full rotation", lambda rope: _plain(rope))
+FIELDS: dict[str, Kind] = {
+    "model_type": Kind("'qwen3' (dense)", lambda value: value == "qwen3"),
+    "architectures": either(ABSENT, one_of(["Qwen3ForCausalLM"])),
+    "auto_map": Kind("absent (code of a model directory is never run)", lambda value: not value),
+    "num_experts": Kind("absent (mixtures of experts are not implemented)", lambda value: not value),
+    "attention_bias": either(ABSENT, one_of(False)),
+    "use_sliding_window": either(ABSENT, one_of(False)),
+    "layer_types": either(ABSENT, list_of(one_of("full_attention"))),
+    "hidden_act": either(ABSENT, one_of("silu")),
+    "quantization_config": Kind("absent (float32, bfloat16 or float16 weights)", lambda value: not value),
+    "rope_scaling": PLAIN_ROPE,
+    "rope_parameters": PLAIN_ROPE,
+    "vocab_size": integer(1, 1 << 24),
+    "hidden_size": integer(1, 1 << 20),
+    "intermediate_size": integer(1, 1 << 22),
+    "num_hidden_layers": integer(1, 4096),
+    "num_attention_heads": integer(1, 1 << 14),
+    "num_key_value_heads": integer(1, 1 << 14),
+    "head_dim": integer(1, 1 << 14),
+    "rms_norm_eps": number(0, 1),
+    "tie_word_embeddings": BOOLEAN,
+    "max_position_embeddings": integer(1, 1 << 30),
+    "dtype": either(ABSENT, one_of("float32", "bfloat16", "float16")),
+    "torch_dtype": either(ABSENT, one_of("float32", "bfloat16", "float16")),
 }
 
 
@@ -45,11 +76,12 @@ class Qwen3Config:
         Raises: InputError naming every unsupported, missing or impossible field at once.
         """
         raw, where = (source, "config") if isinstance(source, dict) else (read_json(source), f"{source}/config.json")
-        problems = [*_unsupported(raw), *_malformed(raw)]
+        problems = [*faults(raw, FIELDS), *_rope(raw)]
+        problems = problems or [*_contradictions(raw)]
         if problems:
             raise InputError(f"{where}: " + "; ".join(problems))
         fields = {ours: raw[theirs] for ours, theirs in HF_KEYS.items()}
-        return cls(**fields, rope_theta=float(_rope_theta(raw)))
+        return cls(**fields, rope_theta=_theta(raw))
 
     def to_hf(self, *, dtype: str = "float32") -> dict[str, Any]:
         """The content of `config.json`; rope_theta in both spellings, for readers of either age."""
@@ -73,77 +105,38 @@ class Qwen3Config:
         }
 
 
-def read_json(directory: str | Path, name: str = "config.json") -> dict[str, Any]:
-    """One JSON file of a model directory. Raises: InputError when it is absent or not a JSON object."""
-    path = Path(directory) / name
-    try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a Hugging Face directory") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object, got {type(content).__name__}")
-    return content
+def _plain(rope: Any) -> bool:
+    if not isinstance(rope, dict):
+        return rope is None
+    kind, rotated = rope.get("rope_type", rope.get("type")), rope.get("partial_rotary_factor")
+    return kind in (None, "default") and (rotated is None or rotated == 1)
 
 
-def _rope_theta(raw: dict[str, Any]) -> Any:
-    rope = raw.get("rope_parameters")
-    return rope["rope_theta"] if isinstance(rope, dict) and "rope_theta" in rope else raw.get("rope_theta")
+def _rope(raw: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the rotary embedding, which has two spellings: fields of their own, or `rope_parameters`."""
+    told = {
+        f"{field}.rope_theta": raw[field].get("rope_theta") for field in ROPE_FIELDS if isinstance(raw.get(field), dict)
+    }
+    given = {name: theta for name, theta in (told | {"rope_theta": raw.get("rope_theta")}).items() if theta is not None}
+    wrong = [*faults(given, dict.fromkeys(given, THETA))]
+    yield from wrong
+    if not given:
+        yield f"rope_theta = None, expected {THETA.words} (top level or in rope_parameters)"
+    elif not wrong and len(set(given.values())) > 1:
+        yield "rope_theta is given twice: " + ", ".join(f"{name} = {theta}" for name, theta in given.items())
 
 
-def _unsupported(raw: dict[str, Any]) -> list[str]:
-    """Every feature of the file that this model does not implement."""
-    problems = []
-
-    def refuse(field: str, allowed: str) -> None:
-        problems.append(f"{field} = {raw.get(field)!r} is not supported, allowed: {allowed}")
-
-    if raw.get("model_type") != "qwen3":
-        refuse("model_type", "'qwen3' (dense)")
-    if raw.get("architectures") not in (None, ["Qwen3ForCausalLM"]):
-        refuse("architectures", "['Qwen3ForCausalLM']")
-    if raw.get("num_experts"):
-        refuse("num_experts", "absent (mixtures of experts are not implemented)")
-    if raw.get("attention_bias"):
-        refuse("attention_bias", "false")
-    if raw.get("use_sliding_window"):
-        refuse("use_sliding_window", "false")
-    if set(raw.get("layer_types") or []) - {"full_attention"}:
-        refuse("layer_types", "'full_attention' in every layer")
-    if raw.get("hidden_act", "silu") != "silu":
-        refuse("hidden_act", "'silu'")
-    if raw.get("quantization_config"):
-        refuse("quantization_config", "absent (float32, bfloat16 or float16 weights)")
-    for field in ("rope_scaling", "rope_parameters"):
-        rope = raw.get(field) or {}
-        kind = rope.get("rope_type", rope.get("type", "default"))
-        if kind != "default" or rope.get("partial_rotary_factor", 1.0) != 1.0:
-            refuse(field, "rope_type 'default', full rotation")
-    return problems
+def _theta(raw: dict[str, Any]) -> float:
+    ropes = [raw[field] for field in ROPE_FIELDS if isinstance(raw.get(field), dict)]
+    return float(next(theta for rope in (*ropes, raw) if (theta := rope.get("rope_theta")) is not None))
 
 
-def _malformed(raw: dict[str, Any]) -> list[str]:
-    """Fields that are missing, of the wrong type, or contradict each other."""
-    problems = []
-    for theirs in HF_KEYS.values():
-        value = raw.get(theirs)
-        if theirs == "tie_word_embeddings":
-            wanted, good = "true or false", isinstance(value, bool)
-        elif theirs == "rms_norm_eps":
-            wanted, good = "a positive number", isinstance(value, float | int) and value > 0
-        else:
-            wanted, good = "a positive integer", type(value) is int and value > 0
-        if not good:
-            problems.append(f"{theirs} is missing" if theirs not in raw else f"{theirs} = {value!r}, expected {wanted}")
-    theta = _rope_theta(raw)
-    if not (isinstance(theta, float | int) and theta > 1):
-        problems.append(f"rope_theta = {theta!r}, expected a number above 1 (top level or in rope_parameters)")
-    if not problems and raw["num_attention_heads"] % raw["num_key_value_heads"]:
-        problems.append(
-            f"num_attention_heads = {raw['num_attention_heads']} is not a multiple of "
-            f"num_key_value_heads = {raw['num_key_value_heads']}"
-        )
-    if not problems and raw["head_dim"] % 2:
-        problems.append(f"head_dim = {raw['head_dim']} is odd, rotary embedding needs pairs")
-    return problems
+def _contradictions(raw: dict[str, Any]) -> Iterator[str]:
+    """Fields that are right one by one but not together."""
+    heads, kv_heads, layers = (raw[f] for f in ("num_attention_heads", "num_key_value_heads", "num_hidden_layers"))
+    if heads % kv_heads:
+        yield f"num_attention_heads = {heads} is not a multiple of num_key_value_heads = {kv_heads}"
+    if raw["head_dim"] % 2:
+        yield f"head_dim = {raw['head_dim']} is odd, rotary embedding needs pairs"
+    if raw.get("layer_types") and len(raw["layer_types"]) != layers:
+        yield f"layer_types has {len(raw['layer_types'])} entries for num_hidden_layers = {layers}"

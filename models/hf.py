@@ -19,10 +19,11 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from models import hf_layout, tensor_files
-from models.config import Qwen3Config, read_json
+from models.config import Qwen3Config
 from models.errors import InputError
 from models.hf_layout import EMBEDDING, HEAD, TABLE, Entry, Index
 from models.hf_write import INDEX, SINGLE, save_params
+from models.json_fields import read_json
 from models.qwen3 import Params, Qwen3, param_shapes, params_of
 from models.sharding import RULES, Rules, make_mesh, param_shardings
 from models.tensor_files import Tensor

@@ -13,8 +13,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from models import hf_layout, tensor_files
-from models.config import Qwen3Config, read_json
+from models.config import Qwen3Config
 from models.errors import InputError
+from models.json_fields import read_json
 from models.qwen3 import Params
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"

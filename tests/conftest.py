@@ -1,10 +1,33 @@
 """Every test runs on eight virtual CPU devices; implicit rank promotion and warnings are errors."""
 
 import os
+from collections.abc import Iterator
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 
 import jax
+import pytest
+
+from tests.support import gcs_emulator
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def storage() -> Iterator[gcs_emulator.Cloud]:
+    """One emulator for all tests of a process: the clients remember the address that they have found first."""
+    with gcs_emulator.running() as cloud, pytest.MonkeyPatch.context() as patch:
+        for name, value in cloud.environment.items():
+            patch.setenv(name, value)
+        yield cloud
+
+
+@pytest.fixture
+def gcs(storage: gcs_emulator.Cloud) -> Iterator[gcs_emulator.Cloud]:
+    """An empty bucket `gs://bucket` without faults."""
+    storage.rules.clear()
+    storage.lose("")
+    storage.seen.clear()
+    yield storage
+    storage.rules.clear()

@@ -5,7 +5,8 @@
 #   --wait      return when every node is ready, instead of when the request is accepted
 #   --dry-run   print the exact commands and do nothing
 # Settings: tpu_scripts/settings.sh. With HSD_AUTOSTART=1 the workers set themselves up and start (or resume) the run,
-# with the flags after `--`. Safe to repeat: an existing resource of ours is kept, a dead one (FAILED, SUSPENDED) is
+# with the flags after `--`. Their service account needs roles/storage.objectAdmin and roles/storage.legacyBucketReader on
+# the bucket. Safe to repeat: an existing resource of ours is kept, a dead one (FAILED, SUSPENDED) is
 # deleted and asked for again, anything else is refused. Exit codes: 0 asked for (or there), 1 failed, 2 refused.
 
 # shellcheck source=common.sh

@@ -15,10 +15,19 @@ the same on both sides: student and teacher predict the first response token aft
 Source: arXiv:2606.15576, Eq. 9 (what is in the context; the paper does not give its wording).
 """
 
+import functools
+import json
+import logging
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import Any
 
+from hsd_jax.data import render_chat
 from hsd_jax.errors import InputError
+
+LOG = logging.getLogger(__name__)
+WALL_SECONDS = 60
 
 PEER_OPEN = "=== A correct attempt ===\n"
 PEER_CLOSE = "\n=== End of correct attempt ===\n\n"
@@ -43,24 +52,65 @@ class ChatFrame:
 def chat_frame(tokenizer: Any, *, thinking: bool = False) -> ChatFrame:
     """The chat template of a transformers tokenizer around one user turn.
 
-    `thinking=False` asks the template for Qwen3's empty think block; templates without that switch ignore it.
-    Raises: InputError if there is no template, or if it does not copy the user's text unchanged and once.
+    `thinking=False` asks the template for Qwen3's empty think block; a template that does not do what is asked, always
+    or never opening a think block, is named in the log.
+    Raises: InputError if there is no template, if it cannot be rendered, ignores the generation prompt, or does not
+    copy the user's text unchanged and once.
     """
     if not getattr(tokenizer, "chat_template", None):
         raise InputError("model.path: its tokenizer has no chat template; use a directory that ships one")
-    frames = {_cut(tokenizer, probe, thinking) for probe in _PROBES}
+    try:
+        template = tokenizer.get_chat_template()
+    except ValueError as error:  # several templates, none of which is the default
+        raise InputError(f"model.path: its tokenizer has no default chat template ({error})") from error
+    variants = (
+        _variant(0, thinking=thinking),
+        _variant(1, thinking=thinking),
+        _variant(0, thinking=thinking, prompt=False),
+        _variant(0, thinking=not thinking),
+    )
+    specials = json.dumps(tokenizer.special_tokens_map, default=str)
+    first, second, without, switched = render(template, specials, json.dumps(variants))
+    if first == without:
+        raise InputError(
+            "model.path: the chat template ignores the generation prompt: add_generation_prompt changes nothing in it"
+        )
+    frames = {_cut(text, probe) for text, probe in zip((first, second), _PROBES, strict=True)}
     if len(frames) != 1:
         raise InputError("model.path: the chat template's generation prompt depends on the user's text")
-    return frames.pop()
+    frame = frames.pop()
+    always = frame.closing.rstrip().endswith("<think>")
+    if first == switched and always != thinking:
+        what = "always opens a <think> block" if always else "never opens a <think> block"
+        LOG.warning("model.thinking %s has no effect: the chat template %s, whatever is asked", thinking, what)
+    return frame
 
 
-def _cut(tokenizer: Any, text: str, thinking: bool) -> ChatFrame:
-    rendered = tokenizer.apply_chat_template(
-        [{"role": "user", "content": text}],
-        tokenize=False,
-        add_generation_prompt=True,
-        enable_thinking=thinking,
-    )
+def _variant(probe: int, *, thinking: bool, prompt: bool = True) -> dict[str, Any]:
+    messages = [{"role": "user", "content": _PROBES[probe]}]
+    return {"messages": messages, "enable_thinking": thinking, "add_generation_prompt": prompt}
+
+
+@functools.cache
+def render(template: str, special_tokens: str, variants: str) -> tuple[str, ...]:
+    """The template's texts for several sets of arguments (both given as JSON), rendered in a process of its own.
+
+    Raises: InputError saying why it cannot be rendered, in one line.
+    """
+    arguments = [json.loads(special_tokens) | variant for variant in json.loads(variants)]
+    request = json.dumps({"template": template, "variants": arguments})
+    command = [sys.executable, "-I", render_chat.__file__]
+    try:
+        done = subprocess.run(command, input=request, capture_output=True, text=True, timeout=WALL_SECONDS)
+        answer = json.loads(done.stdout)
+    except (subprocess.TimeoutExpired, ValueError):  # killed by a limit: there is no answer
+        answer = {"error": f"does not come to an end within {render_chat.CPU_SECONDS} seconds"}
+    if "error" in answer:
+        raise InputError(f"model.path: the chat template {answer['error']}")
+    return tuple(answer["rendered"])
+
+
+def _cut(rendered: str, text: str) -> ChatFrame:
     parts = rendered.split(text)
     if len(parts) != 2:
         raise InputError(f"model.path: the chat template shows the user's text {len(parts) - 1} times, not once")

@@ -17,6 +17,7 @@ from hsd_jax.data.problems import Problem
 from hsd_jax.data.tokenization import Windows, encode
 from hsd_jax.errors import InputError
 from hsd_jax.types import Ragged
+from models.json_fields import ABSENT, either, faults, integer, list_of, read_json, refuse_code
 from models.qwen3 import Qwen3Config
 
 STOP_TOKENS = ("<|im_end|>", "<|endoftext|>")
@@ -24,13 +25,14 @@ STOP_TOKENS = ("<|im_end|>", "<|endoftext|>")
 
 @dataclass(frozen=True)
 class Texts:
-    """How text becomes ids: tokenizer, chat frame, fixed pieces, windows, and the ids that end a response."""
+    """How text becomes ids: tokenizer, chat frame, fixed pieces, windows, the ids that end a response or pad it."""
 
     tokenizer: Any
     chat: chat_template.ChatFrame
     frame: Frame
     windows: Windows
     stop_ids: tuple[int, ...]
+    pad_id: int
 
 
 @dataclass(frozen=True)
@@ -66,23 +68,55 @@ def read_texts(config: Config, model: Qwen3Config) -> Texts:
         response={"math": sampling.response_tokens, "code": code},
         feedback=data.feedback_tokens,
     )
-    known = tokenizer.get_vocab()
-    stop_ids = {known[token] for token in STOP_TOKENS if token in known} | {tokenizer.eos_token_id} - {None}
+    stop_ids, pad_id = end_ids(config.model.path, tokenizer)
+    return Texts(tokenizer, chat, frame, windows, stop_ids, pad_id)
+
+
+def end_ids(path: str, tokenizer: Any) -> tuple[tuple[int, ...], int]:
+    """The ids that end a response, from the tokenizer and generation_config.json together, and the id that pads one.
+
+    Raises: InputError if there is none, or generation_config.json names one that the tokenizer does not have.
+    """
+    file = Path(path) / "generation_config.json"
+    told = read_json(path, file.name) if file.is_file() else {}
+    known = integer(0, len(tokenizer) - 1)
+    kinds = {"eos_token_id": either(ABSENT, known, list_of(known)), "pad_token_id": either(ABSENT, known)}
+    if problems := [*faults(told, kinds)]:
+        raise InputError(f"{file}: " + "; ".join(problems) + " (the ids of the tokenizer)")
+    ends = told.get("eos_token_id")
+    words = tokenizer.get_vocab()
+    stop_ids = {words[token] for token in STOP_TOKENS if token in words} | {tokenizer.eos_token_id, *as_list(ends)}
+    stop_ids -= {None}
     if not stop_ids:
         raise InputError(f"model.path: the tokenizer has no end token ({', '.join(STOP_TOKENS)} or an eos_token)")
-    return Texts(tokenizer, chat, frame, windows, tuple(sorted(stop_ids)))
+    pads = (tokenizer.pad_token_id, told.get("pad_token_id"), min(stop_ids))
+    return tuple(sorted(stop_ids)), next(pad for pad in pads if pad is not None)
+
+
+def as_list(value: Any) -> list[Any]:
+    """A list as it is, anything else as a list of one."""
+    return value if isinstance(value, list) else [value]
 
 
 def read_tokenizer(path: str) -> Any:
-    """The tokenizer of a Hugging Face directory, from its files alone."""
+    """The tokenizer of a Hugging Face directory, from its files alone; no code of the directory is run.
+
+    Raises: InputError for a directory without a tokenizer, with one that cannot be read, or that brings code.
+    """
     from transformers import AutoTokenizer
 
     if not (Path(path) / "tokenizer.json").is_file() and not (Path(path) / "vocab.json").is_file():
         raise InputError(f"model.path: {path} has no tokenizer.json; it must be a complete Hugging Face directory")
+    refuse_code(path)
     try:
-        return AutoTokenizer.from_pretrained(path, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise InputError(f"model.path: the tokenizer of {path} cannot be read ({error})") from error
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # the library raises whatever the files make it stumble over
+        raise InputError(
+            f"model.path: the tokenizer of {path} cannot be read ({error or type(error).__name__})"
+        ) from error
+    if not tokenizer.is_fast:
+        raise InputError(f"model.path: the tokenizer of {path} is not a fast one; use a directory with tokenizer.json")
+    return tokenizer
 
 
 def read_questions(config: Config, texts: Texts) -> Questions:

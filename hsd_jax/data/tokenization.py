@@ -19,6 +19,7 @@ from hsd_jax.data.problems import Problem, Test, id_hash
 from hsd_jax.data.sources import Corpus
 from hsd_jax.errors import InputError
 from hsd_jax.types import Problems, Ragged
+from hsd_jax.verifiers import failure_text
 
 LOG = logging.getLogger(__name__)
 SCAN_BATCH = 512
@@ -60,8 +61,7 @@ def tests_text(tests: Sequence[Test]) -> str:
 def _test_text(test: Test) -> str:
     if "input" in test:
         return f"Input:\n{test['input'].rstrip()}\nOutput:\n{test['output'].rstrip()}\n"
-    arguments = ", ".join(repr(value) for value in test["args"])
-    return f"{test['call']}({arguments}) == {test['output']!r}\n"
+    return f"{failure_text.call(test['call'], test['args'])} == {failure_text.shown(test['output'])}\n"
 
 
 def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
@@ -136,7 +136,7 @@ def _reason(problem: Problem, prompt: int, answer: int, control: Sequence[str], 
         return "prompt over the window"
     if answer > windows.answer:
         return "answer over the window"
-    text = problem.question + problem.answer + problem.solution
+    text = problem.question + problem.answer + problem.solution + tests_text(problem.visible)
     return "control token in the text" if any(token in text for token in control) else ""
 
 

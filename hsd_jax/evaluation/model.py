@@ -138,7 +138,7 @@ def open_examinee(asking: Asking, *, kinds: tuple[str, ...]) -> Examinee:
     program = make_program(
         model,
         vocabulary=len(texts.tokenizer),
-        pad_id=0,
+        pad_id=texts.pad_id,
         prompt_window=asking.prompt_tokens,
         response_window=longest,
         slots=slots,

@@ -87,7 +87,7 @@ def _texts(config: Config, model: Qwen3Config) -> Texts:
     )
     tokenizer = range(min(TOKENIZER_IDS, model.vocab_size))  # only its length is asked for
     none: Any = None
-    return Texts(tokenizer, none, Frame(marker, marker, marker), windows, ())
+    return Texts(tokenizer, none, Frame(marker, marker, marker), windows, (), 0)
 
 
 def abstract(tree: PyTree, sharding_of: Callable[[Any], Any]) -> PyTree:

@@ -27,7 +27,7 @@ from hsd_jax.runtime.workdir import Workdir, discard_after, note, open_workdir
 from hsd_jax.setup import components, method_overrides
 from hsd_jax.setup.components import Parts
 from hsd_jax.update.step import TrainState
-from hsd_jax.verifiers import cases, pool
+from hsd_jax.verifiers import cases, comparison, pool
 from hsd_jax.verifiers.sandbox import tiers
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,9 @@ def open_run(
         chief = jax.process_index() == 0
         show = stack.enter_context(console.progress(screen, int(state.step), config.steps, quiet=not chief))
         kept = config.checkpoints
-        store = checkpoint.open_store(workdir.checkpoints, keep=kept.keep, keep_every=kept.keep_every)
+        resume = resume_command(argv)
+        store = checkpoint.open_store(workdir.checkpoints, keep=kept.keep, keep_every=kept.keep_every, resume=resume)
+        stack.enter_context(checkpoint.watched(store, multihost.leave))
         book = Journal(
             parts=parts,
             path=workdir.path,
@@ -68,7 +70,7 @@ def open_run(
             console=screen,
             scores=lambda params, step: held_out.scores(parts, programs, params, step),
             row_sizes=lambda: sizes_met(programs),
-            resume_command=resume_command(argv),
+            resume_command=resume,
             clock=clock,
             compilations=stack.enter_context(count_compilations(clock)),
             lines=past_lines(workdir.path),
@@ -102,13 +104,16 @@ def open_graders(parts: Parts) -> pool.Pool:
     Raises: InputError if programs would have to run without isolation.
     """
     settings = parts.config.verifier
-    limits = dataclasses.replace(tiers.DEFAULT_LIMITS, seconds=settings.test_seconds)
+    limits = dataclasses.replace(
+        tiers.DEFAULT_LIMITS, seconds=settings.test_seconds, check_seconds=settings.check_seconds
+    )
     try:
         return pool.start(
             workers=settings.workers,
             programs="code" in parts.questions.identity["weights"],
             math_limit_seconds=settings.seconds,
             limits=limits,
+            tolerance=comparison.JSON_VALUES._replace(relative=settings.tolerance),
             allow_unsandboxed=settings.allow_unsandboxed,
         )
     except tiers.NoSandbox as error:

@@ -1,17 +1,16 @@
-"""Checkpoints by Orbax: asynchronous, atomic, verified by checksums; the newest good one is found by itself.
+"""Checkpoints by Orbax: asynchronous, committed whole, verified by checksums; the newest good one is found by itself.
 
 A checkpoint `checkpoints/<step>/` holds the state's arrays, `meta` (step, data position, best score, resolved config,
 versions) and, soon after it is committed, `manifest.json` with the size and CRC-32 of every file.
 """
 
-import json
 import logging
 import os
-import zlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -21,35 +20,43 @@ from etils import epath
 from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as policies
 
-from hsd_jax.errors import InputError
-from hsd_jax.runtime import faults, paths
+from hsd_jax.errors import InputError, RunStopped
+from hsd_jax.runtime import faults, manifest, paths, storage
+from hsd_jax.runtime.manifest import MANIFEST as MANIFEST
+from hsd_jax.runtime.manifest import damage as damage
 from hsd_jax.types import PyTree
 from models.qwen3 import Params, Qwen3Config, param_shapes
 from models.sharding import abstract_params
 
 log = logging.getLogger(__name__)
-MANIFEST = "manifest.json"
 BEST = "pass@1"
+WRITER = "async_save"  # Orbax's thread that writes
+GRACE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Store:
     """An open checkpoint directory; `close` waits until everything is on disk.
 
-    `unsealed` are the steps that want a manifest. Others are left alone: Orbax may be deleting them.
+    `unsealed` are the steps that want a manifest. Others are left alone: Orbax may be deleting them. `failed` is what
+    went wrong in the background, and `resume` the command that continues the run.
     """
 
     root: epath.Path
     manager: ocp.CheckpointManager
     sealer: ThreadPoolExecutor
     unsealed: set[int]
+    resume: str
+    failed: list[BaseException] = field(default_factory=list)
+    beginning: threading.Lock = field(default_factory=threading.Lock)
 
 
-def open_store(root: str | os.PathLike[str], *, keep: int = 2, keep_every: int = 0) -> Store:
+def open_store(
+    root: str | os.PathLike[str], *, keep: int = 2, keep_every: int = 0, resume: str = "--resume auto"
+) -> Store:
     """Opens (creates) a checkpoint directory: the newest `keep`, the best and every `keep_every`-th are preserved."""
     root = epath.Path(root)
     root.mkdir(parents=True, exist_ok=True)
-    logging.getLogger("absl").addFilter(_is_not_raised_too)
     best = policies.BestN(get_metric_fn=lambda m: m[BEST], n=1, keep_checkpoints_without_metrics=False)
     kept: list[Any] = [policies.LatestN(keep), best]
     if keep_every:
@@ -59,35 +66,51 @@ def open_store(root: str | os.PathLike[str], *, keep: int = 2, keep_every: int =
         best_fn=lambda metrics: metrics[BEST],  # without it scores are not written, and a resumed run forgets the best
         cleanup_tmp_directories=True,
     )
-    unsealed = {step for step in steps(root) if not (root / str(step) / MANIFEST).exists()}
-    return Store(root, ocp.CheckpointManager(root, options=options), ThreadPoolExecutor(1, "seal"), unsealed)
+    unsealed = {step for step in steps(root) if not manifest.sealed(root / str(step))}
+    manager = ocp.CheckpointManager(root, options=options)
+    store = Store(root, manager, ThreadPoolExecutor(1, "seal"), unsealed, resume)
+    logging.getLogger("absl").addFilter(_note_failures_in(store))
+    return store
 
 
 def save(store: Store, step: int, state: PyTree, meta: dict[str, Any], *, score: float | None = None) -> None:
-    """Starts writing a checkpoint and returns as soon as the arrays have left the device."""
+    """Starts writing a checkpoint and returns as soon as the arrays have left the device.
+
+    Raises: RunStopped in one line if this write cannot begin, or the last one has failed.
+    """
     args = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
-    store.manager.wait_until_finished()
-    seal(store).result()  # what this write may delete in the end must not be in the sealer's hands then
-    store.unsealed.add(step)
-    store.manager.save(step, args=args, metrics=None if score is None else {BEST: score}, force=True)
+    with _in_one_line(store):
+        store.manager.wait_until_finished()
+        seal(store).result()  # what this write may delete in the end must not be in the sealer's hands then
+        with store.beginning:
+            store.unsealed.add(step)
+            store.manager.save(step, args=args, metrics=None if score is None else {BEST: score}, force=True)
 
 
 def seal(store: Store) -> Future[None]:
     """Starts sealing the checkpoints that have been committed since the last call; call it once in a while.
 
-    Raises: what went wrong while the last one was written, so that a run does not go on for long without any.
+    Raises: RunStopped if the last write has failed, so that a run does not go on for long without any.
     """
-    if not store.manager.is_saving_in_progress():
-        store.manager.wait_until_finished()  # which does not wait then, but raises
+    with _in_one_line(store):
+        if store.failed:
+            raise store.failed[0]
+        with store.beginning:
+            if store.manager.is_saving_in_progress():
+                return store.sealer.submit(lambda: None)
+            store.manager.wait_until_finished()  # which does not wait then, but raises
     return store.sealer.submit(_seal_all, store)
 
 
 def close(store: Store) -> None:
     """Waits for writes in flight, seals what they wrote and closes the directory."""
-    store.manager.wait_until_finished()
-    seal(store)
-    store.sealer.shutdown(wait=True)
-    store.manager.close()
+    with _in_one_line(store):
+        store.manager.wait_until_finished()
+        seal(store).result()
+        if store.failed:
+            raise store.failed[0]
+        store.sealer.shutdown(wait=True)
+        store.manager.close()
 
 
 @contextmanager
@@ -96,12 +119,83 @@ def finishing(store: Store) -> Iterator[Store]:
     try:
         yield store
     except BaseException:
-        try:
-            store.manager.wait_until_finished()
-            seal(store).result()
-        except Exception as error:
-            log.warning("the checkpoint in flight was not finished: %s", faults.explain(error) or error)
+        if not store.failed:  # else Orbax waits for other hosts, which wait for this one
+            try:
+                store.manager.wait_until_finished()
+                seal(store).result()
+            except Exception as error:
+                log.warning("the checkpoint in flight was not finished: %s", faults.explain(error) or error)
         raise
+
+
+@contextmanager
+def watched(store: Store, report: Callable[[BaseException], object], *, grace: float = GRACE_SECONDS) -> Iterator[None]:
+    """While its body runs, looks whether a write fails, and calls `report` if the body has not ended `grace` s later.
+
+    A step may take long, and may wait for a host that this failure keeps from ever arriving.
+    """
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(1.0):
+            with suppress(Exception):
+                seal(store)
+            if store.failed and not done.wait(grace):
+                report(_not_written(store, store.failed[0]))
+                return
+
+    thread = threading.Thread(target=look, name="watch checkpoints", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@contextmanager
+def _in_one_line(store: Store) -> Iterator[None]:
+    """Whatever Orbax raises (any exception of any thread) becomes one line; it stays the cause."""
+    try:
+        yield
+    except RunStopped:
+        raise
+    except Exception as error:
+        if faults.disk_code(error) is None and (faults.out_of_memory(error) or faults.other_process_gone(error)):
+            raise
+        if not store.failed:
+            store.failed.append(error)
+        raise _not_written(store, error) from error
+
+
+def _not_written(store: Store, error: BaseException) -> RunStopped:
+    """What failed, what is safe, how to go on, and where the traceback is."""
+    step = max(store.unsealed, default=0)
+    why = faults.disk_advice(error) or storage.advice(error) or "see the traceback"
+    try:
+        safe = max((found for found in steps(store.root) if found != step), default=None)
+        kept = "no checkpoint was written before" if safe is None else f"checkpoint {safe} is whole"
+    except Exception:  # the storage that has just failed
+        kept = "earlier checkpoints are not touched"
+    file = faults.keep_traceback(error, store.root.parent / "errors", f"save-{step}-process-{jax.process_index()}")
+    return RunStopped(
+        f"save: cannot use {store.root}: checkpoint {step} was not written ({faults.short(error)}): {why}. {kept};"
+        f" continue with: {store.resume}. The traceback is in {file}"
+    )
+
+
+def _note_failures_in(store: Store) -> Callable[[logging.LogRecord], bool]:
+    """Keeps the errors of Orbax's writing thread, which Orbax itself raises only after all hosts have met again.
+
+    They are not logged then: what is raised is said once.
+    """
+
+    def note(record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1] and record.threadName == WRITER:
+            store.failed.append(record.exc_info[1])
+        return not record.exc_info
+
+    return note
 
 
 def steps(root: str | os.PathLike[str]) -> list[int]:
@@ -109,13 +203,20 @@ def steps(root: str | os.PathLike[str]) -> list[int]:
     root = epath.Path(root)
     if not root.exists():
         return []
-    return sorted(int(path.name) for path in root.iterdir() if path.name.isdigit())
+    return sorted(int(path.name) for path in _numbered(root) if ocp.utils.is_checkpoint_finalized(path))
 
 
 def unfinished(root: str | os.PathLike[str]) -> list[epath.Path]:
-    """What is left of checkpoints whose writing was interrupted; they never had their final names."""
+    """What is left of checkpoints whose writing was interrupted; they were never committed."""
     root = epath.Path(root)
-    return [path for path in root.iterdir() if ".orbax-checkpoint-tmp" in path.name] if root.exists() else []
+    if not root.exists():
+        return []
+    named = [path for path in root.iterdir() if ".orbax-checkpoint-tmp" in path.name]
+    return named + [path for path in _numbered(root) if not ocp.utils.is_checkpoint_finalized(path)]
+
+
+def _numbered(root: epath.Path) -> list[epath.Path]:
+    return [path for path in root.iterdir() if path.name.isdigit()]
 
 
 def newest_good(root: str | os.PathLike[str], before: float = float("inf")) -> int | None:
@@ -173,58 +274,12 @@ def _on_host(model: Qwen3Config) -> Any:
     return jax.tree.map(lambda shape: np.empty(shape, np.float32), shapes, is_leaf=lambda x: isinstance(x, tuple))
 
 
-def damage(step_dir: epath.Path) -> str:
-    """What is wrong with a checkpoint's files ('' if nothing is); remote files are checked by size alone."""
-    manifest = step_dir / MANIFEST
-    if not manifest.exists():  # committed, but the run ended before it was sealed: Orbax renames only whole checkpoints
-        return "" if all((step_dir / part).exists() for part in ("state", "meta")) else "it is incomplete"
-    try:
-        expected: dict[str, list[int]] = json.loads(manifest.read_text())
-    except ValueError:
-        return f"{MANIFEST} is not readable"
-    for name, (size, checksum) in expected.items():
-        file = step_dir / name
-        if not file.exists():
-            return f"{name} is missing"
-        if file.stat().length != size:
-            return f"{name} has {file.stat().length} bytes instead of {size}"
-        if not paths.is_remote(step_dir) and _crc(file) != checksum:
-            return f"{name} has changed since it was written"
-    return ""
-
-
-def _is_not_raised_too(record: logging.LogRecord) -> bool:
-    """Orbax logs the errors of its threads with their traceback, and raises them as well; once is enough."""
-    return not record.exc_info
-
-
 def _seal_all(store: Store) -> None:
-    if jax.process_index():
+    if jax.process_index() or not store.unsealed:
         return
-    for step in sorted(store.unsealed.intersection(steps(store.root))):
-        _seal(store.root / str(step))
-        store.unsealed.discard(step)
-
-
-def _seal(step_dir: epath.Path) -> None:
-    entries = {
-        str(path.relative_to(step_dir)): [path.stat().length, 0 if paths.is_remote(step_dir) else _crc(path)]
-        for path in _files(step_dir)
-        if not path.name.startswith(MANIFEST)  # the rest of a seal that was interrupted
-    }
-    part = step_dir / f"{MANIFEST}.part"
-    part.write_text(json.dumps(entries))
-    part.replace(step_dir / MANIFEST)
-
-
-def _files(folder: epath.Path) -> Iterator[epath.Path]:
-    for path in folder.iterdir():
-        yield from _files(path) if path.is_dir() else [path]
-
-
-def _crc(path: epath.Path) -> int:
-    checksum = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            checksum = zlib.crc32(block, checksum)
-    return checksum
+    try:
+        for step in sorted(store.unsealed.intersection(steps(store.root))):
+            manifest.seal(store.root / str(step))
+            store.unsealed.discard(step)
+    except Exception as error:
+        store.failed.append(error)

@@ -5,11 +5,14 @@ The state that was saved last is never touched by a fault, so what happened in a
 
 import errno
 import os
+import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import jax
+from etils import epath
 
 from hsd_jax.errors import RunStopped
 
@@ -79,6 +82,25 @@ def disk_code(error: BaseException) -> int | None:
     return next((code for code in DISK if os.strerror(code) in str(error)), None)
 
 
+def disk_advice(error: BaseException) -> str:
+    """What mends a disk fault; "" for any other error."""
+    code = disk_code(error)
+    return "" if code is None else DISK[code]
+
+
+def keep_traceback(error: BaseException, folder: epath.Path, name: str) -> str:
+    """Writes an error's traceback to `folder`, or to this host's temporary files if that fails; returns where."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.txt").write_text(text)
+        return str(folder / f"{name}.txt")
+    except Exception:  # the disk or the storage that has just failed
+        with tempfile.NamedTemporaryFile("w", prefix=f"{name}-", suffix=".txt", delete=False) as file:
+            file.write(text)
+        return file.name
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether a device (or the host) has no room for an array or a program."""
     words = str(error)
@@ -92,25 +114,26 @@ def other_process_gone(error: BaseException) -> bool:
 
 def _gone_line(error: BaseException) -> str:
     where = stage_of(error)
-    what = f"another process of this run has ended or cannot be reached ({_short(error)}); its own log says why"
+    what = f"another process of this run has ended or cannot be reached ({short(error)}); its own log says why"
     return f"{where}: {what}{CONTINUE}" if where else f"{what}{CONTINUE}"
 
 
 def _disk_line(error: BaseException) -> str:
     file, stage = getattr(error, "filename", None), stage_of(error)
-    what = f"cannot use {file or 'the disk'} ({_short(error)}): {DISK[disk_code(error) or errno.EIO]}"
+    what = f"cannot use {file or 'the disk'} ({short(error)}): {DISK[disk_code(error) or errno.EIO]}"
     return f"{stage}: {what}{CONTINUE}" if stage else what
 
 
 def _memory_line(error: BaseException) -> str:
     stage = stage_of(error)
     if stage not in ROOM:
-        return f"out of memory ({_short(error)}): ask for less at a time, or use more chips"
+        return f"out of memory ({short(error)}): ask for less at a time, or use more chips"
     changes = " (and --resume-with-changes where a setting changes the numbers)"
-    return f"{stage}: out of memory ({_short(error)}): {ROOM[stage]}{CONTINUE}{changes}"
+    return f"{stage}: out of memory ({short(error)}): {ROOM[stage]}{CONTINUE}{changes}"
 
 
-def _short(error: BaseException) -> str:
+def short(error: BaseException) -> str:
+    """An error's own words on one line, their middle left out where there are many."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     line = " ".join(text.split())
     return line if len(line) <= 2 * KEPT else f"{line[:KEPT]} ... {line[-KEPT:]}"

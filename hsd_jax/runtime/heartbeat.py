@@ -14,15 +14,17 @@ import jax
 
 SIGNS_PER_TIMEOUT = 10
 FOLDER = "hsd/alive/"
+LEFT = "hsd/left/"
 
 
 @contextmanager
 def watched(
-    client: Any, process: int, processes: int, seconds: float, report: Callable[[list[int]], None]
+    client: Any, process: int, processes: int, seconds: float, report: Callable[[dict[int, str]], None]
 ) -> Iterator[None]:
-    """While its body runs, gives signs of life, and calls `report` with the processes silent for `seconds`.
+    """While its body runs, gives signs of life, and calls `report` with processes that have ended, or seem to.
 
-    `client` is JAX's key-value store; process 0 keeps it, so it is process 0 that is silent when the store is.
+    Those are the ones that took leave, with their last words, or that were silent for `seconds`, with "". `client` is
+    JAX's key-value store; process 0 keeps it, so it is process 0 that is silent when the store is.
     """
     done = threading.Event()
     names = [other for other in range(processes) if other != process]
@@ -37,12 +39,23 @@ def watched(
         thread.join()
 
 
+def take_leave(client: Any, process: int, others: set[int], words: str, seconds: float) -> None:
+    """Tells the `others` that this process ends, and why. Process 0, whose end aborts them, lets them end first."""
+    deadline = time.monotonic() + seconds
+    try:
+        client.key_value_set(f"{LEFT}{process}", words, allow_overwrite=True)
+        while process == 0 and time.monotonic() < deadline and others - set(_entries(client, LEFT)):
+            time.sleep(0.1)
+    except jax.errors.JaxRuntimeError:
+        pass  # the store has gone, and with it everybody
+
+
 def _watch(
     client: Any,
     process: int,
     others: list[int],
     seconds: float,
-    report: Callable[[list[int]], None],
+    report: Callable[[dict[int, str]], None],
     done: threading.Event,
 ) -> None:
     heard = dict.fromkeys(others, time.monotonic())
@@ -50,19 +63,26 @@ def _watch(
     count = 0
     while not done.wait(seconds / SIGNS_PER_TIMEOUT):
         count += 1
-        for other, sign in _exchange(client, process, count).items():
+        found, left = _exchange(client, process, count)
+        for other, sign in found.items():
             if other in heard and signs.get(other) != sign:
                 heard[other], signs[other] = time.monotonic(), sign
-        silent = [other for other, last in heard.items() if time.monotonic() - last > seconds]
-        if silent and not done.is_set():
-            report([0] if 0 in silent else silent)
+        silent = {other: "" for other, last in heard.items() if time.monotonic() - last > seconds}
+        ended = left or ({0: ""} if 0 in silent else silent)
+        if ended and not done.is_set():
+            report(ended)
             return
 
 
-def _exchange(client: Any, process: int, count: int) -> dict[int, str]:
-    """The last sign of every process; none where the store does not answer."""
+def _exchange(client: Any, process: int, count: int) -> tuple[dict[int, str], dict[int, str]]:
+    """The last sign of every process, and the last words of those that took leave; none if the store is silent."""
     try:
         client.key_value_set(f"{FOLDER}{process}", str(count), allow_overwrite=True)
-        return {int(key.rpartition("/")[2]): value for key, value in client.key_value_dir_get(FOLDER)}
+        left = _entries(client, LEFT)
+        return _entries(client, FOLDER), {other: words for other, words in left.items() if other != process}
     except jax.errors.JaxRuntimeError:
-        return {}
+        return {}, {}
+
+
+def _entries(client: Any, folder: str) -> dict[int, str]:
+    return {int(key.rpartition("/")[2]): value for key, value in client.key_value_dir_get(folder)}

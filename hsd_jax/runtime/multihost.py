@@ -7,6 +7,7 @@ diverge (stop now? resume where?), each says what it thinks through `gather` and
 import json
 import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -19,11 +20,12 @@ from jax._src import clusters, distributed
 
 from hsd_jax.errors import EXIT_FAILED, InputError, RunStopped
 from hsd_jax.runtime import cli
-from hsd_jax.runtime.heartbeat import watched
+from hsd_jax.runtime.heartbeat import take_leave, watched
 
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 RETRY_SECONDS = 0.2
-LEAVE_LAST_SECONDS = 2.0
+LEAVE_LAST_SECONDS = 15.0
+LEAVING = threading.Lock()  # never released: the first thread that ends the process has the last word
 
 
 @dataclass(frozen=True)
@@ -92,28 +94,38 @@ def joined(place: Place | None, *, start_seconds: float = 900, heartbeat_seconds
     client = distributed.global_state.client
     try:
         gather("host", socket.gethostname())
-        with watched(client, place.process, place.processes, heartbeat_seconds, _leave_the_silent):
+        with watched(client, place.process, place.processes, heartbeat_seconds, _follow):
             yield
             gather("end", True)
         jax.distributed.shutdown()
     except BaseException as error:
-        _leave(error)
+        leave(error)
 
 
-def _leave_the_silent(silent: list[int]) -> None:
-    """Ends this process, which waits for others that no longer live, and names them."""
-    hosts = {} if 0 in silent else _entries(distributed.global_state.client, "host")
-    names = ", ".join(f"process {process} ({hosts.get(process, 'the coordinator')})" for process in silent)
+def _follow(ended: dict[int, str]) -> None:
+    """Ends this process, which waits for others that no longer live, and names them with their last words."""
+    state = distributed.global_state
+    hosts = {} if ended.get(0) == "" else _entries(state.client, "host")
+    names = ", ".join(f"process {process} ({hosts.get(process, 'the coordinator')})" for process in ended)
+    words = "; ".join(filter(None, ended.values()))
+    what = f"it has ended, saying: {words}" if words else "it has ended or hangs, and its own log says why"
+    LEAVING.acquire()
     print(
-        f"error: no sign of life from {names}: it has ended or hangs, and its own log says why. The last checkpoint is"
-        " whole; start all processes again with --resume auto",
+        f"error: no sign of life from {names}: {what}. The last checkpoint is whole; start all processes again with"
+        " --resume auto",
         file=sys.stderr,
     )
+    if ended.get(0) != "":
+        take_leave(state.client, state.process_id, _others() - {*ended}, "", LEAVE_LAST_SECONDS)
     cli.leave_at_once(EXIT_FAILED)
 
 
-def _leave(error: BaseException) -> None:
-    """Ends the process without the orderly shutdown, which would wait for processes that wait for this one."""
+def leave(error: BaseException) -> None:
+    """Says why and ends this process at once, from any thread.
+
+    The orderly shutdown would wait for processes that wait for this one.
+    """
+    LEAVING.acquire()
     line, code = cli.last_words(error)
     if line:
         print(f"error: {line}", file=sys.stderr)
@@ -121,10 +133,14 @@ def _leave(error: BaseException) -> None:
         traceback.print_exception(error)
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else EXIT_FAILED
-    if distributed.global_state.process_id == 0 and (distributed.global_state.num_processes or 1) > 1:
-        # the coordinator lives here: a process that is still leaving when it is gone is aborted by JAX (SIGABRT)
-        time.sleep(LEAVE_LAST_SECONDS)
+    state = distributed.global_state
+    if state.client is not None:
+        take_leave(state.client, state.process_id, _others(), line or repr(error), LEAVE_LAST_SECONDS)
     cli.leave_at_once(code)
+
+
+def _others() -> set[int]:
+    return {*range(distributed.global_state.num_processes or 1)} - {distributed.global_state.process_id}
 
 
 def meet(place: Place, seconds: float) -> None:

@@ -16,10 +16,13 @@ from etils import epath
 
 from hsd_jax.config import Config
 from hsd_jax.errors import InputError
-from hsd_jax.runtime import checkpoint
+from hsd_jax.runtime import checkpoint, storage
 from hsd_jax.runtime.paths import as_record, is_remote
 
-PARTS = ("config.json", "metrics.jsonl", "checkpoints", "rollouts", "report", "tensorboard", "evaluations", "lock")
+PARTS = (
+    *("config.json", "metrics.jsonl", "checkpoints", "rollouts", "report"),
+    *("tensorboard", "evaluations", "errors", "lock"),
+)
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "grain", "math-verify", "numpy")
 
 ROLLOUTS = re.compile(r"step-(\d+)(?:\.\d+)?\.(jsonl|part)")
@@ -51,6 +54,8 @@ def open_workdir(
     then.
     """
     root = epath.Path(path)
+    if is_remote(root):
+        storage.preflight(root)
     held = _held(root)
     if held is None:
         _refuse_foreign(root)
@@ -167,13 +172,11 @@ def _refuse_to_lose(root: epath.Path, lock: IO[str] | None) -> None:
 
 
 def _create(root: epath.Path) -> None:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        probe = root / "lock"
-        if not probe.exists():
-            probe.write_text("")
-    except OSError as error:
-        raise InputError(f"--workdir {root}: cannot be written ({error.strerror}); choose another directory") from error
+    if not is_remote(root):
+        storage.preflight(root)
+    probe = root / "lock"
+    if not probe.exists():
+        probe.write_text("")
 
 
 def _lock(root: epath.Path) -> IO[str] | None:

@@ -64,7 +64,7 @@ def sample(
     finishing, from this thread, while the device works on.
 
     Raises:
-        InputError: no problems, a prompt or limit that does not fit, a stop id that is the pad id or no token.
+        InputError: no problems, a prompt or limit that does not fit, a stop id that is no token.
         RunStopped: logits were not finite.
     """
     return sample_on_board(
@@ -150,8 +150,6 @@ def check(program: Program, given: tuple[Any, ...], group_size: int) -> Batch:
         raise InputError(f"id_P must have one id for each of the {len(length)} prompts; got shape {np.shape(id_P)}")
     refuse("prompt length", length, 1, window, "raise the prompt window or filter long questions")
     refuse("limit", limit_P, 1, longest, "raise the response window or lower the limit")
-    if program.pad_id in chosen.stop_ids_E:
-        raise InputError(f"stop_ids holds the pad id {program.pad_id}; a pad must differ from every stop id")
     if chosen.stop_ids_E.max() >= program.vocabulary:
         raise InputError(
             f"stop id {chosen.stop_ids_E.max()} is no token: the vocabulary ends at {program.vocabulary - 1}"

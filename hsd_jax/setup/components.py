@@ -145,7 +145,7 @@ def sampler(parts: Parts, *, rows: int, response_tokens: int) -> Program:
     return make_program(
         parts.model,
         vocabulary=len(parts.texts.tokenizer),
-        pad_id=0,
+        pad_id=parts.texts.pad_id,
         prompt_window=parts.config.data.prompt_tokens,
         response_window=response_tokens,
         slots=slots,

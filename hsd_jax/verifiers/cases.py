@@ -1,11 +1,13 @@
 """Test cases of programming questions, and the two kinds of tests that must never be mixed."""
 
+import functools
 import marshal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hsd_jax.errors import InputError
+from hsd_jax.verifiers.sandbox.values import encode
 
 RULES = ("equal", "unordered", "root")
 
@@ -26,6 +28,11 @@ class CallCase:
     args: tuple[Any, ...]
     output: Any
     rule: str = "equal"
+
+    @functools.cached_property
+    def size(self) -> int:
+        """Bytes of the expected value as an answer."""
+        return len(encode(self.output, 0))
 
 
 Case = ScriptCase | CallCase
@@ -109,13 +116,31 @@ def _call_case(index: int, test: Mapping[str, Any]) -> CallCase:
         raise InputError(f'tests[{index}]["args"] must be a list, got {_short(args)}')
     if rule not in RULES:
         raise InputError(f'tests[{index}]["rule"] must be one of {", ".join(RULES)}, got {rule!r}')
-    try:
-        marshal.dumps(list(args), 2)
-    except ValueError as error:
-        raise InputError(f'tests[{index}]["args"] must hold plain values (numbers, strings, containers)') from error
+    if rule == "root" and not (args and isinstance(args[0], (list, tuple)) and all(map(_is_real, args[0]))):
+        raise InputError(f'tests[{index}]["args"] must begin with coefficients for the rule "root", got {_short(args)}')
+    for name, check in (("args", lambda: marshal.dumps(list(args), 2)), ("output", lambda: encode(test["output"], 0))):
+        try:
+            check()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(
+                f'tests[{index}]["{name}"] must hold plain values (numbers, strings, containers), '
+                f"got {_short(test[name])}"
+            ) from error
     return CallCase(test["call"], tuple(args), test["output"], rule)
 
 
+def shown(value: object) -> str:
+    """A value as Python writes it; integers too long for decimal digits are named, not written."""
+    try:
+        return repr(value)
+    except ValueError:
+        return hex(value) if isinstance(value, int) else "(a value with integers of thousands of digits)"
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, (int, float))
+
+
 def _short(value: object) -> str:
-    text = repr(value)
+    text = shown(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -5,23 +5,21 @@ program prints, patches, forges or exits with, the only way to pass a test is to
 """
 
 import collections
-import re
+import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from hsd_jax.types import Verdict
-from hsd_jax.verifiers import comparison, failure_text
+from hsd_jax.verifiers import comparison, failure_text, fences
 from hsd_jax.verifiers.cases import CallCase, Case, HiddenTests, ScriptCase, Tests, VisibleTests, cases_of
 from hsd_jax.verifiers.preamble import modules_of, needed_names
 from hsd_jax.verifiers.sandbox import child, tiers
 
 LONGEST_PROGRAM = 400_000
 ATTEMPTS = 2
-_FENCE = re.compile(
-    r"^[ \t]*(```+|~~~+)[ \t]*([A-Za-z0-9_+-]*)[^\n`]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE
-)
-_LANGUAGES = {"", "python", "python3", "py", "py3", "pypy", "pypy3"}
+_SLACK = 1 << 20  # bytes that an answer may be longer than eight times the expected one
 
 
 class _Failed(Exception):
@@ -33,23 +31,32 @@ class _Failed(Exception):
         self.case: Case | None = None
 
 
-def extract_program(response: str) -> str | None:
-    """The program of a response: its last fenced Python block after any thinking, or None where there is none."""
-    text = response.rpartition("</think>")[2]
-    blocks = [match.group(3) for match in _FENCE.finditer(text) if match.group(2).lower() in _LANGUAGES]
-    blocks = [block for block in blocks if block.strip()]
-    return blocks[-1] if blocks else None
+def extract_program(response: str, tests: Tests | None = None) -> str | None:
+    """The program of a response, None where there is none: the block that the tests need, else the last of Python."""
+    return fences.program_of(response, None if tests is None else _wanted(cases_of(tests)))
 
 
 def grade_response(
-    response: str, tests: Tests, *, limits: tiers.Limits = tiers.DEFAULT_LIMITS, allow_unsandboxed: bool = False
+    response: str,
+    tests: Tests,
+    *,
+    limits: tiers.Limits = tiers.DEFAULT_LIMITS,
+    tolerance: comparison.Tolerance = comparison.JSON_VALUES,
+    allow_unsandboxed: bool = False,
 ) -> Verdict:
-    """`grade` of the program that `extract_program` finds; no_answer where it finds none."""
-    cases_of(tests)
-    program = extract_program(response)
+    """`grade` of the program that `extract_program` finds: no_answer where there is none, unparsed if too long."""
+    cases = cases_of(tests)
+    if len(response) > fences.LONGEST_RESPONSE:
+        return Verdict(0.0, "unparsed", None)
+    program = fences.program_of(response, _wanted(cases))
     if program is None:
         return Verdict(0.0, "no_answer", None)
-    return grade(program, tests, limits=limits, allow_unsandboxed=allow_unsandboxed)
+    return grade(program, tests, limits=limits, tolerance=tolerance, allow_unsandboxed=allow_unsandboxed)
+
+
+def _wanted(cases: tuple[Case, ...]) -> frozenset[str]:
+    """The names that a program must define; none for programs that read and print."""
+    return frozenset(case.call.partition(".")[0].removesuffix("()") for case in cases if isinstance(case, CallCase))
 
 
 def grade(
@@ -65,8 +72,8 @@ def grade(
 
     Tests are `{"input", "output"}` (a program reads stdin and prints) or `{"call", "args", "output"}`. Reasons:
     correct, wrong (also: it raised, ran out of memory or said nothing), no_answer (empty), unparsed (not Python),
-    timeout (10 s per test), crash (its sandbox was lost twice). The verdict on `VisibleTests` quotes the first that
-    failed (`detail`). Works from any thread. `tier` None: the best one.
+    timeout (of one test or of all, `Limits`), crash (its sandbox was lost twice). The verdict on `VisibleTests` quotes
+    the first that failed (`detail`). Works from any thread. `tier` None: the best one.
 
     Raises:
         TypeError: the program is not a string.
@@ -81,36 +88,48 @@ def grade(
     if len(program) > LONGEST_PROGRAM or "\0" in program:
         return Verdict(0.0, "unparsed", program[:LONGEST_PROGRAM])
     tier = tier or tiers.tier_for(allow_unsandboxed=allow_unsandboxed)
-    for _ in range(ATTEMPTS):
+    try:
+        _attempt(tier, limits, lambda start: _run(start, program, cases, tolerance))
+    except _Failed as failure:
+        quoted = failure.case if isinstance(tests, VisibleTests) else None
+        return Verdict(0.0, str(failure), program, failure_text.of_test(quoted, failure.what) if quoted else "")
+    except tiers.SandboxTimeout:
+        return Verdict(0.0, "timeout", program)
+    except tiers.SandboxLost:
+        return Verdict(0.0, "crash", program)
+    return Verdict(1.0, "correct", program)
+
+
+def _attempt(tier: tiers.Tier, limits: tiers.Limits, run: Callable[[Callable[..., Any]], None]) -> None:
+    """Runs a check, once more where its sandbox is lost. Raises: SandboxLost where that is lost as well."""
+    until = time.monotonic() + limits.whole_check
+    for attempt in range(1, ATTEMPTS + 1):
         begun = time.monotonic()
         try:
-            _run(tier, limits, program, cases, tolerance)
-        except _Failed as failure:
-            quoted = failure.case if isinstance(tests, VisibleTests) else None
-            return Verdict(0.0, str(failure), program, failure_text.of_test(quoted, failure.what) if quoted else "")
-        except tiers.SandboxTimeout:
-            return Verdict(0.0, "timeout", program)
+            return run(functools.partial(tiers.session, tier, limits, until=until))
         except tiers.SandboxLost as lost:
+            if attempt == ATTEMPTS:
+                raise
             # the repetition has what the lost test left of its time: a forged loss buys none
             used = time.monotonic() - (lost.since or begun)
             limits = replace(limits, seconds=max(0.5, limits.seconds - used))
-            continue
-        return Verdict(1.0, "correct", program)
-    return Verdict(0.0, "crash", program)
 
 
-def _run(
-    tier: tiers.Tier, limits: tiers.Limits, program: str, cases: tuple[Case, ...], tolerance: comparison.Tolerance
-) -> None:
-    names = needed_names(program)
-    text = program.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+def _run(start: Callable[..., Any], program: str, cases: tuple[Case, ...], tolerance: comparison.Tolerance) -> None:
+    """Checks case after case, in as few sandboxes as will do; `start` opens one."""
+    # what the tests call must be the program's own, not a name that contests import for it
+    wanted = _wanted(cases)
+    names = tuple(name for name in needed_names(program) if name[0] not in wanted)
+    text = program.removeprefix("\ufeff").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     waiting = collections.deque(cases)
     while waiting:
-        with tiers.session(tier, limits, program=text, preload=modules_of(program, names), names=names) as running:
+        with start(program=text, preload=modules_of(program, names), names=names) as running:
             while waiting and running.clean:
-                begun, case = time.monotonic(), waiting.popleft()
+                begun, case = time.monotonic(), waiting[0]
                 try:
-                    _check(running, case, tolerance)
+                    run = _run_script if isinstance(case, ScriptCase) else _run_call
+                    if run(running, case, tolerance):  # type: ignore[operator]
+                        waiting.popleft()
                 except _Failed as failure:
                     failure.case = case
                     raise
@@ -119,40 +138,36 @@ def _run(
                     raise
 
 
-def _check(running: tiers.Session, case: Case, tolerance: comparison.Tolerance) -> None:
-    if isinstance(case, ScriptCase):
-        _check_script(running, case)
-    else:
-        _check_call(running, case, tolerance)
-
-
-def _check_script(running: tiers.Session, case: ScriptCase) -> None:
-    reply, output = tiers.script(running, case.input)
-    _check_ending(reply)
+def _run_script(running: tiers.Session, case: ScriptCase, tolerance: comparison.Tolerance) -> bool:
+    """Whether the test could run at all in this sandbox. Raises: _Failed if the program fails it."""
+    most = _SLACK + 8 * len(case.output)
+    reply, output = tiers.script(running, case.input, most)
+    if reply["exit"] == child.STALE and running.used > 1:
+        return False
+    _check_ending(reply["exit"])
     printed = output.decode("utf-8", "replace")
-    if not comparison.same_output(case.output, printed):
+    if len(output) > most or not comparison.same_output(case.output, printed, tolerance):
         raise _Failed("wrong", failure_text.of_output(printed))
+    return True
 
 
-def _check_call(running: tiers.Session, case: CallCase, tolerance: comparison.Tolerance) -> None:
-    reply = tiers.call(running, case.call, list(case.args))
-    if reply.get("ended") is True:
-        _check_ending(reply)
+def _run_call(running: tiers.Session, case: CallCase, tolerance: comparison.Tolerance) -> bool:
+    reply = tiers.call(running, case.call, list(case.args), _SLACK + 8 * case.size)
+    if reply.get("ended"):
+        _check_ending(reply["exit"])
+    if reply.get("ended") or reply.get("raised") or "value" not in reply:
         raise _Failed("wrong")
-    if reply.get("raised"):
-        raise _Failed("wrong")
-    if not _RULES[case.rule](case, reply.get("value"), tolerance):
+    if not _RULES[case.rule](case, reply["value"], tolerance):
         raise _Failed("wrong", failure_text.ANOTHER)
+    return True
 
 
-def _check_ending(reply: dict[str, object]) -> None:
+def _check_ending(status: int) -> None:
     """Passes where the program ended by itself; a kill from outside loses the sandbox."""
-    status = reply.get("exit")
-    if status == 0:
-        return
     if status == -9:
         raise tiers.SandboxLost("its program was killed")
-    raise _Failed({child.NOT_PYTHON: "unparsed", -24: "timeout"}.get(status, "wrong"))  # type: ignore[arg-type]
+    if status != 0:
+        raise _Failed({child.NOT_PYTHON: "unparsed", -24: "timeout"}.get(status, "wrong"))
 
 
 _RULES = {
@@ -188,16 +203,8 @@ def recorded_tests(reference: str, check: str, entry: str, *, allow_unsandboxed:
     program = f"{reference}\n{check}\n" + _RECORDER.format(entry=entry)
     with tiers.session(tier, tiers.Limits(seconds=60.0, memory_bytes=4 << 30), program=program) as running:
         reply = tiers.call(running, "__recorded_calls", [])
-    calls = reply.get("value")
+    calls: Any = comparison.decode(reply.get("value"))
     if reply.get("ended") or reply.get("raised") or not calls:
         raise ValueError(f"the reference solution of {entry} does not pass its own check")
     rule = "root" if entry == "find_zero" else "equal"
-    return HiddenTests(tuple(_recorded(entry, pair, rule) for pair in _pairs(calls)))
-
-
-def _pairs(calls: object) -> Iterator[tuple[tuple[object, ...], object]]:
-    yield from comparison.decode(calls)  # type: ignore[misc]
-
-
-def _recorded(entry: str, pair: tuple[tuple[object, ...], object], rule: str) -> CallCase:
-    return CallCase(entry, tuple(pair[0]), pair[1], rule)
+    return HiddenTests(tuple(CallCase(entry, tuple(arguments), value, rule) for arguments, value in calls))

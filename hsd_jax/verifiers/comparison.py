@@ -1,19 +1,28 @@
 """Compares what a program answered with what was expected. Runs in the parent; expected values stay here.
 
-Answers arrive as JSON of plain built-in types (see `sandbox_child.encode`). They are walked beside the expected
-value and never turned into sets or dictionaries: a hostile answer could make their hashing slow.
+Answers arrive as JSON of plain built-in types (`sandbox.values`). The expected value is brought into that form and
+the two are walked side by side; an answer never becomes a set or a dictionary, whose hashing it could make slow. What
+is not of that form is no answer: nothing here raises, and all of it is linear but for one sort.
+
+The rule for numbers, returned or printed: an expected integer is met by that number alone, however it is written
+(4, 4.0, 4+0j); an expected decimal by every number within the tolerance.
 """
 
-import math
-from collections.abc import Callable, Iterator
-from decimal import Decimal, InvalidOperation
+import json
+import re
+from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, NamedTuple
 
+from hsd_jax.verifiers.sandbox import values
+
 Answer = Any
+_TAGS = frozenset("ltsfdbci")
+_NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9]\d*+)(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?", re.ASCII)
 
 
 class Tolerance(NamedTuple):
-    """When two floats are the same, and whether a tuple may stand for a list."""
+    """How far a number may be from an expected decimal, and whether a tuple may stand for a list."""
 
     relative: float
     absolute: float
@@ -21,178 +30,146 @@ class Tolerance(NamedTuple):
 
 
 # JSON has no tuples, and a float read back from JSON is exact: only rounding noise is forgiven
-JSON_VALUES = Tolerance(1e-6, 1e-12, tuple_is_list=True)
+JSON_VALUES = Tolerance(1e-9, 1e-12, tuple_is_list=True)
 # Source: EvalPlus, numpy.allclose(rtol=1e-7, atol=1e-6) where the expected value holds floats
 EVALPLUS = Tolerance(1e-7, 1e-6, tuple_is_list=False)
 
 
+def tagged(value: object) -> Answer:
+    """A value in the form of an answer. Raises: TypeError or ValueError for what no answer can be."""
+    return json.loads(values.encode(value, 0))
+
+
 def same_value(expected: object, answer: Answer, tolerance: Tolerance = JSON_VALUES) -> bool:
-    """Whether a tagged answer equals the expected value: numbers by value, floats within the tolerance."""
-    try:
-        return _same(expected, answer, tolerance)
-    except (TypeError, ValueError, OverflowError, RecursionError, KeyError):
-        return False
-
-
-def _same(expected: object, answer: Answer, tolerance: Tolerance) -> bool:
-    if expected is None or isinstance(expected, str):
-        return type(answer) is type(expected) and answer == expected
-    if isinstance(expected, (bool, int, float, complex)):
-        return _same_number(expected, _number(answer), tolerance)
-    if isinstance(expected, (list, tuple)):
-        tags = "lt" if tolerance.tuple_is_list else ("l" if isinstance(expected, list) else "t")
-        items = _items(answer, tags)
-        return len(items) == len(expected) and all(map(lambda e, a: _same(e, a, tolerance), expected, items))
-    if isinstance(expected, (set, frozenset)):
-        return _same_set(set(expected), _items(answer, "sf"))
-    if isinstance(expected, dict):
-        return _same_dict(dict(expected), _items(answer, "d"), tolerance)
-    if isinstance(expected, (bytes, bytearray)):
-        return bytes.fromhex(_items(answer, "b")[0]) == bytes(expected)
-    return False
-
-
-def _items(answer: Answer, tags: str) -> list[Answer]:
-    if isinstance(answer, dict) and len(answer) == 1:
-        (tag, items), *_ = answer.items()
-        if tag in tags and isinstance(items, list):
-            return items
-    raise TypeError("not a container of the expected kind")
-
-
-def _number(answer: Answer) -> complex | float | int:
-    if isinstance(answer, (bool, int, float)):
-        return answer
-    if isinstance(answer, dict) and isinstance(answer.get("i"), str):
-        return int(answer["i"], 16)
-    real, imaginary = _items(answer, "c")
-    return complex(_real(real), _real(imaginary))
-
-
-def _real(answer: Answer) -> float:
-    if isinstance(answer, (int, float)):
-        return float(answer)
-    raise TypeError("not a real number")
-
-
-def _same_number(expected: complex | float | int, answer: complex | float | int, tolerance: Tolerance) -> bool:
-    if expected == answer:
-        return True
-    if isinstance(expected, complex) or isinstance(answer, complex):
-        return abs(expected - answer) <= tolerance.absolute + tolerance.relative * abs(expected)
-    if not isinstance(expected, float):
-        return False
-    if math.isnan(expected) or math.isnan(answer):
-        return math.isnan(expected) and math.isnan(answer)
-    if math.isinf(expected) or math.isinf(answer):
-        return False
-    return abs(expected - answer) <= tolerance.absolute + tolerance.relative * abs(expected)
-
-
-def _same_set(expected: set[Any], items: list[Answer]) -> bool:
-    if len(items) != len(expected):
-        return False
-    for item in items:
-        key = _key(item)
-        if key not in expected:
-            return False
-        expected.remove(key)
-    return True
-
-
-def _same_dict(expected: dict[Any, object], items: list[Answer], tolerance: Tolerance) -> bool:
-    if len(items) != len(expected):
-        return False
-    for item in items:
-        key, value = _items(item, "l")
-        if _key(key) not in expected or not _same(expected.pop(_key(key)), value, tolerance):
-            return False
-    return True
-
-
-def _key(answer: Answer) -> Any:
-    """A hashable value; only looked up among expected ones."""
-    if answer is None or isinstance(answer, (str, bool, int, float)):
-        return answer
-    tag = next(iter(answer)) if isinstance(answer, dict) and answer else ""
-    if tag == "t":
-        return tuple(_key(item) for item in _items(answer, "t"))
-    if tag == "f":
-        members = _items(answer, "f")
-        return frozenset(_key(item) for item in members[:64]) if len(members) <= 64 else None
-    return bytes.fromhex(_items(answer, "b")[0]) if tag == "b" else _number(answer)
+    """Whether an answer equals the expected value: numbers by the rule, containers member by member."""
+    return _judge(lambda: _same(tagged(expected), answer, tolerance))
 
 
 def same_multiset(expected: object, answer: Answer, tolerance: Tolerance = JSON_VALUES) -> bool:
-    """Two sequences with the same members, each as often, in any order."""
-    try:
-        remaining = list(_items(answer, "ltsf"))
-    except TypeError:
-        return False
-    if not isinstance(expected, (list, tuple, set, frozenset)) or len(remaining) != len(expected):
-        return False
-    for member in expected:
-        match = next((item for item in remaining if same_value(member, item, tolerance)), _MISSING)
-        if match is _MISSING:
-            return False
-        remaining.remove(match)
-    return True
-
-
-_MISSING = object()
+    """Two collections with the same members, each as often, in any order."""
+    return _judge(lambda: _same_sorted(_members(tagged(expected), "ltsf"), _members(answer, "ltsf"), tolerance))
 
 
 def is_zero_of_polynomial(coefficients: list[float], answer: Answer) -> bool:
     """Whether the answer is a root: |Σ cᵢ xⁱ| ≤ 1e-4. Source: HumanEval, task find_zero."""
+    return _judge(lambda: abs(sum(c * float(answer) ** power for power, c in enumerate(coefficients))) <= 1e-4)
+
+
+def _judge(rule: Callable[[], bool]) -> bool:
+    """False for an answer that cannot be walked: whatever stands in it was made to be wrong."""
     try:
-        point = _real(answer)
-        return abs(math.fsum(c * point**power for power, c in enumerate(coefficients))) <= 1e-4
-    except (TypeError, OverflowError, ValueError):
+        return rule()
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError):
         return False
 
 
-def same_output(expected: str, printed: str) -> bool:
-    """LiveCodeBench's rule for stdout: the stripped lines agree, literally or as decimal numbers token by token."""
+def _same(expected: Answer, answer: Answer, tolerance: Tolerance) -> bool:
+    if expected is None or isinstance(expected, str):
+        return type(answer) is type(expected) and answer == expected
+    if _kind(expected) in "nic":
+        return _same_number(_number(expected), _number(answer), tolerance)
+    kind = _kind(expected)
+    alike = {"s": "sf", "f": "sf"} | ({"l": "lt", "t": "lt"} if tolerance.tuple_is_list else {})
+    wanted, given = expected[kind], _members(answer, alike.get(kind, kind))
+    if kind in "lt":
+        return len(wanted) == len(given) and all(map(_same, wanted, given, [tolerance] * len(wanted)))
+    return wanted == given if kind == "b" else _same_sorted(wanted, given, tolerance)
+
+
+def _same_sorted(wanted: list[Answer], given: list[Answer], tolerance: Tolerance) -> bool:
+    if len(wanted) != len(given):
+        return False
+    pairs = zip(sorted(wanted, key=_order), sorted(given, key=_order), strict=True)
+    return all(_same(one, other, tolerance) for one, other in pairs)
+
+
+def _order(answer: Answer) -> tuple[Any, ...]:
+    """A key that sorts answers of any kind, so that equal ones stand at the same place."""
+    kind = _kind(answer)
+    if kind in "nic":
+        number = _number(answer)
+        return (1, number.real, number.imag) if number == number else (2,)
+    if answer is None or isinstance(answer, str):
+        return (0,) if answer is None else (3, answer)
+    if kind == "b":
+        return (4, answer["b"])
+    members = [_order(member) for member in answer[kind]]
+    return (5, members if kind in "lt" else sorted(members))
+
+
+def _kind(answer: Answer) -> str:
+    """The tag of a container or of a number that JSON lacks, "n" for a number, "?" for anything else."""
+    if isinstance(answer, dict) and len(answer) == 1:
+        (tag,) = answer
+        return tag if tag in _TAGS else "?"
+    return "n" if isinstance(answer, (bool, int, float)) else "?"
+
+
+def _members(answer: Answer, kinds: str) -> list[Answer]:
+    if _kind(answer) in kinds and isinstance(answer[_kind(answer)], list):
+        return answer[_kind(answer)]
+    raise TypeError("not a container of the expected kind")
+
+
+def _number(answer: Answer) -> complex | float | int:
+    if _kind(answer) == "n":
+        return answer
+    if _kind(answer) == "i":
+        return int(answer["i"], 16)
+    real, imaginary = _members(answer, "c")
+    return complex(real, imaginary)
+
+
+def _same_number(expected: complex | float | int, answer: complex | float | int, tolerance: Tolerance) -> bool:
+    if expected == answer or (expected != expected and answer != answer):
+        return True
+    if isinstance(expected, int) or (isinstance(answer, complex) and not isinstance(expected, complex)):
+        return False
+    allowed = tolerance.absolute + tolerance.relative * abs(expected)
+    return abs(expected - answer) <= allowed < float("inf")
+
+
+def same_output(expected: str, printed: str, tolerance: Tolerance = JSON_VALUES) -> bool:
+    """Whether the stripped lines agree, each literally or, where all of it is numbers, token by token.
+
+    Source: LiveCodeBench, but there decimals must be equal, and numbers may be spelled with zeros in front or `_`.
+    """
     expected, printed = expected.strip(), printed.strip()
     # counted first: a flood of empty lines would fill the parent's memory as a list
     if expected.count("\n") != printed.count("\n"):
         return False
-    return all(map(_same_line, _lines(expected), _lines(printed)))
+    lines = zip(expected.split("\n"), printed.split("\n"), strict=True)
+    return all(_same_line(wanted.strip(), given.strip(), tolerance) for wanted, given in lines)
 
 
-def _lines(text: str) -> Iterator[str]:
-    return (line.strip() for line in text.split("\n"))
-
-
-def _same_line(wanted: str, given: str) -> bool:
+def _same_line(wanted: str, given: str, tolerance: Tolerance) -> bool:
     if wanted == given:
         return True
-    wanted_tokens, given_tokens = wanted.split(), given.split()
-    if len(wanted_tokens) != len(given_tokens):
-        return False
-    try:
-        return all(map(_same_token, wanted_tokens, given_tokens))
-    except (InvalidOperation, ValueError):
-        return False
+    tokens = wanted.split()
+    answers = given.split(maxsplit=len(tokens))
+    pairs = zip(tokens, answers, strict=False)
+    return len(tokens) == len(answers) and all(_same_token(token, answer, tolerance) for token, answer in pairs)
 
 
-def _same_token(wanted: str, given: str) -> bool:
-    return Decimal(wanted) == Decimal(given)
+def _same_token(wanted: str, given: str, tolerance: Tolerance) -> bool:
+    return all(map(_NUMBER.fullmatch, (wanted, given))) and _judge(lambda: _same_decimal(wanted, given, tolerance))
 
 
-ValueRule = Callable[[object, Answer], bool]
+def _same_decimal(wanted: str, given: str, tolerance: Tolerance) -> bool:
+    expected, answer = Decimal(wanted), Decimal(given)
+    if expected == answer or set(wanted).isdisjoint(".eE"):
+        return expected == answer
+    return abs(expected - answer) <= Decimal(tolerance.absolute) + Decimal(tolerance.relative) * abs(expected)
 
 
 def decode(answer: Answer) -> object:
     """The Python value of a tagged answer. Only for answers of trusted programs, such as reference solutions."""
-    if answer is None or isinstance(answer, (str, bool, int, float)):
+    kind = _kind(answer)
+    if kind in "nic":
+        return _number(answer)
+    if kind == "?":
         return answer
-    (tag, items), *_ = answer.items()
-    if tag == "i":
-        return int(items, 16)
-    if tag == "b":
-        return bytes.fromhex(items[0])
-    members = [decode(item) for item in items]
-    if tag == "d":
-        return {key: value for key, value in members}  # type: ignore[misc]
-    return {"l": list, "t": tuple, "s": set, "f": frozenset, "c": lambda parts: complex(*parts)}[tag](members)
+    if kind == "b":
+        return bytes.fromhex(answer["b"][0])
+    members = [decode(member) for member in answer[kind]]
+    return {"l": list, "t": tuple, "s": set, "f": frozenset, "d": dict}[kind](members)

@@ -1,6 +1,8 @@
 """What may be said of a failed visible test: the test, and what the program made of it."""
 
-from hsd_jax.verifiers.cases import Case, ScriptCase
+from collections.abc import Sequence
+
+from hsd_jax.verifiers.cases import Case, ScriptCase, shown
 
 LONGEST_QUOTE = 300  # characters; a program may print much
 RAISED = "It ends with an error."
@@ -11,8 +13,13 @@ def of_test(case: Case, what: str) -> str:
     """A few lines on the first test that a program fails; `what` says how."""
     if isinstance(case, ScriptCase):
         return f"It fails a test.\nInput:\n{_quoted(case.input)}\nExpected output:\n{_quoted(case.output)}\n{what}"
-    arguments = ", ".join(repr(argument) for argument in case.args)
-    return f"It fails a test: {_quoted(f'{case.call}({arguments})')} should be {_quoted(repr(case.output))}.\n{what}"
+    asked, wanted = _quoted(call(case.call, case.args)), _quoted(shown(case.output))
+    return f"It fails a test: {asked} should be {wanted}.\n{what}"
+
+
+def call(name: str, arguments: Sequence[object]) -> str:
+    """A call as Python writes it."""
+    return f"{name}({', '.join(map(shown, arguments))})"
 
 
 def of_output(output: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from hsd_jax.types import Verdict
-from hsd_jax.verifiers import cases, code
+from hsd_jax.verifiers import cases, code, comparison
 from hsd_jax.verifiers import math as math_verifier
 from hsd_jax.verifiers.equivalence import worker_pool
 from hsd_jax.verifiers.sandbox import tiers
@@ -27,6 +27,7 @@ class Pool:
     threads: ThreadPoolExecutor
     math_workers: worker_pool.WorkerSet
     limits: tiers.Limits
+    tolerance: comparison.Tolerance
     allow_unsandboxed: bool
     tier: str
 
@@ -40,7 +41,7 @@ class Pool:
         return self.threads.submit(math_verifier.grade_with, self.math_workers, response, answer)
 
     def submit_code(self, response: str, tests: cases.VisibleTests) -> "Future[Verdict]":
-        """The verdict on the program in a response: its last fenced block, run against the visible tests.
+        """The verdict on the program in a response (`code.extract_program`), run against the visible tests.
 
         Raises:
             TypeError: the tests are not VisibleTests; training must not see hidden ones.
@@ -52,9 +53,8 @@ class Pool:
         return self._submit_program(response, cases.require_hidden(tests))
 
     def _submit_program(self, response: str, tests: cases.Tests) -> "Future[Verdict]":
-        return self.threads.submit(
-            code.grade_response, response, tests, limits=self.limits, allow_unsandboxed=self.allow_unsandboxed
-        )
+        settings = {"limits": self.limits, "tolerance": self.tolerance, "allow_unsandboxed": self.allow_unsandboxed}
+        return self.threads.submit(code.grade_response, response, tests, **settings)
 
     def close(self) -> None:
         """Cancels what has not begun, waits for running checks (each has its limit) and ends the workers."""
@@ -76,6 +76,7 @@ def start(
     programs: bool = False,
     math_limit_seconds: float = math_verifier.LIMIT_SECONDS,
     limits: tiers.Limits = tiers.DEFAULT_LIMITS,
+    tolerance: comparison.Tolerance = comparison.JSON_VALUES,
     allow_unsandboxed: bool = False,
 ) -> Pool:
     """A pool that runs `workers` checks at once (None: one per usable core) with its math workers warm.
@@ -90,12 +91,13 @@ def start(
     count = len(os.sched_getaffinity(0)) if workers is None else workers
     if count < 1:
         raise ValueError(f"workers must be at least 1, got {count}")
-    if min(math_limit_seconds, limits.seconds) <= 0:
-        raise ValueError(f"limits must be positive seconds, got {math_limit_seconds} and {limits.seconds}")
+    if min(math_limit_seconds, limits.seconds, limits.whole_check) <= 0:
+        seconds = f"{math_limit_seconds}, {limits.seconds} and {limits.whole_check}"
+        raise ValueError(f"limits must be positive seconds, got {seconds}")
     tier = str(tiers.tier_for(allow_unsandboxed=allow_unsandboxed)) if programs else "not probed"
     if programs:
         print(tier, flush=True)
     lender = worker_pool.open_set(limit_seconds=math_limit_seconds, most=count + 1)
     worker_pool.warm(lender, count)
     threads = ThreadPoolExecutor(count, thread_name_prefix="grader")
-    return Pool(threads, lender, limits, allow_unsandboxed, tier)
+    return Pool(threads, lender, limits, tolerance, allow_unsandboxed, tier)

@@ -122,17 +122,3 @@ def test_unknown_answers_and_solutions_leave_no_block():
     assert not any(
         block(" ") for block in (chat_template.answer_block, chat_template.solution_block, chat_template.feedback_block)
     )
-
-
-def test_a_tokenizer_without_or_with_an_odd_chat_template_is_refused(tokenizer):
-    class Odd:
-        chat_template = "odd"
-
-        def apply_chat_template(self, messages, **_):
-            return messages[0]["content"] * 2
-
-    with pytest.raises(ValueError, match="2 times"):
-        chat_template.chat_frame(Odd())
-    Odd.chat_template = None
-    with pytest.raises(ValueError, match="no chat template"):
-        chat_template.chat_frame(Odd())

@@ -1,5 +1,7 @@
 """Problems as ids: windows are respected, pieces spell the whole prompt, what does not fit is named."""
 
+# ruff: noqa: E501 - tables of tests read best unwrapped
+
 import logging
 
 import numpy as np
@@ -12,6 +14,7 @@ from hsd_jax.data.problems import Problem, id_hash
 from hsd_jax.data.sources import load
 from hsd_jax.data.tokenization import Windows
 from hsd_jax.errors import InputError
+from hsd_jax.verifiers import cases, failure_text
 from tests.support.paths import TINY_MODEL
 
 WINDOWS = Windows(prompt=120, answer=40, solution=60, response={"math": 32, "code": 48})
@@ -93,6 +96,31 @@ def test_what_does_not_fit_is_left_out_with_a_reason(tokenizer, frame):
         tokenization.tokenise([problems[1]], tokenizer, frame, WINDOWS)
     with pytest.raises(InputError, match="no response window"):
         tokenization.usable([CODE], tokenizer, frame, Windows(120, 40, 0, {"math": 8}))
+
+
+@pytest.mark.parametrize("token", ["<|im_end|>", "<|im_start|>", "<|endoftext|>"])
+def test_chat_markup_in_tests_never_reaches_a_context(token, tokenizer, frame):
+    half = len(token) // 2
+    marked = [
+        [{"input": token, "output": "1"}], [{"input": "1", "output": f"a{token}b"}], [{"input": "1", "output": "1"}] * 9 + [{"input": token, "output": ""}],
+        [{"call": "f", "args": [token], "output": 1}], [{"call": "f", "args": [{"k": [(token,)]}], "output": 1}], [{"call": "f", "args": [], "output": {token: 1}}],
+        [{"call": token, "args": [], "output": 1}], [{"call": token[:half], "args": [token[half:]], "output": f"{{{token}}}"}],
+    ]  # fmt: skip
+    problems = [Problem(str(n), "x", "code", "q", "", "", tuple(tests)) for n, tests in enumerate(marked)]
+    wide = Windows(120, 1000, 0, {"code": 8}, feedback=1000)
+    found = tokenization.usable([*problems, CODE], tokenizer, frame, wide)
+    assert found.indices == {"code": (len(marked),)}
+    for tests in marked:
+        case = cases.visible(tests).cases[-1]
+        for said in (failure_text.of_test(case, failure_text.RAISED), failure_text.of_output(f"a{token}")):
+            block = tokenization.feedback_ids([[said]], tokenizer, wide)
+            assert block.length[0, 0] == 0 or token not in said
+
+
+def test_tests_with_integers_of_any_length_are_shown():
+    huge = 10**5000
+    text = tokenization.tests_text([{"call": "f", "args": [huge, [huge]], "output": {"a": huge}}])
+    assert text.startswith("f(0x") and text.endswith("\n")
 
 
 def test_a_pool_names_what_it_skips_and_remembers_it(tokenizer, frame, tmp_path, caplog):

@@ -187,7 +187,29 @@ CALLS = {
     "no function": "x = 1\n",
     "function is a value": "f = 1\n",
     "missing argument": "def f(): return 1\n",
+    "nearly as a complex number": "def f(*a): return complex(831702000000.0)\n",
+    "nearly as a float": "def f(*a): return 831702446000.0\n",
+    "off by a rounding error": "def f(*a): return 831702446117.0001\n",
+    "off by an imaginary part": "def f(*a): return 831702446117 + 1e-9j\n",
+    "names of the preamble": "x = [f, gcd, comb]\n",
+    "16 MB that cannot be right": "def f(*a): return [[]] * 4_000_000\n",
+    "integer of 5,000 digits": "def f(*a): return 10 ** 5000\n",
+    "raises a class": "class E(Exception):\n    def __init__(s): raise s\ndef f(*a): raise E\n",
+    "module that answers": "import sys\nclass M(type(sys)):\n    def __getattr__(s, n): return lambda *a: 1\nsys.modules['solution'].__class__ = M\n",
 }  # fmt: skip
+
+# what a program may write to the channel in place of an answer; `%s` is the id of the order
+FORGED_REPLIES = (
+    *(f'{{"ended": true, "exit": {value}}}' for value in ("[]", "{}", "null", '"0"', "0.0", "-0", "true", "false", "1e400", "NaN", "[0]", '{"0": 0}', "9" * 400, "0, \"exit\": 0")),
+    '{"ended": true}', '{"ended": 1}', '{"ended": "true", "exit": 0}', '{"ended": false, "exit": 0}', '{"ended": {}}', "{}", "[]", "0", "null", "NaN", '""', "\\ud800", '{"id": null}',
+    '{"ready": true}', '{"clean": true, "bytes": 0, "exit": 0}', '{"id": "%s"}', '{"id": "%s", "raised": false}', '{"id": "%s", "ended": true, "exit": 0}', '{"id": ["%s"], "value": 1}',
+    *(f'{{"id": "%s", "value": {value}}}' for value in (
+        '{"l": null}', '{"l": {}}', '{"l": 1}', '{"l": [], "t": []}', '{"t": "ab"}', '{"d": [1]}', '{"d": [[1]]}', '{"d": [[1, 2]]}', '{"d": [{"l": []}]}', '{"d": [{"l": [1]}]}',
+        '{"d": [{"l": [{"d": []}, 1]}]}', '{"d": [{"t": ["a", 1]}, {"l": ["a", 1]}]}', '{"s": [{"s": []}]}', '{"s": [{"l": []}]}', '{"s": [null, "", {}]}', '{"s": [{"": 1}, {}]}', '{"f": [[]]}',
+        '{"b": []}', '{"b": null}', '{"b": [1]}', '{"b": ["zz"]}', '{"b": ["6"]}', '{"b": {}}', '{"b": [[]]}', '{"c": []}', '{"c": [1]}', '{"c": ["1", "2"]}', '{"c": [null, 1]}', '{"c": [1, 2, 3]}',
+        '{"i": 1}', '{"i": ""}', '{"i": "zz"}', '{"i": null}', '{"i": []}', '{"i": "-"}', '{"": []}', '{"lt": []}', '{"nic": []}', '{"?": []}', '{"n": 1}', "{}", "[]", "[[]]", "1e400", "-1e400", "NaN",
+    )),
+)  # fmt: skip
 
 SCRIPTS = {
     "prints passed": "print('PASSED')\nprint('OK')\nprint('All tests passed')\n",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # typing itself would cost every sandbox some milliseconds
     from hsd_jax.verifiers.sandbox.values import encode
 
 CHANNEL_IN, CHANNEL_OUT = 60, 61
-FINISHED, RAISED, NO_MEMORY, NOT_PYTHON = 0, 91, 92, 93
+FINISHED, RAISED, NO_MEMORY, NOT_PYTHON, STALE = 0, 91, 92, 93, 94
 STDIN_COPY = "/tmp/.stdin"
 
 

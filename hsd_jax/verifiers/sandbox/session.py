@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hsd_jax.verifiers.sandbox import child, confine, launch, seccomp, values
 
@@ -20,7 +21,6 @@ _BOOT = (
     "g={'__name__':'sandbox'}\nexec(marshal.loads(b),g)\ng['supervise']()"
 )
 _PARTS = (values, confine, child)
-_NONSENSE = {"ended": True, "exit": child.RAISED}
 _FIRST_UID = 1_900_000_000
 
 
@@ -41,16 +41,25 @@ class Tier:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one program may use. Seconds are wall time per test; the memory is address space of the whole program."""
+    """What one program may use: seconds of wall time per test and for all its tests (None: twice those of one).
+
+    The memory is address space of the whole program.
+    """
 
     seconds: float = 10.0
+    check_seconds: float | None = None
     memory_bytes: int = 1 << 30
     output_bytes: int = 16 << 20
     threads: int = 64
     open_files: int = 64
 
+    @property
+    def whole_check(self) -> float:
+        """Seconds for all tests of one program."""
+        return 2 * self.seconds if self.check_seconds is None else self.check_seconds
 
-DEFAULT_LIMITS = Limits()
+
+DEFAULT_LIMITS = Limits(check_seconds=60.0)
 
 
 class SandboxTimeout(Exception):
@@ -68,15 +77,17 @@ class SandboxLost(Exception):
 
 @dataclass
 class Session:
-    """A running sandbox: its process, the limits, bytes read beyond the last message.
+    """A running sandbox: its process, the limits, when the check ends (monotonic), bytes beyond the last message.
 
-    `clean` is False once a script has left files behind: then no other test may see them. `owed_seconds` is what the
+    `used` counts its tests. `clean` is False once one left a trace: no other may see it. `owed_seconds` is what the
     start took; the first test pays it, up to half of its time, so that a check ends in time on a busy machine too.
     """
 
     process: "subprocess.Popen[bytes]"
     limits: Limits
+    until: float
     buffer: bytearray
+    used: int = 0
     clean: bool = True
     owed_seconds: float = 0.0
 
@@ -89,18 +100,22 @@ def session(
     program: str,
     preload: tuple[str, ...] = (),
     names: tuple[tuple[str, str, str], ...] = (),
+    until: float = float("inf"),
 ) -> Iterator["Session"]:
     """A sandbox that holds `program`, ready for `call` or `script`; gone with all its processes on leaving."""
     begun = time.monotonic()
-    process = launch.start(tier.name, tier.python, tier.prefix, _BOOT)
-    sandbox = Session(process, limits, bytearray())
+    try:
+        process = launch.start(tier.name, tier.python, tier.prefix, _BOOT)
+    except OSError as error:
+        raise SandboxLost(f"it cannot be started: {error}") from error
+    sandbox = Session(process, limits, until, bytearray())
     try:
         deadline = time.monotonic() + START_SECONDS
         code = _child_code(tier.python)
         _write(sandbox, len(code).to_bytes(8, "little") + code, deadline)
         _write(sandbox, _message(_setup(tier, limits, program, preload, names)), deadline)
         try:
-            _read_line(sandbox, deadline)
+            _read_line(sandbox, deadline, 1 << 16)
         except SandboxTimeout as error:
             raise SandboxLost("it did not start in time") from error
         sandbox.owed_seconds = time.monotonic() - begun
@@ -109,44 +124,62 @@ def session(
         launch.end(process)
 
 
-def call(sandbox: Session, name: str, arguments: list[object]) -> dict[str, object]:
-    """Calls a function of the program; the reply holds `value` (tagged JSON) or `ended` (its exit status)."""
+def call(sandbox: Session, name: str, arguments: list[object], most: int | None = None) -> dict[str, Any]:
+    """Calls a function of the program; the reply holds `value` (tagged JSON) or `ended` (its `exit` status).
+
+    A reply of more than `most` bytes counts as none; None: what a program may print.
+    """
     order = {"mode": "call", "id": secrets.token_hex(16), "call": name, "args": arguments}
-    return _ask(sandbox, order, _deadline(sandbox))
+    return _ask(sandbox, order, _deadline(sandbox), most or sandbox.limits.output_bytes)
 
 
-def script(sandbox: Session, text: str) -> tuple[dict[str, object], bytes]:
-    """Runs the program from the start with `text` on stdin; the reply (its `exit` status) and what it printed."""
+def script(sandbox: Session, text: str, most: int | None = None) -> tuple[dict[str, Any], bytes]:
+    """Runs the program from the start with `text` on stdin; the reply (its `exit` status) and what it printed.
+
+    Of an output of more than `most` bytes, the first `most + 1`; then nothing more can be asked.
+    """
     data = text.encode("utf-8", "surrogatepass")
     deadline = _deadline(sandbox)
-    reply = _ask(sandbox, {"mode": "script", "id": secrets.token_hex(16), "input": data}, deadline)
-    if reply.get("ended") is True and reply.get("exit") == 0:
-        raise SandboxLost("the process that starts its tests ended")
-    sandbox.clean = reply.get("clean") is True
+    reply = _ask(sandbox, {"mode": "script", "id": secrets.token_hex(16), "input": data}, deadline, 1 << 16)
+    if reply.get("ended"):
+        if reply["exit"] == 0:
+            raise SandboxLost("the process that starts its tests ended")
+        return reply, b""
     size = reply.get("bytes")
-    if not isinstance(size, int) or not 0 <= size <= sandbox.limits.output_bytes:
+    if type(size) is not int or not 0 <= size <= sandbox.limits.output_bytes:
         raise SandboxLost("it reported an impossible length")
-    while len(sandbox.buffer) < size:
+    shown = min(size, most + 1) if most else size
+    sandbox.clean = reply.get("clean") is True and shown == size
+    while len(sandbox.buffer) < shown:
         _fill(sandbox, deadline + 1.0)
-    output = bytes(sandbox.buffer[:size])
-    del sandbox.buffer[:size]
+    output = bytes(memoryview(sandbox.buffer)[:shown])
+    del sandbox.buffer[:shown]
     return reply, output
 
 
 def _deadline(sandbox: Session) -> float:
     """When the next test must have ended (monotonic seconds)."""
+    sandbox.used += 1
     owed, sandbox.owed_seconds = min(sandbox.owed_seconds, 0.5 * sandbox.limits.seconds), 0.0
-    return time.monotonic() + sandbox.limits.seconds - owed
+    return min(time.monotonic() + sandbox.limits.seconds - owed, sandbox.until)
 
 
-def _ask(sandbox: Session, order: dict[str, object], deadline: float) -> dict[str, object]:
+def _ask(sandbox: Session, order: dict[str, object], deadline: float, most: int) -> dict[str, Any]:
+    """The reply to an order; whatever else comes back counts as a program that raised."""
     _write(sandbox, _message(order), deadline)
     try:
-        reply = json.loads(_read_line(sandbox, deadline))
+        reply = json.loads(_read_line(sandbox, deadline, most))
     except (ValueError, RecursionError):
-        return dict(_NONSENSE)
-    ours = isinstance(reply, dict) and (reply.get("id") == order["id"] or reply.get("ended") is True)
-    return reply if ours else dict(_NONSENSE)
+        reply = None
+    if isinstance(reply, dict) and reply.get("id") == order["id"]:
+        return reply | {"ended": False, "exit": _status(reply)}
+    if isinstance(reply, dict) and reply.get("ended") is True:
+        return {"ended": True, "exit": _status(reply)}
+    return {"ended": True, "exit": child.RAISED}
+
+
+def _status(reply: dict[str, Any]) -> int:
+    return reply["exit"] if type(reply.get("exit")) is int else child.RAISED
 
 
 def _message(content: dict[str, object]) -> bytes:
@@ -160,11 +193,11 @@ def _write(sandbox: Session, data: bytes, deadline: float) -> None:
         raise SandboxTimeout
 
 
-def _read_line(sandbox: Session, deadline: float) -> bytes:
+def _read_line(sandbox: Session, deadline: float, most: int) -> bytes:
     start = 0
     while (end := sandbox.buffer.find(b"\n", start)) < 0:
         start = len(sandbox.buffer)
-        if start > sandbox.limits.output_bytes:
+        if start > most:
             return b""
         _fill(sandbox, deadline)
     line = bytes(sandbox.buffer[:end])

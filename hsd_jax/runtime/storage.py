@@ -1,0 +1,95 @@
+"""Object stores (gs://): how they are reached, a check in seconds of all that a run does there, and what to mend.
+
+gs:// goes through fsspec's gcsfs (as etils does), TensorStore and google-cloud-storage (as Orbax does).
+STORAGE_EMULATOR_HOST points all three to an emulator.
+"""
+
+import os
+import re
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+
+from etils import epath
+from fsspec.config import conf
+
+from hsd_jax.errors import InputError
+from hsd_jax.runtime.paths import is_remote
+
+ROLES = "roles/storage.objectAdmin and roles/storage.legacyBucketReader"
+PREFLIGHT_SECONDS = 60.0
+
+# Gcsfs asks another API (and permission) what kind a bucket is, and remembers listings that other hosts change.
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+conf.setdefault("gcs", {})["use_listings_cache"] = False
+if "STORAGE_EMULATOR_HOST" in os.environ:
+    os.environ.setdefault("TENSORSTORE_GCS_HTTP_URL", os.environ["STORAGE_EMULATOR_HOST"])
+
+# How the clients of object stores say why a request failed, and what mends it.
+REASONS = (
+    (r"\b401\b|UNAUTHENTICATED|Invalid Credentials|RefreshError|credentials were not found",
+     "the credentials are missing or have expired; renew them (gcloud auth application-default login)"),
+    (r"\b403\b|Forbidden|PERMISSION_DENIED", f"a permission is missing; give the account {ROLES} on the bucket"),
+    (r"\b404\b|NOT_FOUND|FileNotFound|not found", "an object or the bucket has vanished; look who else writes there"),
+    (r"\b429\b|\b5\d\d\b|UNAVAILABLE|RESOURCE_EXHAUSTED|DEADLINE_EXCEEDED|[Tt]imed? ?out|Connection",
+     "the storage does not answer; wait until it does"),
+)  # fmt: skip
+
+
+def advice(error: BaseException) -> str:
+    """What is wrong with an object store, and what mends it; "" for an error that says nothing of that kind."""
+    words = f"{type(error).__name__} {error}"
+    return next((what for pattern, what in REASONS if re.search(pattern, words)), "")
+
+
+def preflight(root: epath.Path, *, seconds: float = PREFLIGHT_SECONDS) -> None:
+    """Tries what a run does in its workdir: write, rename, list, delete, and on gs:// read the bucket's settings.
+
+    Raises: InputError naming what cannot be done, and the roles that it takes.
+    """
+    doing: list[str] = ["begin"]
+    failed: list[BaseException] = []
+
+    def attempt() -> None:
+        try:
+            for doing[0], do in _attempts(root):
+                do()
+        except Exception as error:
+            failed.append(error)
+
+    worker = threading.Thread(target=attempt, name="preflight", daemon=True)
+    worker.start()
+    worker.join(seconds)
+    if worker.is_alive():
+        raise InputError(
+            f"--workdir {root}: cannot {doing[0]}: no answer within {seconds:g} s; is the bucket's name right?"
+        )
+    if failed:
+        error = failed[0]
+        why = getattr(error, "strerror", None) or " ".join(f"{type(error).__name__}: {error}".split())[:240]
+        mend = advice(error) if is_remote(root) else "make it writable, or choose another directory"
+        raise InputError(
+            f"--workdir {root}: cannot {doing[0]} ({why}): {mend or 'choose another directory'}"
+        ) from error
+
+
+def _attempts(root: epath.Path) -> Iterator[tuple[str, Callable[[], object]]]:
+    probe = root / f"probe-{uuid.uuid4().hex[:8]}"
+    moved = root / f"{probe.name}-moved"
+    if is_remote(root):
+        yield "read the bucket's settings (storage.buckets.get)", lambda: _bucket(root)
+    yield "write a file", lambda: (root.mkdir(parents=True, exist_ok=True), probe.write_text("may be deleted"))
+    yield "rename a file", lambda: probe.rename(moved)
+    yield "list the files", lambda: _must_be_listed(root, moved.name)
+    yield "delete a file", moved.unlink
+
+
+def _bucket(root: epath.Path) -> object:
+    from google.cloud import storage  # what Orbax calls before it deletes a checkpoint
+
+    return storage.Client().get_bucket(str(root).split("/")[2], timeout=20)
+
+
+def _must_be_listed(root: epath.Path, name: str) -> None:
+    if name not in {path.name for path in root.iterdir()}:
+        raise FileNotFoundError(f"{root / name}: not found in the listing")
