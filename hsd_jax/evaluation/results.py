@@ -14,7 +14,7 @@ from hsd_jax.evaluation.generate import Answered, Examinee, answer, answer_all
 from hsd_jax.evaluation.metrics import by_bin, summarise
 from hsd_jax.rollout.grading import Submit
 from hsd_jax.sampler.token_sampling import Settings as Choice
-from hsd_jax.verifiers.equivalence.normalization import compact, normalize
+from hsd_jax.verifiers.equivalence.tokens import canonical
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def summary(problems: Sequence[Problem], answered: Sequence[Answered], *, seed: 
     """The numbers of graded answers. maj@k is given for mathematics only: programs have no common spelling."""
     rewards_PG = np.array([one.rewards for one in answered], np.float64)
     math = all(problem.kind == "math" for problem in problems)
-    answers = [[compact(normalize(text)) if text else "" for text in one.extracted] for one in answered]
+    answers = [[canonical(text) if text else "" for text in one.extracted] for one in answered]
     metrics = summarise(rewards_PG, answers if math else None, seed=seed)
     lengths_PG = np.array([one.lengths for one in answered])
     finished_PG = np.array([one.finished for one in answered])

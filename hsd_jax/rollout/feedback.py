@@ -21,7 +21,7 @@ def of_rollout(kind: str, verdict: Verdict, finished: bool) -> str:
     if verdict.reward > 0.5 or verdict.reason == "crash":
         return ""
     said = [] if finished else [CUT]
-    if verdict.reason == "wrong":
+    if verdict.reason in ("wrong", "unknown words"):
         said.append(verdict.detail or FAILED if kind == "code" else _wrong(verdict))
     elif verdict.reason == "timeout":
         said.append(TIMEOUT if kind == "code" else UNPARSED)

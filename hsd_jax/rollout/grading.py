@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 FAILURES = (OSError, RuntimeError, WorkerDied, CancelledError)  # of the processes, not of a response
 MOST_FAILED = 0.1  # share of a step's checks
-REASONS = ("correct", "wrong", "no_answer", "unparsed", "timeout", "crash")
+REASONS = ("correct", "wrong", "unknown words", "no_answer", "unparsed", "timeout", "crash")
 
 
 class VerifierPool(Protocol):

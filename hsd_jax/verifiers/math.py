@@ -1,23 +1,25 @@
 """Grades an answer to a mathematics question against the reference answer.
 
-Order of decisions: the answer a response commits to (`extraction`), one spelling (`normalization`), literal match,
-exact numbers and the parts of lists and tuples (`structure`, in this process, microseconds), and only then algebra
-in a worker process that is killed at the limit. On a timeout or a crash the literal comparison stands.
+Order of decisions: the answer a response commits to (`extraction`), one spelling (`tokens`), a tree (`grammar`),
+numbers written out and the parts of lists and tuples (`equality`, in this process, microseconds), and only then algebra
+in a worker process that is killed at the limit. What counts as an answer, `policy` decides from the reference.
 """
 
 import functools
 import itertools
-import re
 import time
+from typing import NamedTuple
 
 from hsd_jax.types import Verdict
-from hsd_jax.verifiers.equivalence import rational, structure, worker_pool, worker_process
-from hsd_jax.verifiers.equivalence.extraction import extract
-from hsd_jax.verifiers.equivalence.normalization import compact, normalize
+from hsd_jax.verifiers.equivalence import equality, grammar, wording, worker_pool, worker_process
+from hsd_jax.verifiers.equivalence.atoms import Tree
+from hsd_jax.verifiers.equivalence.extraction import Extracted, answer_of
+from hsd_jax.verifiers.equivalence.tables import LONGEST_ANSWER
+from hsd_jax.verifiers.equivalence.tokens import Token, Unread, tokens
 
 LIMIT_SECONDS = 5.0
-LONGEST_NESTING = 60
-LONGEST_REFERENCE = 400
+LONGEST_REFERENCE = 20_000
+REASONS = ("correct", "wrong", "unknown words", "no_answer", "unparsed", "timeout", "crash")
 _IDS = itertools.count()
 
 # what direct calls of `grade` share; no process exists before the first question that needs one
@@ -27,9 +29,9 @@ SHARED_WORKERS = worker_pool.open_set(limit_seconds=LIMIT_SECONDS)
 def grade(response: str, answer: str) -> Verdict:
     """Reward 1 where the response's final answer equals the reference answer, 0 else, with the reason.
 
-    Reasons: correct, wrong, no_answer, unparsed (no grammar reads the answer), timeout (5 s), crash (a worker was
-    lost twice). Works from any thread; the workers are shared by all callers and start with the first question
-    that needs them.
+    Reasons: correct, wrong, unknown words (that may change the answer), no_answer, unparsed (no grammar reads the
+    answer or the reference), timeout (5 s), crash (a worker was lost twice). Works from any thread; the workers are
+    shared by all callers and start with the first question that needs them.
 
     Raises:
         TypeError: response or answer is not a string.
@@ -44,50 +46,102 @@ def grade_with(lender: worker_pool.WorkerSet, response: str, answer: str) -> Ver
 
 
 def grade_easy(response: str, answer: str) -> Verdict | None:
-    """The verdict where spelling and exact numbers decide it, in this process; None: it needs algebra."""
+    """The verdict where spelling and numbers decide it, in this process; None: it needs algebra."""
     if not isinstance(response, str) or not isinstance(answer, str):
         got = f"{type(response).__name__} and {type(answer).__name__}"
         raise TypeError(f"response and answer must be strings, got {got}; convert the answer with str()")
-    extracted = extract(response)
+    extracted = answer_of(response)
     if extracted is None:
         return Verdict(0.0, "no_answer", None)
-    if not answer.strip():
-        return Verdict(0.0, "unparsed", extracted)
-    gold, given = reference(answer), normalize(extracted)
-    if max(_depth(gold), _depth(given)) > LONGEST_NESTING:
-        return _verdict(compact(gold) == compact(given), extracted, "unparsed")
     try:
-        return _verdict(structure.equal(gold, given, _easy_part), extracted, "wrong")
-    except structure.NeedsAlgebra:
+        gold = reference(answer)
+        reasons = [_easy_reason(gold, text) for text in _candidates(extracted)]
+    except equality.NeedsAlgebra:
         return None
+    return _verdict(reasons, extracted)
+
+
+class _Reference(NamedTuple):
+    text: str
+    tokens: list[Token]
+    tree: Tree | None
 
 
 @functools.lru_cache(maxsize=4096)
-def reference(answer: str) -> str:
-    """The normalised reference answer; a reference that is a whole solution is read like a response."""
-    answer = answer.rpartition("####")[2]
-    if "\\boxed" in answer or len(answer) > LONGEST_REFERENCE:
-        answer = extract(answer) or re.sub(r"\\+boxed\{", "", answer)
-    return normalize(answer)
+def reference(answer: str) -> _Reference | None:
+    """The reference as it is compared; one that is a whole solution is read like a response. None: unreadable."""
+    text = answer[-LONGEST_REFERENCE:].rpartition("####")[2].strip()
+    if "\\boxed" in text or len(text) > LONGEST_ANSWER:
+        found = answer_of(text)
+        text = found.text if found else ""
+    try:
+        return _read(text) if text else None
+    except Unread:
+        return None
 
 
-def _easy_part(gold: str, given: str) -> bool:
-    if compact(gold) == compact(given):
-        return True
-    numbers = rational.read(gold), rational.read(given)
-    if numbers[0] is not None and numbers[1] is not None:
-        return rational.same(numbers[0], numbers[1])
-    raise structure.NeedsAlgebra
+def _read(text: str) -> _Reference:
+    found = tokens(text)
+    try:
+        return _Reference(text, found, grammar.read(found))
+    except Unread:
+        return _Reference(text, found, None)
+
+
+def _candidates(extracted: Extracted) -> list[str]:
+    """The answer; of several boxes the list of them, and each by itself, for they may all say the same."""
+    return [extracted.text, *extracted.parts] if len(extracted.parts) > 1 else [extracted.text]
+
+
+def _easy_reason(gold: _Reference | None, text: str) -> str:
+    """Raises: NeedsAlgebra."""
+    if gold is None:
+        return "unparsed"
+    try:
+        found = tokens(text)
+        if gold.tree and gold.tree[0] == "num" and gold.tree[2] > 0:
+            found = _decimal_comma(found)
+        wanted, said = wording.choice(gold.tokens), wording.choice(found)
+        if wanted and said:
+            return "correct" if wording.same_choice(wanted, said) else "wrong"
+        if gold.tree is None:
+            return "correct" if wording.same_text(gold.tokens, found) else _unread(found)
+        return "correct" if equality.equal(gold.tree, grammar.read(found), equality.easy) else "wrong"
+    except Unread as reason:
+        return str(reason)
+
+
+def _decimal_comma(found: list[Token]) -> list[Token]:
+    """`1,22` as a decimal, which it is only where the reference is one."""
+    if [token.kind for token in found] != ["num", "op", "num"] or found[1].text != "," or found[2].spaced:
+        return found
+    digits = found[0].text + found[2].text
+    return [Token("num", f"{found[0].text}.{found[2].text}")] if digits.isdigit() else found
+
+
+def _unread(found: list[Token]) -> str:
+    """The reason where the reference is a text and the answer another one."""
+    return "wrong" if any(token.kind == "word" for token in found) else "unparsed"
+
+
+def _verdict(reasons: list[str], extracted: Extracted) -> Verdict:
+    """Of several boxes the list counts, or all of them if they say the same."""
+    correct = reasons[0] == "correct" or len(reasons) > 1 and set(reasons[1:]) == {"correct"}
+    return Verdict(1.0, "correct", extracted.text) if correct else Verdict(0.0, reasons[0], extracted.text)
 
 
 def _grade_by_algebra(lender: worker_pool.WorkerSet, response: str, answer: str) -> Verdict:
-    extracted = extract(response) or ""
-    gold, given = reference(answer), normalize(extracted)
-    question: dict[str, object] = {"gold": gold, "given": given}
-    result = ask_twice(lender, question)
-    if result == "equal":
-        return Verdict(1.0, "correct", extracted)
-    return _verdict(compact(gold) == compact(given), extracted, "wrong" if result == "different" else result)
+    extracted, gold = answer_of(response), reference(answer)
+    assert extracted is not None and gold is not None
+    reasons = []
+    for text in _candidates(extracted):
+        try:
+            reasons.append(_easy_reason(gold, text))
+        except equality.NeedsAlgebra:
+            reasons.append(ask_twice(lender, {"gold": gold.text, "given": text}))
+        if reasons == ["correct"] or len(reasons) > 1 and reasons[-1] != "correct":
+            break
+    return _verdict(reasons, extracted)
 
 
 def ask_twice(lender: worker_pool.WorkerSet, question: dict[str, object]) -> str:
@@ -102,21 +156,9 @@ def ask_twice(lender: worker_pool.WorkerSet, question: dict[str, object]) -> str
                 if answer["result"] == "memory":
                     worker_process.stop(worker)
                     return "unparsed"
-                return str(answer["result"])
+                return {"equal": "correct", "different": "wrong"}.get(str(answer["result"]), "unparsed")
         except worker_process.WorkerTimeout:
             return "timeout"
         except worker_process.WorkerDied:
             left = max(0.5, left - (time.monotonic() - begun))
     return "crash"
-
-
-def _verdict(correct: bool, extracted: str, reason: str) -> Verdict:
-    return Verdict(1.0, "correct", extracted) if correct else Verdict(0.0, reason, extracted)
-
-
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    for character in text:
-        depth += (character in "([{") - (character in ")]}")
-        deepest = max(deepest, depth)
-    return deepest

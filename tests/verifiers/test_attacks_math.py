@@ -37,13 +37,7 @@ def test_there_are_at_least_sixty_attacks() -> None:
 
 def test_no_attack_is_rewarded(outcomes: dict[str, tuple[Verdict, float]]) -> None:
     assert {name: verdict for name, (verdict, _) in outcomes.items() if verdict.reward} == {}
-    assert {verdict.reason for verdict, _ in outcomes.values()} <= {
-        "wrong",
-        "no_answer",
-        "unparsed",
-        "timeout",
-        "crash",
-    }
+    assert {verdict.reason for verdict, _ in outcomes.values()} <= set(math.REASONS) - {"correct"}
 
 
 def test_no_attack_outlives_its_limit_by_a_second(outcomes: dict[str, tuple[Verdict, float]]) -> None:

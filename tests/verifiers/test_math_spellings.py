@@ -31,9 +31,6 @@ x=7 | 7 = x
 7 | 7.000
 7 | \frac{14}{2}
 7 | 14/2
-7 | 3+4
-7 | \sqrt{49}
-7 | |-7|
 7 | seven
 seven | 7
 \text{two} | 2
@@ -66,7 +63,6 @@ twelve | 12
 12 \frac{1}{2} | 12\ 1/2
 12\frac{1}{2} | 12\tfrac12
 -2\frac{1}{3} | -\frac{7}{3}
-2\frac{1}{3} | 2+\frac13
 15,300 | 15300
 15300 | 15{,}300
 15300 | 15\,300
@@ -157,11 +153,9 @@ x^2-4 | (x-2)(x+2)
 x^2-4 | x^{2} - 4
 x^2-4 | -4+x^2
 (x-2)(x+2) | (x+2)(x-2)
-x(x+1) | x^2+x
 \frac{x^2-1}{x-1} | x+1
 \frac{1}{x}+\frac{1}{y} | \frac{x+y}{xy}
 2x+3 | 3+2x
-2(x+y) | 2x+2y
 f(x)=2x+3 | 2x+3
 2x+3 | f(x) = 2x+3
 y = 2x+3 | y=3+2x
@@ -364,6 +358,12 @@ March 5 | \text{March 5}
 \frac{7}{9} | \frac{7}{9}\\
 """
 DIFFERENT = r"""
+7 | 3+4
+7 | \sqrt{49}
+7 | |-7|
+2\frac{1}{3} | 2+\frac13
+x(x+1) | x^2+x
+2(x+y) | 2x+2y
 7 | 8
 7 | -7
 7 | 7x
@@ -555,10 +555,10 @@ def test_near_misses_are_refused() -> None:
 @pytest.mark.parametrize(
     ("response", "extracted"),
     [
-        ("We are done. Final Answer: The final answer is $41$. I hope it is correct. Note: 3 and 4.", "41"),
-        (r"\boxed{3} The final answer is $\frac{2}{7}$. I hope it is correct.", r"\frac{2}{7}"),
+        ("We are done. Final Answer: The final answer is $41$. I hope it is correct. Note: 3 and 4.", "4"),
+        (r"\boxed{3} The final answer is $\frac{2}{7}$. I hope it is correct.", r"$\frac{2}{7}$"),
         (r"The final answer is $41$. I hope it is correct. No: \boxed{3}", "3"),
-        ("The final answer is $41$. I hope it is correct. The final answer is $43$. I hope it is correct.", "43"),
+        ("The final answer is $41$. I hope it is correct. The final answer is $43$. I hope it is correct.", "$43$"),
         (r"$$\boxed{5}$$ \boxed{17}", "17"),
         (r"\boxed{5}, \boxed{17}", r"5 \text{ and } 17"),
         ("剩下的苹果一共是29个。", "29"),

@@ -1,191 +1,196 @@
-"""Equality of two formulas by computer algebra. Runs in worker processes only: it can hang, and is then killed.
+"""Equality of values by computer algebra. Runs in worker processes only: it can hang, and is then killed.
 
-Formulas are read by a grammar (Math-Verify's LaTeX parser) into a tree; no text is ever evaluated as code. Gates
-in front of the comparison refuse what would be equal but is no answer: sums, integrals or factorials left standing,
-free symbols where the answer is a number, decimals that only resemble an exact value.
+Trees of the grammar become sympy's; no text is evaluated as code. Numbers are compared to hundreds of digits. Formulas
+are first evaluated at a few points, where two different ones differ; what survives is decided by Math-Verify.
 """
 
-import re
-import warnings
+import itertools
+from fractions import Fraction
 from functools import lru_cache
-from typing import Any
 
 import sympy
-from math_verify import LatexExtractionConfig, parse, verify
-from sympy.concrete.expr_with_limits import ExprWithLimits
-from sympy.core.function import AppliedUndef
+from math_verify import verify
 
-from hsd_jax.verifiers.equivalence import rational
-from hsd_jax.verifiers.equivalence.normalization import ONE_LETTER_UNITS, compact, normalize
-from hsd_jax.verifiers.equivalence.structure import equal
-from hsd_jax.verifiers.equivalence.wording import same_clock
+from hsd_jax.verifiers.equivalence import policy
+from hsd_jax.verifiers.equivalence.atoms import Tree, spelled
+from hsd_jax.verifiers.equivalence.equality import easy, equal
+from hsd_jax.verifiers.equivalence.forms import CONSTANTS, Number, nodes, number, same_number, symbols
+from hsd_jax.verifiers.equivalence.grammar import read
+from hsd_jax.verifiers.equivalence.tokens import Unread, tokens
 
-_READER = (LatexExtractionConfig(boxed_match_priority=0),)
-_OPERATORS = re.compile(
-    r"\\(?:sum|prod|int|iint|oint|lim|binom|dbinom|tbinom|choose|bmod|pmod|mod|gcd|max|min|det|Gamma)(?![A-Za-z])|!"
-    r"|\\[lr](?:floor|ceil)|\\d?frac\{d|\\partial|\\nabla|\\sup|\\inf(?![A-Za-z])|\\dots|\\cdots|\\ldots|\.\.\."
-)
-_UNIT = re.compile(
-    r"(.*?)\s*(?:\\unit (?=.$)|(?<![A-Za-z\\]))"
-    r"((?:[A-Za-z][A-Za-z'.]*\s*)+(?:\^\s?\{?\s?\d\s?\}?)?(?:/\s?[A-Za-z]+(?:\^\{?\d\}?)?)?)"
-)
-_POWER = re.compile(r"((?<![\d.])\d+|(?<![A-Za-z\\])i)\)?\^\{?(\d{1,9})")
-_NO_UNITS = {"is", "not", "wrong", "no", "maybe", "if", "since", "when", "false", "incorrect", "never", "but"}
-_UNIT_NAMES = {
-    "centimeter": "cm", "centimetre": "cm", "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km",
-    "millimeter": "mm", "inche": "in", "inch": "in", "foot": "ft", "feet": "ft", "yard": "yd", "mile": "mi",
-    "minute": "min", "hour": "h", "hr": "h", "second": "s", "sec": "s", "gram": "g", "kilogram": "kg",
-    "pound": "lb", "liter": "l", "litre": "l", "dollar": "", "degree": "", "unit": "",
-}  # fmt: skip
-_BASE = re.compile(r"(-?[0-9A-F]+)_\{?(\d+)\}?")
-_WORDS = re.compile(r"[A-Za-z][A-Za-z' -]*")
-# the parser drops the mark of a derivative
-_PRIME = re.compile(r"(?<=[A-Za-z)}'])'|\\prime(?![A-Za-z])")
-
-
-class Unreadable(Exception):
-    """A formula that no grammar accepts."""
+DIGITS = 300
+POINTS = (sympy.Rational(137, 61), sympy.Rational(-83, 47), sympy.Rational(29, 101), sympy.Rational(571, 89))
+_CONSTANTS = {"\\pi": sympy.pi, "e": sympy.E, "i": sympy.I, "\\infty": sympy.oo}
+_FUNCTIONS = {
+    "arcsin": sympy.asin, "arccos": sympy.acos, "arctan": sympy.atan, "ln": sympy.log, "abs": sympy.Abs,
+    "norm": sympy.Abs, "!": sympy.factorial,
+    "binom": sympy.binomial, "floor": sympy.floor, "ceil": sympy.ceiling, "overline": sympy.conjugate,
+    "bar": sympy.conjugate,
+} | {name: getattr(sympy, name) for name in "sin cos tan cot sec csc sinh cosh tanh exp log".split()}  # fmt: skip
+_LISTS = {"gcd": sympy.gcd, "lcm": sympy.lcm, "max": sympy.Max, "min": sympy.Min}
+_COMPLEX = frozenset(["overline", "bar"])
 
 
 def same_answer(gold: str, given: str) -> bool:
-    """Whether two answer texts mean the same.
-
-    Raises:
-        Unreadable: one of the two cannot be read as mathematics.
-    """
-    return equal(normalize(gold), normalize(given), same_formula)
+    """Whether two answer texts mean the same. Raises: Unread."""
+    return equal(read(tokens(gold)), read(tokens(given)), same_value)
 
 
-def same_formula(gold: str, given: str) -> bool:
-    """Whether two formulas without outer structure are equal, after the gates."""
-    decided = _by_notation(gold, given)
-    if decided is not None:
-        return decided
-    if _other_case(gold, given) or _power_left_standing(gold, given):
+def same_value(gold: Tree, given: Tree, manner: str) -> bool:
+    """The rule of `equality` that knows algebra."""
+    exact = number(gold), number(given)
+    if exact[0] is not None and exact[1] is not None:
+        return easy(gold, given, manner)
+    if manner == "relation":
+        return _same_relation(gold, given)
+    if manner == "answer" and not policy.finished(gold, given):
         return False
-    if not set(_OPERATORS.findall(given)) <= set(_OPERATORS.findall(gold)):
-        return False
-    left, right = _tree(gold), _tree(given)
-    if not _admitted(left, right):
-        return False
-    exact = _exactly(left, right)
-    return exact if exact is not None else _equal(left, right)
-
-
-def _by_notation(gold: str, given: str) -> bool | None:
-    if compact(gold) == compact(given):
+    left, right = _formulas(gold, given)
+    if left == right:
         return True
-    if ":" in gold or ":" in given:
-        return same_clock(gold, given)
-    if len(_PRIME.findall(gold)) != len(_PRIME.findall(given)):
+    if manner == "near":
+        return bool(abs(sympy.N(left - right)) <= abs(sympy.N(left)) / 100)
+    if not symbols(gold) and not symbols(given):
+        return _same_constant(gold, given, left, right)
+    if not _agree(left - right):
         return False
-    bases = _BASE.fullmatch(compact(gold)), _BASE.fullmatch(compact(given))
-    if bases[0] or bases[1]:
+    wanted, found = (policy.factors(tree) if manner == "answer" else None for tree in (gold, given))
+    if wanted and not (found and _same_factors(wanted, found)):
         return False
-    numbers = rational.read(gold), rational.read(given)
-    if numbers[0] is not None and numbers[1] is not None:
-        return rational.same(numbers[0], numbers[1])
-    gold_value, gold_unit = split_unit(gold)
-    value, unit = split_unit(given)
-    if (gold_unit or unit) and (gold_unit == unit or not gold_unit or not unit):
-        return equal(gold_value, value, same_formula)
-    if gold_unit and unit:
+    return _proved(left, right)
+
+
+def _proved(left: sympy.Expr, right: sympy.Expr) -> bool:
+    return (
+        bool(verify([left], [right], float_rounding=12, timeout_seconds=None, strict=True))
+        or sympy.simplify(left - right) == 0
+    )
+
+
+def _same_factors(gold: list[Tree], given: list[Tree]) -> bool:
+    remaining = [_formula(tree) for tree in given]
+    for tree in gold:
+        factor = _formula(tree)
+        match = next((other for other in remaining if sympy.cancel(other / factor).is_number), None)
+        if match is None:
+            return False
+        remaining.remove(match)
+    return not remaining
+
+
+def _same_constant(gold: Tree, given: Tree, left: sympy.Expr, right: sympy.Expr) -> bool:
+    """Two numbers: exact ones to 300 digits, a decimal by the digits that it states."""
+    if sympy.oo in (abs(left), abs(right)) or left.has(sympy.nan, sympy.zoo) or right.has(sympy.nan, sympy.zoo):
         return False
-    if _WORDS.fullmatch(gold) and _WORDS.fullmatch(given) and len(gold) > 1 and len(given) > 1:
-        return gold.casefold().split() == given.casefold().split()
-    return None
-
-
-def split_unit(text: str) -> tuple[str, str]:
-    """Value and unit of `15 cm^{2}`; the unit is empty where a text is no number followed by words."""
-    match = _UNIT.fullmatch(text) if len(text) < 120 else None
-    if not match:
-        return text, ""
-    value, unit = match.group(1).strip(), match.group(2).strip()
-    number = rational.read(value) is not None or value.endswith(("\\pi", "}"))
-    lone_letter = len(unit) == 1 and unit not in ONE_LETTER_UNITS and "\\unit" not in text
-    if not number or lone_letter or _NO_UNITS & set(unit.split()):
-        return text, ""
-    return value, _unit_name(unit) or "unit"
-
-
-def _unit_name(unit: str) -> str:
-    words = re.sub(r"[{}.^]", " ", unit.casefold()).split()
-    power = {"square": "2", "sq": "2", "cubic": "3", "cu": "3"}.get(words[0], "")
-    names = [word[:-1] if len(word) > 2 and word.endswith("s") else word for word in (words[1:] if power else words)]
-    return " ".join([_UNIT_NAMES.get(name, name) for name in names] + ([power] if power else []))
-
-
-def _power_left_standing(gold: str, given: str) -> bool:
-    """Whether an integer is given as a power of one, 2^{10} for 1024; powers of ten are a notation of numbers."""
-    number = rational.read(gold)
-    if number is None or number.value.denominator != 1:
+    if left.is_Rational and right.is_Rational:
+        return same_number(_stated(gold, left), _stated(given, right))
+    size = abs(sympy.N(left, 30))
+    decimal = [
+        any(node[0] == "num" and node[2] > 0 and number(tree) is not None for node in nodes(tree))
+        for tree in (gold, given)
+    ]
+    if any(decimal) and size < 10**6:
+        return bool(abs(sympy.N(left - right, 30)) <= size * sympy.Float("1e-6" if decimal[0] else "1e-12"))
+    digits = DIGITS + max(0, int(sympy.log(size, 10).evalf(5)) if size > 1 else 0)
+    if digits > 20 * DIGITS:
         return False
-    return any(base != "10" and int(power) > 1 for base, power in _POWER.findall(compact(given)))
+    difference = abs(sympy.N(left - right, 20, maxn=2 * digits))
+    return bool(difference <= min(size, 1) * sympy.Float(10) ** (-DIGITS // 2))
 
 
-def _other_case(gold: str, given: str) -> bool:
-    """Whether a letter of one side stands in the other only in its other case; the parser ignores case."""
-    known, used = (set(re.sub(r"\\[A-Za-z]+|[^A-Za-z]", "", text)) for text in (gold, given))
-    return any(letter.swapcase() in known for letter in used - known)
+def _stated(tree: Tree, value: sympy.Expr) -> Number:
+    return number(tree) or Number(Fraction(int(value.p), int(value.q)))
 
 
-@lru_cache(maxsize=256)
-def _tree(text: str) -> sympy.Basic:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # no alarm (the parent keeps the time): math-verify documents None here and does not annotate it
-        no_alarm: Any = None
-        found = parse(
-            f"\\boxed{{{text}}}", _READER, fallback_mode="no_fallback", parsing_timeout=no_alarm, raise_on_error=False
+def _agree(difference: sympy.Expr) -> bool:
+    """Whether a difference vanishes at the points where it has a value."""
+    names = sorted(difference.free_symbols, key=str)
+    for shift in range(len(POINTS)):
+        points = dict(zip(names, itertools.islice(itertools.cycle(POINTS), shift, None), strict=False))
+        points = {name: value + place for place, (name, value) in enumerate(points.items())}
+        value = sympy.N(difference.subs(points), 30)
+        if value.is_number and value.is_finite and abs(value) > sympy.Float("1e-20"):
+            return False
+    return True
+
+
+def _same_relation(gold: Tree, given: Tree) -> bool:
+    """Two equations or inequalities with one sign: their sides' differences are multiples of each other."""
+    (signs,), left, right = gold[1], *gold[2:]
+    (other,), first, second = given[1], *given[2:]
+    wanted = sympy.expand(_formula(left) - _formula(right))
+    found = sympy.expand(_formula(first) - _formula(second))
+    if wanted == 0 or found == 0:
+        return False
+    factor = sympy.simplify(wanted / found)
+    if not factor.is_number or not factor.is_finite or factor == 0:
+        return False
+    flipped = {"<": ">", ">": "<", "\\leq": "\\geq", "\\geq": "\\leq"}
+    if signs not in flipped:
+        return signs == other
+    return bool(factor.is_real) and (signs == other if factor > 0 else flipped[signs] == other)
+
+
+def _formulas(gold: Tree, given: Tree) -> tuple[sympy.Expr, sympy.Expr]:
+    names = [node for tree in (gold, given) for node in nodes(tree)]
+    matrices = any(
+        n[0] == "^" and n[1][0] == "sym" and n[1][1].isupper() and n[2] in (("sym", "T"), ("neg", ("num", 1, -1)))
+        for n in names
+    )
+    generic = any(node[0] == "fn" and node[1] in _COMPLEX for node in names)
+    return _formula(gold, matrices, generic), _formula(given, matrices, generic)
+
+
+@lru_cache(maxsize=1024)
+def _formula(tree: Tree, matrices: bool = False, generic: bool = False) -> sympy.Expr:
+    """The sympy expression of a tree. With `matrices` products of capital letters keep their order. Raises: Unread."""
+    sort = tree[0]
+    if sort == "num":
+        return sympy.Rational(tree[1].numerator, tree[1].denominator)
+    if sort == "sym" and tree[1] in CONSTANTS:
+        return _CONSTANTS[tree[1]]
+    if sort in ("sym", "call", "base"):
+        name = spelled(tree)
+        return (
+            sympy.Symbol(name, commutative=False)
+            if matrices and name[:1].isupper()
+            else sympy.Symbol(name, real=None if generic else True)
         )
-    trees = [item for item in found if not isinstance(item, str)]
-    if not trees:
-        raise Unreadable(text)
-    tree = trees[0]
-    imaginary = {symbol: sympy.I for symbol in tree.free_symbols if str(symbol) == "i"}
-    return tree.subs(imaginary) if isinstance(tree, sympy.Expr) and imaginary else tree
+    if sort == "fn":
+        return _applied(tree, matrices, generic)
+    parts = [_formula(part, matrices, generic) for part in tree[1:] if isinstance(part, tuple)]
+    if sort == "+":
+        return sympy.Add(*parts)
+    if sort == "neg":
+        return -parts[0]
+    if sort == "*":
+        return sympy.Mul(*parts)
+    if sort == "/":
+        return parts[0] / parts[1]
+    if sort == "^":
+        return parts[0] ** parts[1]
+    if sort == "root":
+        return (
+            sympy.real_root(parts[0], parts[1])
+            if parts[0].is_number and parts[0].is_negative and parts[1] == 3
+            else sympy.root(parts[0], parts[1])
+        )
+    if sort == "deg":
+        return parts[0] * sympy.pi / 180
+    if sort == "%":
+        return parts[0] / 100
+    raise Unread("unparsed")
 
 
-def _admitted(gold: sympy.Basic, given: sympy.Basic) -> bool:
-    """The gates: nothing in the given tree that stands for work not done, unless the gold answer has it too."""
-    unfinished = (ExprWithLimits, sympy.Limit, sympy.factorial, sympy.binomial, sympy.Mod, sympy.Derivative)
-    if any(given.has(kind) and not gold.has(kind) for kind in unfinished):
-        return False
-    if given.has(sympy.nan, sympy.zoo) or gold.has(sympy.nan, sympy.zoo):
-        return False
-    if not gold.free_symbols and (given.has(AppliedUndef) or _power_of_sum(given) and not _power_of_sum(gold)):
-        return False
-    return {str(symbol) for symbol in given.free_symbols} <= {str(symbol) for symbol in gold.free_symbols}
-
-
-def _power_of_sum(tree: sympy.Basic) -> bool:
-    """Whether a sum is raised to a whole power, (1 + i)^{10}; in a number that is work left undone."""
-    powers = tree.atoms(sympy.Pow) if isinstance(tree, sympy.Expr) else set()
-    return any(isinstance(power.base, sympy.Add) and power.exp.is_Integer and power.exp > 1 for power in powers)
-
-
-def _exactly(gold: sympy.Basic, given: sympy.Basic) -> bool | None:
-    """Verdict on two numbers: rationals exactly, decimals by the digits they state; None: not two numbers."""
-    if not (isinstance(gold, sympy.Expr) and isinstance(given, sympy.Expr)) or not (gold.is_number and given.is_number):
-        return None
-    gold_decimal, given_decimal = gold.has(sympy.Float), given.has(sympy.Float)
-    if not gold_decimal and not given_decimal:
-        if gold.is_Rational and given.is_Rational:
-            return gold == given
-        return _same_exact(gold, given)
-    difference, size = abs(sympy.N(gold - given, 30)), abs(sympy.N(gold, 30))
-    tolerance = 1e-6 if gold_decimal else 1e-12
-    return bool(difference <= size * sympy.Float(tolerance)) if difference.is_number else None
-
-
-def _same_exact(gold: sympy.Expr, given: sympy.Expr) -> bool:
-    """Two exact numbers: equal when they agree to 40 digits relative to their size, and far from each other if not."""
-    difference, size = sympy.N(gold - given, 60), sympy.N(gold, 60)
-    if difference.is_number and size.is_number and size.is_finite and difference.is_finite:
-        return bool(abs(difference) <= abs(size) * sympy.Float("1e-40", 60)) or bool(sympy.simplify(gold - given) == 0)
-    return gold == given
-
-
-def _equal(gold: sympy.Basic, given: sympy.Basic) -> bool:
-    return bool(verify([gold], [given], float_rounding=9, timeout_seconds=None, strict=True))
+def _applied(tree: Tree, matrices: bool, generic: bool) -> sympy.Expr:
+    name = tree[1]
+    if name in _LISTS:
+        parts = tree[2][2:] if tree[2][0] in ("group", "list") else tree[2:]
+        return _LISTS[name](*[_formula(part, matrices, generic) for part in parts])
+    parts = [_formula(part, matrices, generic) for part in tree[2:]]
+    if name == "log" and len(parts) == 1:
+        return sympy.log(parts[0], 10) if parts[0].is_number else sympy.log(parts[0])
+    function = _FUNCTIONS.get(name)
+    if function is None:
+        return sympy.Function(name)(*parts)
+    return function(*parts)

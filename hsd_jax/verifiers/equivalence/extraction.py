@@ -1,106 +1,211 @@
-"""Reads the one answer a response commits to: its last box or closing sentence, else the last number it states.
+r"""Reads the one answer a response commits to: its boxes, else what stands behind a marker, else its last number.
 
-Exactly one candidate leaves this module; nothing searches a response for any text that happens to match.
+Exactly one candidate leaves this module; nothing searches a response for any text that happens to match. Only plain
+searches for fixed strings run over a whole response; expressions see windows of at most WINDOW characters.
 """
 
 import re
+from dataclasses import dataclass
 
-LONGEST_ANSWER = 600
+from hsd_jax.verifiers.equivalence import tables
+from hsd_jax.verifiers.equivalence.tables import LONGEST_ANSWER
+
 LONGEST_RESPONSE = 400_000
-MOST_BOXES = 64
+MOST_BOXES = 32
+WINDOW = 2_000
+LONGEST_JOINT = 160
 
-_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
-_BETWEEN_BOXES = re.compile(
-    r"(?:[\s$,.;:&~]|[A-Za-z](?:_\{?\w+\}?)?\s*=|\\[()\[\],;:! ]|\\q?quad|\\text\{[a-z() ]{0,40}?(?:and|or)? *\}"
-    r"|(?:\b[a-z]+ ){0,2}?\band\b|\bor\b)*"
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_ANY_BRACE = re.compile(r"[{}]")
+_WORD = re.compile(r"\\?[^\W\d_]+")
+_SENTENCE_END = re.compile(r"[.!?;]\s|[。！？]|\n\s*\n|\$\$\s*\$\$")
+_BULLET = re.compile(r"\n\s*(?:[-*•]|\(?[a-z0-9]{1,3}[.)])\s")
+_JOINING = frozenset(
+    "and or also the first second third other one another is are as well for with root roots part text quad qquad"
+    " left right".split()
 )
-_BRACE = re.compile(r"(?<!\\)(?:\\\\)*[{}]")
-# no word of any script, but letters of formulas: single, Greek, raised and lowered ones
-_BARE = re.compile(
-    r"(?:[^\w\n]|[\d_\u0370-\u03ff\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u209c]|\\[A-Za-z]+"
-    r"|(?:and|or)[A-Z]?(?![A-Za-z])|(?<![A-Za-z])[A-Za-z](?![A-Za-z])|(?<=\{)[a-z]+(?=\}))+"
+_MARKER = re.compile(
+    r"(?:(?:final|correct)\s+)?answers?\**\s*(?:is|are|:|=)\**\s*:?|####|答案(?:是|为|：|:)", re.IGNORECASE
 )
-_PROSE = re.compile(r"(?<![\\A-Za-z{])[a-z]{3,} +[a-z]{2,}(?![^{}]*\})")
-# the sentence that closes a solution in the widespread form of Minerva's prompt
-_CLOSING_SENTENCE = re.compile(r"[Ff]inal answer is:? ?\$(?=([^$]{1,300}))\1\$\. I hope it is correct")
-_MATH = re.compile(r"\$\$(.{1,600}?)\$\$|\$(.{1,600}?)\$|\\\((.{1,600}?)\\\)|\\\[(.{1,600}?)\\\]", re.DOTALL)
+_HOPE = re.compile(r"\.?\s*I hope it is correct\.?\s*$", re.IGNORECASE)
 _NUMBER = re.compile(
-    r"(?<![A-Za-z0-9_.\\^{])[-+−]?(?:\\[dtc]?frac\{-?\d+\}\{\d+\}|\d+ \d+/\d+"
-    r"|(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+|,\d\d(?![\d,]))?(?:\s?/\s?\d+)?|\.\d+)"
-    r"(?:\s?\\?%|\s?(?:percentage|percent|pct)(?![A-Za-z]))?"
+    r"(?<![A-Za-z0-9_.\\^{])[-+−]?(?:\\[dtc]?frac\{-?\d{1,40}\}\{\d{1,40}\}"
+    r"|\d{1,3}(?:,\d{3}){1,20}(?!\d)(?:\.\d{1,40})?|\d{1,80} \d{1,40}/\d{1,40}"
+    r"|\d{1,80}(?:\.\d{1,80}|,\d\d(?![\d,]))?(?:\s?/\s?\d{1,80})?|\.\d{1,80})(?:\s?\\?%|\s?(?:percentage|percent|pct)(?![A-Za-z]))?"
 )
+_MATH = re.compile(
+    r"\$\$([^$]{1,600})\$\$|\$([^$]{1,600})\$|\\\(([^$\\]{1,600}(?:\\[^()][^$\\]{0,80}){0,60})\\\)|\\\[([^$\\]{1,600})\\\]"
+)
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What a response commits to: one answer text, or the contents of several boxes that belong together."""
+
+    parts: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The answer as one text; several boxes are a list."""
+        return " \\text{ and } ".join(self.parts)
 
 
 def extract(response: str) -> str | None:
-    """The answer text of a response, or None where it commits to none.
+    """The answer text of a response, or None where it commits to none."""
+    found = answer_of(response)
+    return found.text if found else None
 
-    What precedes the last `</think>` is not read. Boxes that follow one another with nothing but punctuation or
-    "and" between them are one answer, a list. A box that is never closed, is empty or holds more than
-    LONGEST_ANSWER characters is no answer.
+
+def answer_of(response: str) -> Extracted | None:
+    """What a response commits to, or None.
+
+    What precedes the last `</think>` is not read, nor what follows a `<think>` that never ends. Boxes of one sentence
+    are one answer, a list; equal ones are one. An empty or unfinished box behind another one says nothing. A box of
+    more than LONGEST_ANSWER characters, or with control characters, is no answer.
     """
-    text = response[-LONGEST_RESPONSE:].rpartition("</think>")[2]
-    boxes = [(match.start(), match.end()) for match in _BOX.finditer(text)]
-    closing = list(_CLOSING_SENTENCE.finditer(text, boxes[-1][1] if boxes else 0))
-    if closing and "\\boxed" not in closing[-1].group(1):
-        return _checked([closing[-1].group(1)])
-    return _tail_of_boxes(text, boxes[-MOST_BOXES:]) if boxes else _last_span(text)
+    text = response[-LONGEST_RESPONSE:].rpartition("</think>")[2].partition("<think>")[0]
+    starts = _box_starts(text)
+    if starts:
+        boxes = _boxes(text, starts)
+        tail = text[starts[-1][1] :][-WINDOW:]
+        if _HOPE.search(tail) and "inal answer is" in tail:  # the sentence that closes a solution in Minerva's form
+            return _unboxed(tail)
+        return _of_boxes(text, boxes) if boxes else None
+    return _unboxed(text[-WINDOW:])
+
+
+def _box_starts(text: str) -> list[tuple[int, int]]:
+    """Where the last boxes begin, in order: the command, and what it opens."""
+    starts: list[tuple[int, int]] = []
+    for command in ("\\boxed", "\\fbox"):
+        end = len(text)
+        for _ in range(MOST_BOXES):
+            end = text.rfind(command, 0, end)
+            if end < 0:
+                break
+            opens = end + len(command)
+            if not text[opens : opens + 1].isalpha():
+                starts.append((end, opens + len(text[opens : opens + 9]) - len(text[opens : opens + 9].lstrip())))
+    return sorted(starts)[-MOST_BOXES:]
+
+
+def _boxes(text: str, starts: list[tuple[int, int]]) -> list[tuple[int, int, str]]:
+    """Begin, end and content of the boxes that are closed and hold something; inner boxes are part of the outer."""
+    found: list[tuple[int, int, str]] = []
+    for start, opens in starts:
+        if found and start < found[-1][1]:
+            continue
+        end, content = _content(text, opens)
+        if content is None and len(text) >= opens + 2 * LONGEST_ANSWER:
+            found.append((start, end, "\0"))  # too long to be an answer
+        elif content is not None and content.strip():
+            found.append((start, end, _unwrapped(content.strip())))
+    return found
+
+
+def _unwrapped(content: str) -> str:
+    """What a box holds that is nothing but another box."""
+    for _ in range(3):
+        match = re.match(r"\\(?:boxed|fbox)\s?(?=\{)", content)
+        end, inner = _content(content, match.end()) if match else (0, None)
+        if inner is None or content[end:].strip(" .$"):
+            break
+        content = inner.strip()
+    return content
 
 
 def _content(text: str, start: int) -> tuple[int, str | None]:
     """End and content of the group that opens at `start`; content None where it never closes."""
-    if start >= len(text):
-        return start, None
-    if text[start] != "{":
-        token = re.match(r"[^\s$\\{}]+", text[start:])
+    window = text[start : start + 2 * LONGEST_ANSWER]
+    if not window.startswith("{"):
+        token = re.match(r"[^\s$\\{}]{1,600}", window)
         return (start + token.end(), token.group().rstrip(".,;:")) if token else (start, None)
-    window = text[start : start + 4 * LONGEST_ANSWER]
     # a box may end in a stray backslash, \boxed{185\}: then its escaped brace closes it
-    for braces in (_BRACE, re.compile(r"[{}]")):
+    for braces in (_BRACE, _ANY_BRACE):
         depth = 0
         for brace in braces.finditer(window):
-            depth += 1 if brace.group().endswith("{") else -1
-            if depth == 0:
-                return start + brace.end(), window[1 : brace.end() - 1]
+            depth += (brace.group() == "{") - (brace.group() == "}")
+            if depth == 0 and brace.group() == "}":
+                return start + brace.end(), window[1 : brace.end() - 1].rstrip("\\" if braces is _ANY_BRACE else "")
     return start, None
 
 
-def _tail_of_boxes(text: str, boxes: list[tuple[int, int]]) -> str | None:
-    contents: list[str] = []
-    follows = -1
-    for start, opens in reversed(boxes):
-        end, content = _content(text, opens)
-        nested = follows >= 0 and end > follows
-        if follows >= 0 and not nested and not _joined(text[end:follows]):
+def _of_boxes(text: str, boxes: list[tuple[int, int, str]]) -> Extracted | None:
+    parts = [boxes[-1]]
+    for box in reversed(boxes[:-1]):
+        joint = _joint(text[box[1] : parts[0][0]])
+        if joint == "apart":
             break
-        if content is None:
-            return None if not contents else _checked(contents)
-        if not nested:
-            contents.insert(0, content)
-        follows = start
-    return _checked(contents)
+        if joint == "unclear" and box[2] != parts[0][2]:
+            return Extracted((box[2], "\\unclear", parts[0][2]))
+        parts.insert(0, box)
+    if _taken_back(text, parts[0][0], parts[-1][1]):
+        return Extracted(("\\unclear", parts[-1][2]))
+    contents = tuple(dict.fromkeys(content for _, _, content in parts))
+    return Extracted(contents) if all(_admissible(content) for content in contents) else None
 
 
-def _joined(between: str) -> bool:
-    """Whether two boxes are parts of one answer; displays that follow each other without a word are not."""
-    return _BETWEEN_BOXES.fullmatch(between) is not None and between.strip() != "$$"
+def _admissible(content: str) -> bool:
+    return len(content) <= LONGEST_ANSWER and not any(c < " " and c not in "\n\r\t\v\f" for c in content)
 
 
-def _checked(contents: list[str]) -> str | None:
-    answer = " \\text{ and } ".join(dict.fromkeys(content.strip() for content in contents))
-    control = any(ord(character) < 32 and character not in "\n\r\t\v\f" for character in answer)
-    return None if not answer or control or len(answer) > LONGEST_ANSWER else answer
+def _joint(between: str) -> str:
+    """How two boxes hang together: one answer, two statements (`apart`), or a sentence that does not say which."""
+    if len(between) > LONGEST_JOINT:
+        return "apart"
+    if between.strip() == "$$" or _SENTENCE_END.search(between) and not _BULLET.search(between):
+        return "apart"
+    words = [word.lower() for word in _WORD.findall(between) if len(word) > 1]
+    if all(word.lstrip("\\") in _JOINING for word in words):
+        return "joined"
+    return (
+        "unclear"
+        if re.search(r"(?<![A-Za-z])(?:not|but|no|wait|maybe|or|either|perhaps|rather|and)(?![A-Za-z])", between)
+        else "apart"
+    )
 
 
-def _last_span(text: str) -> str | None:
-    """The last number of a text without a box, or the formula that holds it; a text that is one formula as such."""
-    whole = text.strip()
-    if whole and len(whole) <= LONGEST_ANSWER // 4 and _BARE.fullmatch(whole):
-        return whole
-    tail = text[-20_000:]
-    numbers = list(_NUMBER.finditer(tail))
-    formulas = [match for match in _MATH.finditer(tail) if not _PROSE.search(match.group())]
+def _taken_back(text: str, start: int, end: int) -> bool:
+    """Whether the words beside a box deny it: `not \\boxed{5}`, `\\boxed{5} is wrong`."""
+    before = [word.lower() for word in _WORD.findall(text[max(0, start - 40) : start])[-1:]]
+    after = [word.lower() for word in _WORD.findall(text[end : end + 40].partition(". ")[0])[:3]]
+    return not {"not", "isn", "never"}.isdisjoint(before) or not {"wrong", "incorrect", "false", "not"}.isdisjoint(
+        after
+    )
+
+
+def _unboxed(text: str) -> Extracted | None:
+    """The answer of a text without a box: behind its last marker if nothing follows, else its last number."""
+    text = _HOPE.sub("", text.strip()).strip()
+    markers = list(_MARKER.finditer(text))
+    if markers:
+        said = text[markers[-1].end() :].strip().strip("*").strip()
+        line, _, rest = said.partition("\n")
+        if line and len(line) <= LONGEST_ANSWER // 2 and not rest.strip() and _clear(line, 4):
+            return Extracted((line.strip("*").strip(),))
+    if len(text) <= LONGEST_ANSWER // 4 and "\n" not in text and _clear(text, 1):
+        return Extracted((text,))
+    return _last_number(text)
+
+
+def _clear(line: str, most: int) -> bool:
+    """Whether a line holds an answer and nothing else: formulas, units, harmless words, or at most some words alone."""
+    if ". " in line or not line.strip("*.$ "):
+        return False
+    words = [word for word in _WORD.findall(line) if not word.startswith("\\") and len(word) > 1]
+    unknown = [
+        word for word in words if word.lower() not in tables.KNOWN and tables.unit(word) is None and not word.isupper()
+    ]
+    return not unknown or not re.search(r"\d", line) and len(line.split()) <= most
+
+
+def _last_number(text: str) -> Extracted | None:
+    numbers = list(_NUMBER.finditer(text))
+    formulas = [
+        match for match in _MATH.finditer(text) if not re.search(r"(?<![\\A-Za-z{])[a-z]{3,} +[a-z]{2,}", match.group())
+    ]
     formulas = [match for match in formulas if re.search(r"\d", match.group())] or (formulas if not numbers else [])
     if formulas and (not numbers or formulas[-1].end() >= numbers[-1].end()):
-        inside = next(group for group in formulas[-1].groups() if group is not None)
-        return inside.strip() or None
-    return numbers[-1].group().strip() if numbers else None
+        inside = next(group for group in formulas[-1].groups() if group is not None).strip()
+        return Extracted((inside,)) if inside else None
+    return Extracted((numbers[-1].group().strip(),)) if numbers else None
