@@ -245,7 +245,7 @@ def update(
     """One step of AdamW: new weights and moments, the loss, and the credit [B, T]."""
     (loss, credit_BT), grads = jax.value_and_grad(hsd_loss, has_aux=True)(params, shape, teacher, initial, batch)
     changes, opt_state = OPTIMIZER.update(grads, opt_state, params)
-    return optax.apply_updates(params, changes), opt_state, loss, credit_BT
+    return jax.tree.map(jnp.add, params, changes), opt_state, loss, credit_BT
 
 
 # ---- 6. Train
