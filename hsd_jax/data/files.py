@@ -1,4 +1,4 @@
-"""Rows of local files: JSONL (plain or gzip), JSON arrays and parquet, each with the place it came from."""
+"""Rows of local files: JSONL (plain or gzip), JSON and parquet, each with the place it came from."""
 
 import gzip
 import hashlib
@@ -12,9 +12,15 @@ from typing import Any
 
 import pyarrow.parquet
 
+from hsd_jax.data.problems import long_integers, read_json
 from hsd_jax.errors import InputError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet")
+# What lies beside data without being data, by name; hidden files and directories (.cache, ._train.jsonl) are another.
+NO_ROWS = re.compile(r"pins\.json|dataset_infos?\.json|dataset_dict\.json|state\.json")
+NO_ROWS_DIRECTORY = re.compile(r"\..*|__MACOSX|__pycache__", re.IGNORECASE)
+# The library raises of its own kinds and several of Python's.
+PARQUET_ERRORS = (OSError, ValueError, TypeError, KeyError, OverflowError, NotImplementedError, pyarrow.ArrowException)
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # may be the half of one character that JSON spells in two
 
 
@@ -25,6 +31,11 @@ class Row:
     fields: Mapping[str, Any]
     place: str
 
+    @property
+    def present(self) -> set[str]:
+        """The fields that hold something: null is an absent column."""
+        return {name for name, value in self.fields.items() if value is not None}
+
     def text(self, name: str) -> str:
         """A field that must hold text other than white space.
 
@@ -33,14 +44,24 @@ class Row:
         value = self.fields.get(name)
         if isinstance(value, str) and value.strip():
             return value
-        came = "nothing" if name not in self.fields else repr(value)[:60]
+        came = "nothing" if name not in self.fields else shown(value)
         have = ", ".join(sorted(self.fields)) or "none"
         raise InputError(f"{self.place}: field {name!r} must hold text; got {came} (fields of the row: {have})")
 
     def get(self, name: str, default: Any = "") -> Any:
-        """A field that may be absent or null."""
+        """A field that may be absent or null, which is the same."""
         value = self.fields.get(name)
         return default if value is None else value
+
+    def words(self, name: str, default: str = "") -> str:
+        """A field that may be absent or null, or hold text or a number. Raises: InputError for anything else."""
+        value = self.get(name, default)
+        if isinstance(value, str):
+            return value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            with long_integers():
+                return str(value)
+        raise InputError(f"{self.place}: field {name!r} must hold text; got {shown(value)}")
 
     def require(self, *names: str) -> None:
         """Raises: InputError if a column is missing."""
@@ -50,37 +71,48 @@ class Row:
             raise InputError(f"{self.place}: column {missing[0]!r} is missing (columns: {have})")
 
 
+def shown(value: Any) -> str:
+    """A value of a row as a message quotes it."""
+    with long_integers():
+        text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
 def rows(path: Path) -> Iterator[Row]:
     """All rows of one file, in file order.
 
-    Raises: InputError for a row that is not a JSON object, with file and line.
+    Raises: InputError for a file that cannot be read and for a row that is not a JSON object, with file and line.
     """
     if path.name.endswith(".parquet"):
         return _parquet(path)
     if path.name.endswith(".json"):
-        return _json_array(path)
+        return _json(path)
     return _jsonl(path)
 
 
 def _jsonl(path: Path) -> Iterator[Row]:
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
     try:
+        # utf-8-sig: some editors begin a file with a byte order mark
+        opened = (
+            gzip.open(path, "rt", encoding="utf-8-sig") if path.suffix == ".gz" else path.open(encoding="utf-8-sig")
+        )
         with opened as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield _row(line, f"{path}:{number}")
-    except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+    except (UnicodeDecodeError, OSError, zlib.error, EOFError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 JSON lines ({error})") from error
 
 
 def json_value(text: str) -> Any:
-    """The value of a JSON text. Raises: ValueError also where it is nested too deeply or cannot be stored as UTF-8."""
+    """`read_json`. Raises: ValueError also where the text is nested too deeply or cannot be stored as UTF-8."""
     try:
-        value = json.loads(text)
+        value = read_json(text)
+        if HALF_CHARACTER.search(text):
+            with long_integers():
+                json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    if HALF_CHARACTER.search(text):
-        json.dumps(value, ensure_ascii=False).encode()
     return value
 
 
@@ -98,42 +130,75 @@ def _checked(fields: Any, place: str) -> Row:
     return Row(fields, place)
 
 
-def _json_array(path: Path) -> Iterator[Row]:
+def _json(path: Path) -> Iterator[Row]:
+    """An array of rows, one row, or JSON lines under another name."""
     try:
-        entries = json_value(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        text = path.read_text(encoding="utf-8-sig")
+        entries = json_value(text)
+    except json.JSONDecodeError as error:
+        if error.msg != "Extra data" or not text.lstrip().startswith("{"):
+            raise InputError(f"{path}: not JSON ({error})") from error
+        yield from _jsonl(path)
+        return
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: not JSON ({error})") from error
-    if not isinstance(entries, list):
+    if not isinstance(entries, list | dict):
         raise InputError(f"{path}: must be a JSON array of objects; got {type(entries).__name__}")
-    for number, entry in enumerate(entries, 1):
+    for number, entry in enumerate([entries] if isinstance(entries, dict) else entries, 1):
         yield _checked(entry, f"{path}:{number}")
 
 
 def _parquet(path: Path) -> Iterator[Row]:
-    try:
-        table = pyarrow.parquet.ParquetFile(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a parquet file ({error})") from error
     number = 0
-    for batch in table.iter_batches(batch_size=512):
-        for fields in batch.to_pylist():
+    for batch in _batches(path):
+        for fields in batch:
             number += 1
             yield Row(fields, f"{path}:{number}")
 
 
-def data_files(path: Path) -> list[Path]:
-    """The data files under a directory, or the file itself, sorted by their path (a listing has no order).
+def _batches(path: Path) -> Iterator[list[dict[str, Any]]]:
+    try:
+        with pyarrow.parquet.ParquetFile(path) as table:
+            for batch in table.iter_batches(batch_size=512):
+                yield batch.to_pylist()
+    except PARQUET_ERRORS as error:
+        raise InputError(f"{path}: not a parquet file, or a damaged one ({error})") from error
 
-    Raises: InputError if there is none.
+
+def data_files(path: Path) -> tuple[list[Path], dict[Path, str]]:
+    """The data files under a directory, or the file itself, and what else is there that looks like one, with a reason.
+
+    Both are sorted by path (a listing has no order).
+    Raises: InputError if there is no data file, or the same one in two formats.
     """
     if path.is_file():
-        return [path]
+        return [path], {}
     if not path.exists():
         raise InputError(f"data.path: {path} does not exist")
-    found = [file for file in path.rglob("*") if file.is_file() and file.name.endswith(SUFFIXES)]
+    listed = [file for file in path.rglob("*") if file.name.endswith(SUFFIXES) and file.is_file()]
+    listed.sort(key=lambda file: file.relative_to(path).as_posix())
+    left_out = {file: reason for file in listed if (reason := _no_data(file.relative_to(path)))}
+    found = [file for file in listed if file not in left_out]
     if not found:
-        raise InputError(f"data.path: {path} holds no {', '.join(SUFFIXES)} file")
-    return sorted(found, key=lambda file: file.relative_to(path).as_posix())
+        why = "".join(f"; {file.name} is left out: {reason}" for file, reason in [*left_out.items()][:3])
+        raise InputError(f"data.path: {path} holds no {', '.join(SUFFIXES)} file{why}")
+    by_stem: dict[Path, Path] = {}
+    for file in found:
+        twin = by_stem.setdefault(file.with_name(stem(file)), file)
+        if twin != file:
+            raise InputError(f"data.path: {twin} and {file.name} are the same data in two formats; move one away")
+    return found, left_out
+
+
+def stem(file: Path) -> str:
+    """The name of a data file without its suffix."""
+    return next(file.name.removesuffix(suffix) for suffix in (*SUFFIXES, "") if file.name.endswith(suffix))
+
+
+def _no_data(file: Path) -> str:
+    if any(NO_ROWS_DIRECTORY.fullmatch(part) for part in file.parts):
+        return "hidden, or the cache of a tool"
+    return "describes data, holds no rows" if NO_ROWS.fullmatch(file.name) else ""
 
 
 def content_hash(files: Iterable[Path], *parts: str) -> str:

@@ -27,7 +27,7 @@ from hsd_jax.errors import InputError
 
 BUILDER_VERSION = "1.0.0"
 TESTS = "_tests"
-REMOVED = "removed.json"
+REMOVED, SOURCES = "removed.json", "sources.json"
 EXAMPLES_KEPT = 5
 
 Rows = Iterable[Problem | Removed]
@@ -69,10 +69,16 @@ class _Tally:
     examples: dict[str, list[dict[str, str]]]
 
 
-def write(directory: Path, splits: Mapping[str, Callable[[], Rows]], *, with_tests: bool) -> None:
+def write(
+    directory: Path,
+    splits: Mapping[str, Callable[[], Rows]],
+    *,
+    with_tests: bool,
+    sources: Iterable[Mapping[str, Any]] = (),
+) -> None:
     """Writes a dataset to `directory` (whole or not at all): array_record files, tfds metadata, `removed.json`.
 
-    `splits` maps a split's name to a function that starts reading its rows.
+    `splits` maps a split's name to a function that starts reading its rows; `sources` says which files they lie in.
     Raises: InputError for a repeated id or a split without problems.
     """
     tallies = {name: _Tally(0, Counter(), {}) for name in splits}
@@ -84,6 +90,7 @@ def write(directory: Path, splits: Mapping[str, Callable[[], Rows]], *, with_tes
     try:
         built = _build(scratch, examples)
         report = {name: vars(tally) for name, tally in tallies.items()}
+        (built / SOURCES).write_text(json.dumps(list(sources), indent=1, ensure_ascii=False), encoding="utf-8")
         (built / REMOVED).write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
         _publish(built, directory)
     finally:
@@ -171,3 +178,9 @@ def read_questions(directory: Path, split: str) -> ProblemSource:
 def removed_rows(directory: Path) -> dict[str, Any]:
     """Per split: `kept` (count), `removed` (reason -> count), `examples` (reason -> rows), as counted when written."""
     return json.loads((directory / REMOVED).read_text(encoding="utf-8"))
+
+
+def source_files(directory: Path) -> list[dict[str, Any]]:
+    """The files that were read: "file", "split", "rows"; none for a dataset made of other datasets."""
+    file = directory / SOURCES
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []

@@ -6,80 +6,81 @@ corpus.splits["train"][0]                 # -> Problem
 
 import difflib
 import json
+import logging
 import os
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hsd_jax.data import difficulty, files, readers, record_files, tiny
+from hsd_jax.data import difficulty, files, readers, record_files, splits, tiny
 from hsd_jax.data.batches import ProblemSource
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.record_files import BUILDER_VERSION, Rows
 from hsd_jax.errors import InputError
 
+LOG = logging.getLogger(__name__)
 PREPARED, CARD = "prepared", "card.json"
-NOT_DATA = {"pins.json"}
-TEST_WORDS = {"test", "heldout", "valid", "validation", "eval"}
-TINY_TRAIN, TINY_TEST, TINY_SEED = 4096, 512, 0
+READERS_VERSION = "2"  # goes up when the readers make other problems of the same files
+TINY_SIZES, TINY_SEED = {"train": ("train", 4096), "test": ("heldout", 512)}, 0
 Splits = Mapping[str, Callable[[], Rows]]
 
 
 @dataclass(frozen=True)
 class Source:
-    """A corpus: `splits` turns its files into one row reader per split; `needs_path` is False if it is generated.
+    """A corpus: `read` turns files of one split into rows.
 
-    `settings` names what else the rows depend on besides the files.
+    All files belong to `split`; "": their names say to which (`splits.assign`). `needs_path` is False if the corpus is
+    generated. `settings` names what else the rows depend on besides the files; `leave_out` maps a word of a file's path
+    to the reason why such a file is not read beside others.
     """
 
-    splits: Callable[[list[Path]], Splits]
+    read: Callable[[list[Path], str], Rows]
     licence: str
+    split: str = ""
     with_tests: bool = False
     needs_path: bool = True
     settings: str = ""
+    leave_out: Mapping[str, str] = field(default_factory=dict)
+
+    def assigned(self, found: list[Path]) -> dict[Path, str]:
+        """The split of every file. Raises: InputError where names contradict each other."""
+        if self.split or not self.needs_path:
+            return dict.fromkeys(found, self.split or "train")
+        return {file: split or "train" for file, split in splits.assign(found).items()}
+
+    def splits(self, found: list[Path]) -> Splits:
+        """One reader per split."""
+        if not self.needs_path:
+            return {name: partial(self.read, found, name) for name in ("train", "test")}
+        grouped: dict[str, list[Path]] = {}
+        for file, split in self.assigned(found).items():
+            grouped.setdefault(split, []).append(file)
+        return {name: partial(self.read, grouped[name], name) for name in sorted(grouped, reverse=True)}
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """An opened dataset. `splits[name][i]` is a `Problem`; `fingerprint` changes with any byte of the source."""
+    """An opened dataset. `splits[name][i]` is a `Problem`; `fingerprint` changes with any byte of the source.
+
+    `read` has a row per file that was read, {"file", "split", "rows"}; `left_out` maps other files to the reason.
+    """
 
     source: str
     fingerprint: str
     directory: Path
     splits: Mapping[str, ProblemSource]
     removed: Mapping[str, Any]
+    read: Sequence[Mapping[str, Any]] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-def split_of(file: Path) -> str:
-    """The split a file belongs to, by the words of its name, else by its directory, else train."""
-    words = re.split(r"[^a-z]+", file.name.lower())
-    if "train" in words:
-        return "train"
-    return "test" if set(words) & TEST_WORDS or file.parent.name.lower() in TEST_WORDS else "train"
-
-
-def by_file_name(read: Callable[[list[Path], str], Rows], found: list[Path]) -> Splits:
-    """One split per kind of file name (`split_of`)."""
-    names = sorted({split_of(file) for file in found}, reverse=True)
-    return {name: partial(read, [f for f in found if split_of(f) == name], name) for name in names}
-
-
-def tiny_splits(_: list[Path]) -> Splits:
+def tiny_rows(_: list[Path], split: str) -> Rows:
     """The generated problems of the embedded model; the held-out expressions are the test split."""
-    sizes = {"train": ("train", TINY_TRAIN), "test": ("heldout", TINY_TEST)}
-    return {name: partial(_tiny_rows, split, count) for name, (split, count) in sizes.items()}
-
-
-def _tiny_rows(split: str, count: int) -> Rows:
-    for made in tiny.generate(count, split=split, seed=TINY_SEED):
+    drawn, count = TINY_SIZES[split]
+    for made in tiny.generate(count, split=drawn, seed=TINY_SEED):
         yield Problem(made.id, "tiny", "math", made.question, made.answer, made.solution)
-
-
-def whole(read: Callable[[list[Path], str], Rows], split: str, found: list[Path]) -> Splits:
-    """All files in one split."""
-    return {split: partial(read, found, split)}
 
 
 # The paper names "LiveCodeBench-v5 (January to August 2025)" and a training pool before 2025. The benchmark's own
@@ -89,33 +90,35 @@ HUB_MATH = "contested: the problems belong to their authors (MAA, AoPS); never r
 
 SOURCES: dict[str, Source] = {
     "tiny": Source(
-        tiny_splits,
+        tiny_rows,
         "Apache-2.0 (generated by this project)",
         needs_path=False,
-        settings=f"{TINY_TRAIN} {TINY_TEST} {TINY_SEED}",
+        settings=" ".join(str(size) for _, size in TINY_SIZES.values()) + f" {TINY_SEED}",
     ),
-    "jsonl": Source(partial(by_file_name, readers.own), "the user's own", with_tests=True),
-    "gsm8k": Source(partial(by_file_name, readers.gsm8k), "MIT"),
-    "math": Source(partial(by_file_name, readers.math), HUB_MATH),
-    "numina": Source(partial(by_file_name, readers.numina), "Apache-2.0"),
-    "apps": Source(partial(by_file_name, readers.apps), "MIT", with_tests=True),
+    "jsonl": Source(readers.own, "the user's own", with_tests=True),
+    "gsm8k": Source(readers.gsm8k, "MIT", leave_out={"socratic": "the same questions, asked in steps"}),
+    "math": Source(readers.math, HUB_MATH),
+    "numina": Source(readers.numina, "Apache-2.0"),
+    "apps": Source(readers.apps, "MIT", with_tests=True),
     "livecodebench": Source(
-        partial(whole, partial(readers.livecodebench, until=LCB_CUT), "train"),
+        partial(readers.livecodebench, until=LCB_CUT),
         "MIT code, CC data",
+        "train",
         with_tests=True,
         settings=f"until {LCB_CUT}",
     ),
     "lcb": Source(
-        partial(whole, partial(readers.livecodebench, since=LCB_CUT, until=LCB_END), "test"),
+        partial(readers.livecodebench, since=LCB_CUT, until=LCB_END),
         "MIT code, CC data",
+        "test",
         with_tests=True,
         settings=f"{LCB_CUT} to {LCB_END}",
     ),
-    "math500": Source(partial(whole, readers.math500, "test"), HUB_MATH),
-    "aime24": Source(partial(whole, partial(readers.aime, year=2024), "test"), HUB_MATH),
-    "aime25": Source(partial(whole, partial(readers.aime, year=2025), "test"), HUB_MATH),
-    "humaneval": Source(partial(whole, readers.humaneval, "test"), "MIT", with_tests=True),
-    "humaneval_plus": Source(partial(whole, readers.humaneval_plus, "test"), "Apache-2.0", with_tests=True),
+    "math500": Source(readers.math500, HUB_MATH, "test"),
+    "aime24": Source(partial(readers.aime, year=2024), HUB_MATH, "test"),
+    "aime25": Source(partial(readers.aime, year=2025), HUB_MATH, "test"),
+    "humaneval": Source(readers.humaneval, "MIT", "test", with_tests=True),
+    "humaneval_plus": Source(readers.humaneval_plus, "Apache-2.0", "test", with_tests=True),
 }
 
 
@@ -131,12 +134,32 @@ def load(source: str, path: Path | None = None, *, cache: Path | None = None) ->
     if source == PREPARED:
         return open_prepared(path)
     row = find(source)
-    found = _files(source, row, path, cache or default_cache())
-    fingerprint = files.content_hash(found, source, BUILDER_VERSION, row.settings)
+    root, found, left_out = _files(source, row, path, cache or default_cache())
+    names = {file: file.relative_to(root).as_posix() for file in found}
+    assigned = row.assigned(found)
+    _announce(source, row, found)
+    parts = [source, BUILDER_VERSION, row.settings]
+    if row.needs_path:
+        parts += [READERS_VERSION, *(f"{names[file]}: {split}" for file, split in assigned.items())]
+    fingerprint = files.content_hash(found, *parts)
     directory = (cache or default_cache()) / f"{source}-{fingerprint}"
     if not (directory / record_files.REMOVED).is_file():
-        record_files.write(directory, row.splits(found), with_tests=row.with_tests)
-    return open_corpus(source, fingerprint, directory)
+        record_files.write(
+            directory, row.splits(found), with_tests=row.with_tests, sources=_sources(row, assigned, names)
+        )
+    return open_corpus(source, fingerprint, directory, left_out)
+
+
+def _sources(row: Source, assigned: Mapping[Path, str], names: Mapping[Path, str]) -> Iterator[dict[str, Any]]:
+    """What every file is read as, and how many rows it has."""
+    for file, split in assigned.items() if row.needs_path else ():
+        yield {"file": names[file], "split": split, "rows": sum(1 for _ in files.rows(file))}
+
+
+def _announce(source: str, row: Source, found: list[Path]) -> None:
+    if row.needs_path and not row.split and (unknown := [f.name for f, s in splits.assign(found).items() if not s]):
+        more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+        LOG.warning("%s: %s%s: the name says no split; read as train", source, ", ".join(unknown[:3]), more)
 
 
 def open_prepared(path: Path | None) -> Corpus:
@@ -147,13 +170,14 @@ def open_prepared(path: Path | None) -> Corpus:
     return open_corpus(PREPARED, fingerprint, path)
 
 
-def open_corpus(source: str, fingerprint: str, directory: Path) -> Corpus:
-    """A dataset that `builder.write` made, with the pass rates that were measured for it."""
+def open_corpus(source: str, fingerprint: str, directory: Path, left_out: Mapping[str, str] | None = None) -> Corpus:
+    """A dataset that `record_files.write` made, with the pass rates that were measured for it."""
     rates = difficulty.rates(directory)
-    splits = {
+    problems = {
         name: difficulty.joined(record_files.read(directory, name), rates) for name in record_files.splits_of(directory)
     }
-    return Corpus(source, fingerprint, directory, splits, record_files.removed_rows(directory))
+    removed, read = record_files.removed_rows(directory), record_files.source_files(directory)
+    return Corpus(source, fingerprint, directory, problems, removed, read, left_out or {})
 
 
 def raw_directory(source: str, cache: Path | None = None) -> Path:
@@ -176,7 +200,8 @@ def default_cache() -> Path:
     return Path(os.environ.get("HSD_JAX_DATA") or Path.home() / ".cache" / "hsd_jax")
 
 
-def _files(source: str, row: Source, path: Path | None, cache: Path) -> list[Path]:
+def _files(source: str, row: Source, path: Path | None, cache: Path) -> tuple[Path, list[Path], dict[str, str]]:
+    """The directory of a source's files, those to read, and those left out (names in the directory) with the reason."""
     if row.needs_path:
         fetched = raw_directory(source, cache)
         if path is None and not fetched.is_dir():
@@ -184,7 +209,15 @@ def _files(source: str, row: Source, path: Path | None, cache: Path) -> list[Pat
                 f"data.path: source {source!r} is read from files; pass --data.path DIR, or download them with"
                 f" `python -m hsd_jax.prepare fetch --source {source}`"
             )
-        return [file for file in files.data_files(path or fetched) if file.name not in NOT_DATA]
+        root = path or fetched
+        found, left_out = files.data_files(root)
+        root = root.parent if root.is_file() else root
+        names = {file: file.relative_to(root).as_posix() for file in [*found, *left_out]}
+        for word, reason in row.leave_out.items():
+            others = [file for file in found if word not in names[file].lower()]
+            left_out |= dict.fromkeys([file for file in found if file not in others] if others else (), reason)
+        kept = [file for file in found if file not in left_out]
+        return root, kept, {names[file]: reason for file, reason in left_out.items()}
     if path is not None:
         raise InputError(f"data.path: source {source!r} is generated and reads no files; drop the path ({path})")
-    return [Path(tiny.__file__)]
+    return Path(tiny.__file__).parent, [Path(tiny.__file__)], {}

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hsd_jax.data.files import Row, rows
+from hsd_jax.data.files import Row, json_value, rows
 from hsd_jax.data.problems import Problem, Removed, Test, id_hash
-from hsd_jax.data.readers.common import json_text
+from hsd_jax.data.readers.common import checked_tests
 from hsd_jax.data.record_files import Rows
+from hsd_jax.errors import InputError
 
-LEVELS = ("introductory", "interview")
+LEVELS, OTHER_LEVELS = ("introductory", "interview"), ("competition",)
 VISIBLE_SHARE = 0.5
 
 
@@ -23,30 +24,30 @@ def apps(files: list[Path], split: str) -> Rows:
     for file in files:
         for row in rows(file):
             row.require("problem_id", "question", "input_output", "difficulty")
-            yield _problem(row, f"apps-{split}-{row.fields['problem_id']}")
+            yield _problem(row, f"apps-{split}-{row.words('problem_id')}")
 
 
 def _problem(row: Row, name: str) -> Problem | Removed:
-    question, level = str(row.get("question")).strip(), str(row.get("difficulty"))
+    question, level = row.words("question").strip(), row.words("difficulty")
     if level not in LEVELS:
-        return Removed(name, "apps", f"difficulty {level or 'unknown'}", question)
+        return Removed(name, "apps", f"difficulty {level if level in OTHER_LEVELS else 'unknown'}", question)
     if not question:
         return Removed(name, "apps", "empty question")
     try:
-        tests = read_tests(str(row.get("input_output")))
+        tests = read_tests(row.words("input_output"))
     except ValueError as error:
         return Removed(name, "apps", f"tests cannot be read: {error}", question)
     visible, hidden = halves(tests, name)
-    starter = str(row.get("starter_code")).strip()
+    starter = row.words("starter_code").strip()
     shown = f"{question}\n\nUse this starting point:\n\n```python\n{starter}\n```" if starter else question
-    url = str(row.get("url")).strip()
+    url = row.words("url").strip()
     names = (url,) if url else ()
     return Problem(name, "apps", "code", shown, "", _solution(row), visible, hidden, names=names)
 
 
 def _solution(row: Row) -> str:
     try:
-        written = json_text(str(row.get("solutions", "[]")) or "[]")
+        written = json_value(row.words("solutions") or "[]")
     except ValueError:
         return ""
     return str(written[0]) if isinstance(written, list) and written else ""
@@ -60,7 +61,7 @@ def read_tests(text: str) -> tuple[Test, ...]:
     Raises: ValueError saying what is wrong.
     """
     try:
-        read = json_text(text) if text.strip() else {}
+        read = json_value(text) if text.strip() else {}
     except ValueError as error:
         raise ValueError("not JSON") from error
     inputs, outputs = (read.get("inputs"), read.get("outputs")) if isinstance(read, dict) else (None, None)
@@ -68,13 +69,15 @@ def read_tests(text: str) -> tuple[Test, ...]:
         raise ValueError("no tests")
     if len(inputs) != len(outputs):
         raise ValueError("numbers of inputs and outputs differ")
-    call = read.get("fn_name")
-    if not call:
+    if not read.get("fn_name"):
         return tuple({"input": _lines(i), "output": _lines(o)} for i, o in zip(inputs, outputs, strict=True))
     if not all(isinstance(arguments, list) for arguments in inputs):
         raise ValueError("arguments are not a list")
-    values = _unwrapped(outputs)
-    return tuple({"call": call, "args": i, "output": o} for i, o in zip(inputs, values, strict=True))
+    calls = zip(inputs, _unwrapped(outputs), strict=True)
+    try:
+        return checked_tests({"call": read["fn_name"], "args": i, "output": o} for i, o in calls)
+    except InputError as error:
+        raise ValueError("no verifier can run them") from error
 
 
 def _lines(text: Any) -> str:

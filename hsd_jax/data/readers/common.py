@@ -1,10 +1,11 @@
-"""What several corpora share: final answers of written solutions, tests held as JSON text."""
+"""What several corpora share: final answers of written solutions, tests that can be run."""
 
-from typing import Any
+from collections.abc import Iterable
 
-from hsd_jax.data.files import Row, json_value
-from hsd_jax.data.problems import long_integers
+from hsd_jax.data.files import Row
+from hsd_jax.data.problems import Test
 from hsd_jax.errors import InputError
+from hsd_jax.verifiers import cases
 from hsd_jax.verifiers.equivalence.extraction import extract
 
 LONGEST_ANSWER = 200
@@ -20,17 +21,18 @@ def boxed(solution: str) -> str:
 def first_text(row: Row, *names: str) -> str:
     """The first of several fields that is present and holds something; numbers become text.
 
-    Raises: InputError if none of them does.
+    Raises: InputError if none of them does, or one is of another kind.
     """
     for name in names:
-        value = row.fields.get(name)
-        if value is not None and not isinstance(value, bool) and str(value).strip():
-            return str(value)
+        if row.words(name).strip():
+            return row.words(name)
     have = ", ".join(sorted(row.fields)) or "none"
     raise InputError(f"{row.place}: one of the fields {', '.join(names)} must hold text (fields of the row: {have})")
 
 
-def json_text(text: str) -> Any:
-    """The value of a JSON text with integers of any length. Raises: ValueError as `json_value`."""
-    with long_integers():
-        return json_value(text)
+def checked_tests(tests: Iterable[Test]) -> tuple[Test, ...]:
+    """The tests of one problem, which a verifier must be able to run. Raises: InputError saying what is wrong."""
+    found = tuple(tests)
+    if found:
+        cases.cases_of(found)
+    return found

@@ -13,10 +13,9 @@ _CALCULATION = re.compile(r"<<[^<>]*>>")
 
 
 def gsm8k(files: list[Path], split: str) -> Rows:
-    """The problems in file order; the socratic variant of the same questions is left out."""
-    main = [file for file in files if "socratic" not in file.as_posix().lower()]
+    """The problems in file order."""
     index = 0
-    for file in main:
+    for file in files:
         for row in rows(file):
             yield _problem(row, f"gsm8k-{split}-{index:05d}")
             index += 1

@@ -5,15 +5,15 @@ r"""A user's own problems, one JSON object per line.
 
 Optional: `id` (unique), `solution`, `hidden_tests`, `difficulty` (pass rate). A test is either {"input", "output"}
 (standard input and output) or {"call", "args", "output"} (a function of the program; with a further "rule":
-"unordered" the order of the result does not matter).
+"unordered" the order of the result does not matter). A null field counts as absent, but for a call's `output`.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hsd_jax.data.files import Row, rows
+from hsd_jax.data.files import Row, rows, shown, stem
 from hsd_jax.data.problems import KINDS, Problem, Test
+from hsd_jax.data.readers.common import checked_tests
 from hsd_jax.data.record_files import Rows
 from hsd_jax.errors import InputError
 
@@ -25,7 +25,7 @@ def own(files: list[Path], split: str) -> Rows:
     seen: dict[str, str] = {}
     for file in files:
         for number, row in enumerate(rows(file)):
-            name = str(row.get("id", f"{split}-{file.name.split('.')[0]}-{number:05d}"))
+            name = row.words("id", f"{split}-{stem(file)}-{number:05d}")
             if name in seen:
                 raise InputError(f"{row.place}: the id {name!r} was used before, in {seen[name]}; make ids unique")
             seen[name] = row.place
@@ -34,19 +34,23 @@ def own(files: list[Path], split: str) -> Rows:
 
 def _problem(row: Row, name: str) -> Problem:
     question = row.text("question")
-    kind = row.get("kind", "code" if "tests" in row.fields else "math")
+    kind = row.get("kind", "code" if row.get("tests") or {"tests"} == row.present & {"tests", "answer"} else "math")
     if kind not in KINDS:
-        raise InputError(f"{row.place}: field 'kind' must be one of {', '.join(KINDS)}; got {kind!r}")
+        raise InputError(f"{row.place}: field 'kind' must be one of {', '.join(KINDS)}; got {shown(kind)}")
     visible, hidden = _tests(row, "tests"), _tests(row, "hidden_tests")
+    try:
+        checked_tests((*visible, *hidden))
+    except InputError as error:
+        raise InputError(f"{row.place}: fields 'tests' and 'hidden_tests' together: {error}") from error
     if kind == "code" and not visible:
         raise InputError(f"{row.place}: a code problem needs at least one entry in 'tests'")
     return Problem(
         id=name,
-        source=str(row.get("source", "jsonl")),
+        source=row.words("source", "jsonl"),
         kind=kind,
         question=question,
-        answer=_answer(row) if kind == "math" else str(row.get("answer")),
-        solution=str(row.get("solution")),
+        answer=_answer(row) if kind == "math" else row.words("answer"),
+        solution=row.words("solution"),
         visible=visible,
         hidden=hidden,
         difficulty=_difficulty(row),
@@ -55,35 +59,34 @@ def _problem(row: Row, name: str) -> Problem:
 
 def _answer(row: Row) -> str:
     value = row.fields.get("answer")
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    return row.text("answer")
+    return row.text("answer") if isinstance(value, bool) or not isinstance(value, int | float) else row.words("answer")
 
 
 def _difficulty(row: Row) -> float | None:
     value = row.fields.get("difficulty")
     if value is None:
         return None
-    if isinstance(value, int | float) and 0 <= value <= 1:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
         return float(value)
-    raise InputError(f"{row.place}: field 'difficulty' must be a pass rate in [0, 1]; got {value!r}")
+    raise InputError(f"{row.place}: field 'difficulty' must be a pass rate in [0, 1]; got {shown(value)}")
 
 
 def _tests(row: Row, field: str) -> tuple[Test, ...]:
     entries = row.get(field, [])
     if not isinstance(entries, list):
         raise InputError(f"{row.place}: field {field!r} must be a list of tests; got {type(entries).__name__}")
-    return tuple(_test(row, field, entry) for entry in _plain(entries))
-
-
-def _plain(entries: Iterable[Any]) -> Iterable[Any]:
-    # Parquet gives every struct the union of all fields; those that a row does not use are null.
-    return ({k: v for k, v in e.items() if v is not None} if isinstance(e, dict) else e for e in entries)
+    tests = [_test(row, field, entry) for entry in entries]
+    try:
+        return checked_tests(tests)
+    except InputError as error:
+        raise InputError(f"{row.place}: field {field!r}: {error}") from error
 
 
 def _test(row: Row, field: str, entry: Any) -> Test:
-    if isinstance(entry, dict) and set(entry) in TEST_FORMS:
-        return entry
+    # Parquet gives every struct the union of all fields; those a test does not use are null. An output may be null.
+    used = {k: v for k, v in entry.items() if v is not None or k == "output"} if isinstance(entry, dict) else {}
+    if set(used) in TEST_FORMS:
+        return used
     allowed = " or ".join("{" + ", ".join(sorted(form)) + "}" for form in TEST_FORMS)
-    came = sorted(entry) if isinstance(entry, dict) else entry
-    raise InputError(f"{row.place}: a test in {field!r} must have the fields {allowed}; got {came!r:.80}")
+    came = sorted(used) if isinstance(entry, dict) else entry
+    raise InputError(f"{row.place}: a test in {field!r} must have the fields {allowed}; got {shown(came)}")

@@ -15,7 +15,7 @@ from typing import Any
 
 from hsd_jax.data.files import Row, json_value, rows
 from hsd_jax.data.problems import Problem, Removed, Test
-from hsd_jax.data.readers.common import json_text
+from hsd_jax.data.readers.common import checked_tests
 from hsd_jax.data.record_files import Rows
 from hsd_jax.errors import InputError
 
@@ -45,10 +45,10 @@ def livecodebench(files: list[Path], split: str, *, since: str = "", until: str 
     for file in files:
         for row in rows(file):
             row.require("question_content", "question_id", "contest_date", "public_test_cases", "private_test_cases")
-            name = f"livecodebench-{row.fields['question_id']}"
+            name = f"livecodebench-{row.words('question_id')}"
             reason = _reason(row, since, until, errata) or ("repeated between releases" if name in seen else "")
             if reason:
-                yield Removed(name, "livecodebench", reason, str(row.get("question_title")))
+                yield Removed(name, "livecodebench", reason, row.words("question_title"))
                 continue
             seen.add(name)
             yield _problem(row, name)
@@ -58,7 +58,7 @@ def _reason(row: Row, since: str, until: str, errata: bool) -> str:
     date = _date(row)
     if since and date < datetime.date.fromisoformat(since) or until and date >= datetime.date.fromisoformat(until):
         return "contest date outside the window"
-    keys = (str(row.fields["question_id"]), str(row.get("question_title")).strip().lower().replace(" ", "-"))
+    keys = (row.words("question_id"), row.words("question_title").strip().lower().replace(" ", "-"))
     return next((ERRATA[key] for key in keys if key in ERRATA), "") if errata else ""
 
 
@@ -76,10 +76,10 @@ def _problem(row: Row, name: str) -> Problem:
     call = _function(row)
     visible = _tests(row, "public_test_cases", call)
     hidden = _tests(row, "private_test_cases", call)
-    starter = str(row.get("starter_code")).strip()
+    starter = row.words("starter_code").strip()
     question = row.text("question_content").strip()
     shown = f"{question}\n\nUse this starting point:\n\n```python\n{starter}\n```" if starter else question
-    names = tuple(str(row.get(field)).strip() for field in ("question_title", "question_id") if row.get(field))
+    names = tuple(row.words(field).strip() for field in ("question_title", "question_id") if row.words(field))
     return Problem(name, "livecodebench", "code", shown, "", "", visible, hidden, names=names)
 
 
@@ -96,8 +96,8 @@ def _function(row: Row) -> str:
 
 def _tests(row: Row, field: str, call: str) -> tuple[Test, ...]:
     try:
-        entries = json_text(unpacked(str(row.get(field, "[]"))))
-        return tuple(_test(entry, call) for entry in entries)
+        entries = json_value(unpacked(row.words(field, "[]")))
+        return checked_tests(_test(entry, call) for entry in entries)
     except (ValueError, KeyError, TypeError, zlib.error, pickle.UnpicklingError, EOFError) as error:
         raise InputError(f"{row.place}: field {field!r} does not hold tests ({error})") from error
 
@@ -109,8 +109,8 @@ def _test(entry: dict[str, Any], call: str) -> Test:
         raise ValueError("a functional test, but the metadata name no function")
     if not isinstance(entry["input"], str):
         raise TypeError("the input is not text")
-    arguments = [json_text(line) for line in entry["input"].split("\n") if line.strip()]
-    return {"call": call, "args": arguments, "output": json_text(entry["output"])}
+    arguments = [json_value(line) for line in entry["input"].split("\n") if line.strip()]
+    return {"call": call, "args": arguments, "output": json_value(entry["output"])}
 
 
 def unpacked(text: str) -> str:

@@ -28,9 +28,9 @@ def math500(files: list[Path], split: str) -> Rows:
 
 def _worked(files: list[Path], source: str, split: str) -> Rows:
     for index, row in enumerate(_all(files)):
-        question, solution = row.text("problem"), str(row.get("solution"))
-        name = str(row.get("unique_id")) or f"{split}-{index:05d}"
-        answer = str(row.get("answer")).strip() or boxed(solution)
+        question, solution = row.text("problem"), row.words("solution")
+        name = row.words("unique_id") or f"{split}-{index:05d}"
+        answer = row.words("answer").strip() or boxed(solution)
         if not answer:
             yield Removed(f"{source}-{name}", source, "no final answer in the solution", question)
             continue
@@ -45,14 +45,14 @@ def aime(files: list[Path], split: str, *, year: int) -> Rows:
     del split
     source = f"aime{year % 100}"
     for index, row in enumerate(_all(files)):
-        link = AIME_LINK.search(str(row.get("url")))
+        link = AIME_LINK.search(row.words("url"))
         question = first_text(row, "problem", "Problem", "question")
         if link and int(link.group(1)) != year:
             yield Removed(f"{source}-{index:03d}", source, "another year", question)
             continue
         answer = first_text(row, "answer", "Answer").strip()
-        solution = str(row.get("solution") or row.get("Solution"))
-        url = (str(row.get("url")),) if link else ()
+        solution = row.words("solution") or row.words("Solution")
+        url = (row.words("url"),) if link else ()
         yield Problem(f"{source}-{index:03d}", source, "math", question, answer, solution, names=url)
 
 

@@ -28,29 +28,29 @@ def numina(files: list[Path], split: str) -> Rows:
             name = f"numina-{split}-{index:06d}"
             index += 1
             reason = _reason(row)
-            question = str(row.get("problem"))
+            question = row.words("problem")
             if reason:
                 yield Removed(name, "numina", reason, question)
             else:
-                yield Problem(name, "numina", "math", question, _answer(row), str(row.get("solution")))
+                yield Problem(name, "numina", "math", question, _answer(row), row.words("solution"))
 
 
 def _answer(row: Row) -> str:
-    given = str(row.get("answer")).strip()
-    return given or boxed(str(row.get("solution")))
+    given = row.words("answer").strip()
+    return given or boxed(row.words("solution"))
 
 
 def _reason(row: Row) -> str:
     answer = _answer(row)
     checks = (
-        (not str(row.get("problem")).strip(), "empty question"),
-        (str(row.get("source")) in LEFT_OUT, f"source {row.get('source')}"),
+        (not row.words("problem").strip(), "empty question"),
+        (row.words("source") in LEFT_OUT, f"source {row.words('source')}"),
         (str(row.get("synthetic")).lower() == "true", "synthetic"),
         (_invalid(row, "problem_is_valid") or _invalid(row, "solution_is_valid"), "marked invalid"),
         (row.get("question_type") == "proof" or answer.lower() == "proof", "proof"),
         (row.get("question_type") == "MCQ", "multiple choice"),
         (answer.lower() in _NO_ANSWER, "no final answer"),
-        (bool(_LETTER.fullmatch(answer)) and bool(_CHOICES.search(str(row.get("problem")))), "multiple choice"),
+        (bool(_LETTER.fullmatch(answer)) and bool(_CHOICES.search(row.words("problem"))), "multiple choice"),
         (len(answer) > LONGEST_ANSWER, f"answer over {LONGEST_ANSWER} characters"),
     )
     return next((reason for holds, reason in checks if holds), "")
