@@ -32,7 +32,7 @@ from hsd_jax.evaluation.results import EvalResult, summary
 from hsd_jax.evaluation.score_report import print_table
 from hsd_jax.rollout.grading import Submit
 from hsd_jax.rollout.test_suites import submit_all_tests
-from hsd_jax.runtime import cli, multihost, paths, random_keys
+from hsd_jax.runtime import cli, multihost, paths, random_keys, terminal
 from hsd_jax.runtime.gather import gather_json
 
 RESULTS = Path("runs") / "evaluations"
@@ -55,7 +55,7 @@ class Arguments:
 
 
 def ask_and_save(
-    examinee: Examinee, problems: Sequence[Problem], asking: Asking, submit: Submit, log_file: Path, screen: Console
+    examinee: Examinee, problems: Sequence[Problem], asking: Asking, submit: Submit, log_file: Path
 ) -> list[Answered]:
     """The answers to all problems, in order; those in `log_file` are not asked again, new ones are added to it."""
     done = saved(log_file)
@@ -68,7 +68,7 @@ def ask_and_save(
         submit=submit,
     )
     waiting = [problem for problem in problems if problem.id not in done]
-    with bar(screen) as progress:
+    with bar() as progress, terminal.screened():
         task = progress.add_task("problems", total=len(problems), completed=len(problems) - len(waiting), rate="")
         for found in answer_all(ask, waiting, batch=asking.batch):
             done |= {one.id: one for one in found}
@@ -78,7 +78,7 @@ def ask_and_save(
     return [done[problem.id] for problem in problems]
 
 
-def bar(screen: Console) -> Progress:
+def bar() -> Progress:
     """The progress bar; only one process shows it."""
     columns = (
         TextColumn("{task.description}"),
@@ -88,7 +88,8 @@ def bar(screen: Console) -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=screen, disable=jax.process_index() > 0 or not screen.is_terminal)
+    console = terminal.console()
+    return Progress(*columns, console=console, disable=jax.process_index() > 0 or not console.is_terminal)
 
 
 def saved(log_file: Path) -> dict[str, Answered]:
@@ -152,7 +153,7 @@ def main(argv: Sequence[str]) -> int:
     check(given.asking)
     paths.check_writable(paths.check_local(given.out or str(RESULTS.absolute()), "--out"), "--out")
     with multihost.joined(multihost.place_from(os.environ)):
-        run(given, Console())
+        run(given, terminal.tables())
     return EXIT_DONE
 
 
@@ -166,7 +167,7 @@ def run(given: Arguments, screen: Console) -> None:
     begun = time.monotonic()
     with open_graders(given.asking, benchmark.kinds) as graders:
         submit = submit_all_tests(graders)
-        answered = ask_and_save(examinee, benchmark.problems, given.asking, submit, out / "answers.jsonl", screen)
+        answered = ask_and_save(examinee, benchmark.problems, given.asking, submit, out / "answers.jsonl")
     seconds = time.monotonic() - begun
     result = summary(benchmark.problems, answered, seed=given.asking.seed)
     if jax.process_index() == 0:

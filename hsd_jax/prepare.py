@@ -12,7 +12,6 @@ questions that an evaluation set shares and over-long prompts, and writes array_
 """
 
 import dataclasses
-import json
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,16 +26,16 @@ from hsd_jax.data import chat_template
 from hsd_jax.data.corpora import load_all
 from hsd_jax.data.curation import build as dataset
 from hsd_jax.data.curation import card, download, filters
-from hsd_jax.data.curation.card_table import show_card
+from hsd_jax.data.curation.card_table import show_card, show_files, show_unmatched
 from hsd_jax.data.curation.decontamination import Rules, build_index, find
 from hsd_jax.data.input_pipeline import read_tokenizer
 from hsd_jax.data.problems import Problem
-from hsd_jax.data.sources import CARD, Corpus, open_prepared, raw_directory
+from hsd_jax.data.sources import Corpus, open_prepared, raw_directory, read_card
 from hsd_jax.data.tokenization import Windows
 from hsd_jax.errors import EXIT_DONE, InputError
 from hsd_jax.evaluation.difficulty import measure
 from hsd_jax.evaluation.model import Asking, check
-from hsd_jax.runtime import cli, paths
+from hsd_jax.runtime import cli, paths, terminal
 
 ANSWER_WINDOW = 1024
 
@@ -151,7 +150,7 @@ def build(given: Build, screen: Console) -> None:
         "prompt_tokens": given.prompt_tokens if given.tokenizer else "not measured: no --tokenizer",
     }
     with dataset.compared_answers(given.workers) as same_answer:
-        stages: list[filters.Stage] = [filters.without_duplicates]
+        stages: list[filters.Stage] = [filters.without_duplicates, filters.payable]
         if index.items:
             stages.append(filters.decontaminated(index, same_answer, rules, ledger))
         if given.tokenizer:
@@ -185,7 +184,7 @@ def decontaminate(given: Decontaminate, screen: Console) -> None:
 
 
 def describe(given: Describe, screen: Console) -> None:
-    """Shows counts by source, kind and difficulty, and what was removed on reading."""
+    """Shows every file with its split, counts by source, kind and difficulty, what was removed, and useless answers."""
     corpora = _corpora(given.sources, given.path)
     names = sorted({name for corpus in corpora for name in corpus.splits})
     page = {
@@ -194,8 +193,10 @@ def describe(given: Describe, screen: Console) -> None:
         "removed": {},
     }
     if given.sources == "prepared":
-        page = json.loads((Path(given.path) / CARD).read_text(encoding="utf-8")) | {"splits": page["splits"]}
+        page = read_card(Path(given.path)) | {"splits": page["splits"]}
+    show_files(page["sources"], screen)
     show_card(page, screen)
+    show_unmatched({name: card.of_unmatched(_rated(corpora, name)) for name in names}, screen)
 
 
 def difficulty(given: Difficulty, screen: Console) -> None:
@@ -245,7 +246,7 @@ def main(argv: Sequence[str]) -> int:
     kind, do = COMMANDS[argv[0]]
     default = Difficulty(Asking(checkpoint=tyro.MISSING, samples=32)) if kind is Difficulty else None
     given = cli.parse(kind, argv[1:], default=default, command=f"prepare {argv[0]}", about=kind.__doc__ or "")
-    do(given, Console())
+    do(given, terminal.tables())
     return EXIT_DONE
 
 

@@ -166,8 +166,18 @@ def open_prepared(path: Path | None) -> Corpus:
     """A dataset made by `prepare build`. Raises: InputError if `path` is none."""
     if path is None or not (path / record_files.REMOVED).is_file():
         raise InputError(f"data.path: {path} holds no dataset made by `python -m hsd_jax.prepare build`")
-    fingerprint = json.loads((path / CARD).read_text(encoding="utf-8"))["fingerprint"]
-    return open_corpus(PREPARED, fingerprint, path)
+    return open_corpus(PREPARED, read_card(path)["fingerprint"], path)
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card of a dataset made by `prepare build`. Raises: InputError for a file that is none."""
+    try:
+        page = json.loads((path / CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"data.path: {path / CARD} cannot be read ({error}); build the dataset again") from error
+    if not isinstance(page, dict) or not {"fingerprint", "sources", "removed", "splits"} <= set(page):
+        raise InputError(f"data.path: {path / CARD} is no data card; build the dataset again")
+    return page
 
 
 def open_corpus(source: str, fingerprint: str, directory: Path, left_out: Mapping[str, str] | None = None) -> Corpus:

@@ -12,9 +12,10 @@ from typing import Any, cast
 import jax
 import numpy as np
 
-from hsd_jax.data import chat_template
+from hsd_jax.data import chat_template, golds
 from hsd_jax.data.batches import ProblemSource
 from hsd_jax.data.chat_template import ChatFrame
+from hsd_jax.data.markup import Markup, holds_markup, markup_of
 from hsd_jax.data.problems import Problem, Test, id_hash
 from hsd_jax.data.sources import Corpus
 from hsd_jax.errors import InputError
@@ -24,6 +25,7 @@ from hsd_jax.verifiers import failure_text
 LOG = logging.getLogger(__name__)
 SCAN_BATCH = 512
 NAMES_LOGGED = 20
+USABLE_VERSION = 2  # goes up when `usable` decides otherwise
 
 
 @dataclass(frozen=True)
@@ -99,18 +101,18 @@ def tails(tokenizer: Any, frame: ChatFrame, kinds: Sequence[str]) -> dict[str, l
 def usable(problems: ProblemSource, tokenizer: Any, frame: ChatFrame, windows: Windows) -> Usable:
     """Which problems fit the windows; the same on every process, since it depends on nothing else.
 
-    Removed are prompts and mathematical answers over their window (neither may ever be cut), and texts that
-    contain a control token of the tokenizer's vocabulary, which would end the user turn.
+    Removed are prompts and mathematical answers over their window (neither may ever be cut), answers that no response
+    can match, and rows that hold chat markup anywhere, which would end the user turn.
     """
     tail_ids = tails(tokenizer, frame, tuple(windows.response))
-    control = tuple(tokenizer.get_added_vocab())
+    markup = markup_of(tokenizer)
     indices: dict[str, list[int]] = {kind: [] for kind in windows.response}
     removed: dict[str, list[str]] = {}
     notes: Counter[str] = Counter()
     for index, problem, head, answer in _pieces(problems, tokenizer, frame, windows):
         if problem.kind not in tail_ids:
             raise InputError(f"no response window is set for {problem.kind!r} problems ({problem.id})")
-        reason = _reason(problem, head + len(tail_ids[problem.kind]), answer, control, windows)
+        reason = _reason(problem, head + len(tail_ids[problem.kind]), answer, markup, windows)
         if reason:
             removed.setdefault(reason, []).append(problem.id)
             continue
@@ -131,13 +133,15 @@ def _pieces(
             yield start + offset, problem, len(heads[offset]), len(answers[offset])
 
 
-def _reason(problem: Problem, prompt: int, answer: int, control: Sequence[str], windows: Windows) -> str:
+def _reason(problem: Problem, prompt: int, answer: int, markup: Markup, windows: Windows) -> str:
     if prompt > windows.prompt:
         return "prompt over the window"
     if answer > windows.answer:
         return "answer over the window"
-    text = problem.question + problem.answer + problem.solution + tests_text(problem.visible)
-    return "control token in the text" if any(token in text for token in control) else ""
+    tests = (problem.visible, problem.hidden)
+    if holds_markup(markup, problem.question, problem.answer, problem.solution, tests):
+        return "control token in the text"
+    return golds.unmatched(problem.answer) if problem.kind == "math" else ""
 
 
 def _frozen(indices: Mapping[str, list[int]], removed: Mapping[str, list[str]], notes: Mapping[str, int]) -> Usable:
@@ -150,7 +154,7 @@ def _frozen(indices: Mapping[str, list[int]], removed: Mapping[str, list[str]], 
 
 def usable_cached(corpus: Corpus, split: str, tokenizer: Any, frame: ChatFrame, windows: Windows) -> Usable:
     """`usable` of a corpus split, kept beside the dataset under a hash of the tokenizer, template and windows."""
-    settings = json.dumps([split, asdict(frame), asdict(windows), chat_template.INSTRUCTIONS])
+    settings = json.dumps([USABLE_VERSION, split, asdict(frame), asdict(windows), chat_template.INSTRUCTIONS])
     vocabulary = tokenizer.backend_tokenizer.to_str()
     name = hashlib.blake2b((settings + vocabulary).encode(), digest_size=8).hexdigest()
     file = corpus.directory / f"usable-{name}.json"
@@ -199,13 +203,13 @@ def tokenise(problems: Sequence[Problem], tokenizer: Any, frame: ChatFrame, wind
 def feedback_ids(said: Sequence[Sequence[str]], tokenizer: Any, windows: Windows) -> Ragged:
     """The feedback block of every rollout [P, G], as NumPy arrays.
 
-    It quotes what a model wrote: one with a control token, which would end the user turn, counts as unknown, as does
-    one over the window.
+    It quotes what a model wrote: one with chat markup, which would end the user turn, counts as unknown, as does one
+    over the window.
     """
-    control = tuple(tokenizer.get_added_vocab())
+    markup = markup_of(tokenizer)
 
     def shown(texts: Sequence[str]) -> list[list[int]]:
-        plain = ["" if any(token in text for token in control) else text for text in texts]
+        plain = ["" if holds_markup(markup, text) else text for text in texts]
         blocks = encode(tokenizer, [chat_template.feedback_block(text) for text in plain])
         return [ids if len(ids) <= windows.feedback else [] for ids in blocks]
 

@@ -39,7 +39,7 @@ def measure(asking: Asking, corpora: Sequence[Corpus], split: str, screen: Conso
         for corpus in having:
             problems = _fitting(corpus, split, examinee, first)
             log_file = corpus.directory / f"difficulty-{settings_hash(settings)}.jsonl"
-            answered = ask_and_save(examinee, problems, asking, submit, log_file, screen)
+            answered = ask_and_save(examinee, problems, asking, submit, log_file)
             correct = {one.id: sum(reward >= 1 for reward in one.rewards) for one in answered}
             file = difficulty.write(corpus.directory, correct, samples=asking.samples, settings=settings)
             screen.print(f"{corpus.source}: {len(correct)} questions measured, {file}", highlight=False)

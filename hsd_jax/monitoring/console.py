@@ -11,6 +11,7 @@ from rich.table import Table
 
 from hsd_jax.config import Config
 from hsd_jax.methods import Method
+from hsd_jax.runtime.terminal import screened
 
 PHASES = ("sample", "grade", "update", "evaluate", "save", "first step (compiling)")
 
@@ -48,7 +49,7 @@ def progress(console: Console, start: int, total: int, *, quiet: bool = False) -
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console) as bar, screened():
         task = bar.add_task("train", total=total, completed=start, numbers="compiling ...")
         yield lambda step, metrics: bar.update(task, completed=step, numbers=numbers(metrics))
 

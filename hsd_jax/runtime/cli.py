@@ -15,7 +15,7 @@ import tyro
 
 from hsd_jax.config import Config, load
 from hsd_jax.errors import EXIT_FAILED, EXIT_REFUSED, InputError
-from hsd_jax.runtime import faults, paths
+from hsd_jax.runtime import faults, paths, terminal
 
 T = TypeVar("T")
 
@@ -85,15 +85,16 @@ def run(main: Callable[[Sequence[str]], int], leave: Callable[[int], Any] = sys.
 
     `leave` ends the process after an error.
     """
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except Exception as error:
-        line, code = last_words(error)
-        if line:
-            print(f"error: {line}", file=sys.stderr)
-        else:
-            traceback.print_exception(error)
-        leave(code)
+    with terminal.screened():
+        try:
+            sys.exit(main(sys.argv[1:]))
+        except Exception as error:
+            line, code = last_words(error)
+            if line:
+                print(f"error: {line}", file=sys.stderr)
+            else:
+                traceback.print_exception(error)
+            leave(code)
 
 
 def leave_at_once(code: int) -> None:

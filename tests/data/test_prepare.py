@@ -125,7 +125,7 @@ def test_difficulty_is_joined_when_problems_are_read(tmp_path, monkeypatch):
     corpus = load("gsm8k", tmp_path / "raw", cache=tmp_path / "cache")
     assert corpus.splits["train"][0].difficulty is None
 
-    def asked(examinee, problems, asking, submit, log_file, screen):
+    def asked(examinee, problems, asking, submit, log_file):
         right = (1.0, 1.0, 1.0, 0.0)
         return [Answered(p.id, right, ("correct",) * 4, ("1",) * 4, (3,) * 4, (True,) * 4, ("",) * 4) for p in problems]
 

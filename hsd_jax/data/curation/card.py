@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from hsd_jax.data import golds
 from hsd_jax.data.curation.decontamination import Index, Match, Rules
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.record_files import BUILDER_VERSION, EXAMPLES_KEPT
@@ -29,6 +30,8 @@ def of_sources(corpora: Sequence[Corpus]) -> list[dict[str, Any]]:
                 split: {"kept": told["kept"], "removed": told["removed"], "examples": told["examples"]}
                 for split, told in corpus.removed.items()
             },
+            "files": [dict(file) for file in corpus.read],
+            "left_out": dict(corpus.left_out),
         }
         for corpus in corpora
     ]
@@ -46,6 +49,15 @@ def of_problems(problems: Iterable[Problem]) -> dict[str, Any]:
         "by_difficulty": dict(Counter(name for _, _, name, _ in rows)),
         "question_characters": middle,
     }
+
+
+def of_unmatched(problems: Iterable[Problem]) -> dict[str, list[str]]:
+    """The ids of mathematical questions that no response can answer, by reason."""
+    found: dict[str, list[str]] = {}
+    for problem in problems:
+        if problem.kind == "math" and (reason := golds.unmatched(problem.answer)):
+            found.setdefault(reason, []).append(problem.id)
+    return found
 
 
 def of_contamination(index: Index, matches: Sequence[Match], rules: Rules) -> dict[str, Any]:
@@ -89,6 +101,11 @@ def markdown(card: Mapping[str, Any]) -> str:
             for split, told in s["read"].items()
         ),
     )
+    parts += ["## Files", ""]
+    files = [(s["source"], f["file"], f["split"], f["rows"]) for s in card["sources"] for f in s.get("files", ())]
+    parts += _table(("source", "file", "split", "rows"), files)
+    left_out = [(s["source"], file, why) for s in card["sources"] for file, why in s.get("left_out", {}).items()]
+    parts += _table(("source", "file left out", "reason"), left_out) if left_out else []
     parts += ["## Removed while preparing", ""]
     for split, told in card["removed"].items():
         parts += _table((f"reason ({split})", "rows"), told["removed"].items())

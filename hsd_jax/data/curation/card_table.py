@@ -1,10 +1,13 @@
 """The data card on a screen."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+NAMED = 20
 
 
 def show_card(page: Mapping[str, Any], screen: Console) -> None:
@@ -24,3 +27,34 @@ def show_card(page: Mapping[str, Any], screen: Console) -> None:
         for reason, count in told["removed"].items():
             lost.add_row(f"preparing {split}", reason, f"{count:,}")
     screen.print(lost if lost.row_count else "nothing was removed")
+
+
+def show_files(sources: Sequence[Mapping[str, Any]], screen: Console) -> None:
+    """Every file with its split and rows, then per split: rows of the files = problems + removed rows."""
+    for source in sources:
+        rows: Counter[str] = Counter()
+        for file in source.get("files", ()):
+            _line(screen, f"{source['source']}: {file['file']}: {file['split']}, {file['rows']:,} rows")
+            rows[file["split"]] += file["rows"]
+        for file, reason in source.get("left_out", {}).items():
+            _line(screen, f"{source['source']}: {file}: left out ({reason})")
+        for split, told in source["read"].items():
+            removed = sum(told["removed"].values())
+            total = f"{rows[split]:,} rows = " if rows else ""
+            _line(screen, f"{source['source']}: {split}: {total}{told['kept']:,} problems + {removed:,} removed")
+
+
+def show_unmatched(found: Mapping[str, Mapping[str, Sequence[str]]], screen: Console) -> None:
+    """The questions whose reference answer no response can match, by split and reason; training leaves them out."""
+    for split, reasons in found.items():
+        for reason, ids in reasons.items():
+            more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+            _line(
+                screen, f"{split}: {len(ids):,} questions cannot be answered, {reason}: {', '.join(ids[:NAMED])}{more}"
+            )
+    if not any(found.values()):
+        _line(screen, "every reference answer can be matched")
+
+
+def _line(screen: Console, text: str) -> None:
+    screen.print(text, soft_wrap=True, highlight=False)

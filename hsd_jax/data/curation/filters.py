@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hsd_jax.data import golds
 from hsd_jax.data.chat_template import ChatFrame
 from hsd_jax.data.curation import ngrams
 from hsd_jax.data.curation.decontamination import Index, Match, Rules, SameAnswer, find, read
@@ -79,6 +80,13 @@ def decontaminated(index: Index, same_answer: SameAnswer, rules: Rules, ledger: 
                 yield Removed(problem.id, problem.source, f"in {match.item_source} ({match.rule})", what)
 
     return stage
+
+
+def payable(problems: Iterable[Problem]) -> Rows:
+    """A stage that removes mathematical questions whose reference answer no response can match."""
+    for problem in problems:
+        reason = golds.unmatched(problem.answer) if problem.kind == "math" else ""
+        yield Removed(problem.id, problem.source, reason, f"{problem.answer!r:.200}") if reason else problem
 
 
 def fitting(tokenizer: Any, frame: ChatFrame, windows: Windows) -> Stage:

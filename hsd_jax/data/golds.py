@@ -1,0 +1,42 @@
+r"""Reference answers that no response can ever match: every rollout of such a question would be unpaid, for no reason.
+
+They are mostly accidents of files: a number that is none (NaN), a LaTeX command whose single backslash JSON read as a
+control character ("\frac" became a form feed and "rac"), a brace that never closes, a text longer than what the
+verifier reads of an answer.
+"""
+
+import re
+
+from hsd_jax.verifiers import math
+from hsd_jax.verifiers.equivalence.extraction import LONGEST_ANSWER, extract
+from hsd_jax.verifiers.equivalence.normalization import compact
+
+NO_NUMBERS = {"nan", "inf", "-inf", "+inf"}
+_PLAIN = re.compile(r"-?\d{1,99}(?:\.\d{1,99})?")  # most answers; the rest of the tests costs half a millisecond
+# \b and \f never occur in an answer; \t, \n and \r may stand between its parts, but not before the rest of a command.
+_EATEN_BACKSLASH = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+    r"|\t(?:imes|ext|frac|heta|au|an|anh|op|riangle|ilde|herefore)(?![a-z])"
+    r"|\n(?:eq|eg|abla|otin|mid|ot|leq|geq|subseteq)(?![a-z])"
+    r"|\r(?:ho|ight|angle|ceil|floor|vert|m|oot)(?![a-z])"
+)
+
+
+def unmatched(answer: str) -> str:
+    """Why no response can match a reference answer, "" if one can."""
+    if _PLAIN.fullmatch(answer):
+        return ""
+    if answer.strip().lower() in NO_NUMBERS:
+        return "answer is no number (nan, inf)"
+    if _EATEN_BACKSLASH.search(answer):
+        return "answer holds a control character (a backslash was lost)"
+    gold = math.reference(answer)
+    if not compact(gold):
+        return "answer is empty once it is normalized"
+    if len(gold) > LONGEST_ANSWER:
+        return f"answer over the {LONGEST_ANSWER} characters that are read"
+    boxed = f"\\boxed{{{gold}}}"
+    if extract(boxed) is None:
+        return "answer cannot stand in a box (an unclosed brace)"
+    verdict = math.grade_easy(boxed, answer)
+    return "answer does not equal itself" if verdict is not None and verdict.reward < 1 else ""
