@@ -32,7 +32,7 @@ from hsd_jax.evaluation.results import EvalResult, summary
 from hsd_jax.evaluation.score_report import print_table
 from hsd_jax.rollout.grading import Submit
 from hsd_jax.rollout.test_suites import submit_all_tests
-from hsd_jax.runtime import cli, multihost, paths, random_keys, terminal
+from hsd_jax.runtime import cli, multihost, paths, random_keys
 from hsd_jax.runtime.gather import gather_json
 
 RESULTS = Path("runs") / "evaluations"
@@ -68,7 +68,7 @@ def ask_and_save(
         submit=submit,
     )
     waiting = [problem for problem in problems if problem.id not in done]
-    with bar() as progress, terminal.screened():
+    with bar() as progress, cli.screened():
         task = progress.add_task("problems", total=len(problems), completed=len(problems) - len(waiting), rate="")
         for found in answer_all(ask, waiting, batch=asking.batch):
             done |= {one.id: one for one in found}
@@ -88,7 +88,7 @@ def bar() -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    console = terminal.console()
+    console = cli.console()
     return Progress(*columns, console=console, disable=jax.process_index() > 0 or not console.is_terminal)
 
 
@@ -153,7 +153,7 @@ def main(argv: Sequence[str]) -> int:
     check(given.asking)
     paths.check_writable(paths.check_local(given.out or str(RESULTS.absolute()), "--out"), "--out")
     with multihost.joined(multihost.place_from(os.environ)):
-        run(given, terminal.tables())
+        run(given, cli.tables())
     return EXIT_DONE
 
 

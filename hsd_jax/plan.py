@@ -27,7 +27,7 @@ from hsd_jax.planning.compile import Measured, measure_all, parts_on
 from hsd_jax.planning.stages import NAMES
 from hsd_jax.planning.verdict import Plan, as_json, make_plan
 from hsd_jax.planning.workload import workload
-from hsd_jax.runtime import cli, paths, terminal
+from hsd_jax.runtime import cli, paths
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
@@ -107,7 +107,7 @@ def write(path: Path, plans: Sequence[tuple[str, Plan]]) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """The command."""
-    given, console = parse(argv), terminal.console()
+    given, console = parse(argv), cli.console()
     aot.require_libtpu()
     topologies = [parse_topology(text) for text in given.topology]
     cases = list(itertools.product(topologies, variants(given.settings, given.sweep)))

@@ -35,7 +35,7 @@ from hsd_jax.data.tokenization import Windows
 from hsd_jax.errors import EXIT_DONE, InputError
 from hsd_jax.evaluation.difficulty import measure
 from hsd_jax.evaluation.model import Asking, check
-from hsd_jax.runtime import cli, paths, terminal
+from hsd_jax.runtime import cli, paths
 
 ANSWER_WINDOW = 1024
 
@@ -246,7 +246,7 @@ def main(argv: Sequence[str]) -> int:
     kind, do = COMMANDS[argv[0]]
     default = Difficulty(Asking(checkpoint=tyro.MISSING, samples=32)) if kind is Difficulty else None
     given = cli.parse(kind, argv[1:], default=default, command=f"prepare {argv[0]}", about=kind.__doc__ or "")
-    do(given, terminal.tables())
+    do(given, cli.tables())
     return EXIT_DONE
 
 

@@ -22,7 +22,7 @@ from hsd_jax.run import arguments
 from hsd_jax.run.programs import Programs, run_update
 from hsd_jax.run.run_log import Journal
 from hsd_jax.run.session import open_run
-from hsd_jax.runtime import cli, multihost, terminal
+from hsd_jax.runtime import cli, multihost
 from hsd_jax.runtime.compile_cache import keep_compiled
 from hsd_jax.runtime.malloc import give_back_what_is_freed
 from hsd_jax.runtime.signals import Stop, watch
@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
     keep_compiled()
     with multihost.joined(multihost.place_from(os.environ)), watch() as stop:
         parts = components.assemble(given.settings)
-        with open_run(given, parts, terminal.console(), argv) as (programs, book, state):
+        with open_run(given, parts, cli.console(), argv) as (programs, book, state):
             train(parts, programs, book, state, stop)
             book.close(stop.asked)
     return EXIT_PREEMPTED if stop.asked == "preemption" else EXIT_DONE

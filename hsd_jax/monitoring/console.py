@@ -11,7 +11,7 @@ from rich.table import Table
 
 from hsd_jax.config import Config
 from hsd_jax.methods import Method
-from hsd_jax.runtime.terminal import screened
+from hsd_jax.runtime.cli import screened
 
 PHASES = ("sample", "grade", "update", "evaluate", "save", "first step (compiling)")
 

@@ -3,19 +3,22 @@
 import contextlib
 import difflib
 import io
+import logging
 import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 import tyro
+from rich.console import Console
 
 from hsd_jax.config import Config, load
 from hsd_jax.errors import EXIT_FAILED, EXIT_REFUSED, InputError
-from hsd_jax.runtime import faults, paths, terminal
+from hsd_jax.runtime import faults, paths
+from models.errors import printable
 
 T = TypeVar("T")
 
@@ -85,7 +88,7 @@ def run(main: Callable[[Sequence[str]], int], leave: Callable[[int], Any] = sys.
 
     `leave` ends the process after an error.
     """
-    with terminal.screened():
+    with screened():
         try:
             sys.exit(main(sys.argv[1:]))
         except Exception as error:
@@ -109,3 +112,48 @@ def last_words(error: BaseException) -> tuple[str, int]:
     refused = isinstance(error, InputError)
     line = str(error) if refused else faults.explain(error) or ""
     return " ".join(line.splitlines()), EXIT_REFUSED if refused else EXIT_FAILED
+
+
+class Screened:
+    """A stream to a terminal that passes text only: data, logs and model directories hold text of strangers.
+
+    Every character that acts instead of being shown is written as its escape. Nobody colors it: it is no terminal.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes the text; lines and tabs stay."""
+        shown = printable(text, keep="\n\t")
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        self.stream.write(shown.encode(encoding, "backslashreplace").decode(encoding))
+        return len(text)
+
+    def isatty(self) -> bool:
+        """Never, whatever lies behind it."""
+        return False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def screened() -> Iterator[None]:
+    """Screens standard output and error within the block: all that prints, logs or raises in the process."""
+    out, err = Screened(sys.stdout), Screened(sys.stderr)
+    for handler in logging.root.handlers:  # set up by a library before
+        if isinstance(handler, logging.StreamHandler) and handler.stream in (sys.stdout, sys.stderr):
+            handler.setStream(err if handler.stream is sys.stderr else out)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        yield
+
+
+def tables() -> Console:
+    """A console for tables that hold text of data: nothing in it is read as markup."""
+    return Console(markup=False, emoji=False, highlight=False)
+
+
+def console() -> Console:
+    """A console with colors and progress bars, for words and numbers of our own only."""
+    return Console(file=sys.stdout.stream if isinstance(sys.stdout, Screened) else None)
