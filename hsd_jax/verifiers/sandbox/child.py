@@ -110,11 +110,12 @@ def copy_input(given: bytes) -> None:
         pass
 
 
-def report_output(setup: dict, ending: str, output: int) -> None:
+def report_output(ending: str, clean: bool, output: int) -> None:
     """Sends how a script ended and what it printed, and whether it left nothing behind for the next one."""
-    size, clean = os.fstat(output).st_size, "true" if is_empty(setup["scratch"]) else "false"
+    size = os.fstat(output).st_size
     # one write for a short output: each wakes the parent
-    block = f'{{{ending}, "clean": {clean}, "bytes": {size}}}\n'.encode("ascii") + os.pread(output, 1 << 16, 0)
+    head = f'{{{ending}, "clean": {"true" if clean else "false"}, "bytes": {size}}}\n'
+    block = head.encode("ascii") + os.pread(output, 1 << 16, 0)
     offset = 1 << 16
     send(block)
     while offset < size:
@@ -124,16 +125,13 @@ def report_output(setup: dict, ending: str, output: int) -> None:
     os.close(output)
 
 
-def is_empty(scratch: str) -> bool:
-    """Whether the one writable directory, if there is one, holds nothing."""
+def traces(scratch: str) -> tuple:
+    """What a test can change of the one writable directory, if there is one, and the next one could see."""
     if not scratch:
-        return True
-    try:
-        os.unlink(STDIN_COPY)
-    except OSError:
-        pass
+        return ()
+    found = os.stat(scratch)
     with os.scandir(scratch) as entries:
-        return next(entries, None) is None
+        return found.st_ctime_ns, found.st_mode, next(entries, None) is None
 
 
 def prepare(setup: dict, name: str) -> tuple:
@@ -166,6 +164,7 @@ def run_scripts(setup: dict, order: dict) -> None:
     """
     module, code = prepare(setup, "__main__")
     gc.freeze()
+    before, last = traces(setup["scratch"]), 0
     while True:
         source, output = os.memfd_create("input"), os.memfd_create("output")
         write_all(source, order["input"])
@@ -175,13 +174,17 @@ def run_scripts(setup: dict, order: dict) -> None:
         pid = os.fork()
         if pid == 0:
             try:
+                if setup["own_mounts"] and last and os.getpid() != last + 1:
+                    os._exit(STALE)  # the last test had threads: the number of this process tells how many
                 confine_program(setup)
                 run_script(setup, module, code, source, output)
             finally:
                 os._exit(RAISED)
-        _, status = os.waitpid(pid, 0)
+        last, status = os.waitpid(pid, 0)
         os.close(source)
-        report_output(setup, f'"id": "{order["id"]}", "exit": {os.waitstatus_to_exitcode(status)}', output)
+        status = os.waitstatus_to_exitcode(status)
+        clean = status != STALE and traces(setup["scratch"]) == before
+        report_output(f'"id": "{order["id"]}", "exit": {status}', clean, output)
         order = receive()
 
 

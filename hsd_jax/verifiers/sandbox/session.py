@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib.util
 import json
 import marshal
 import os
@@ -104,16 +105,19 @@ def session(
 ) -> Iterator["Session"]:
     """A sandbox that holds `program`, ready for `call` or `script`; gone with all its processes on leaving."""
     begun = time.monotonic()
+    # as root every sandbox has a uid of its own: it owns nothing, and its limits count nobody else's processes
+    uid = _FIRST_UID + secrets.randbelow(100_000_000) if os.geteuid() == 0 and tier.name != "unsandboxed" else 0
     try:
-        process = launch.start(tier.name, tier.python, tier.prefix, _BOOT)
+        process = launch.start(tier.name, tier.python, tier.prefix, _BOOT, uid)
     except OSError as error:
         raise SandboxLost(f"it cannot be started: {error}") from error
+    content = {"program": program, "preload": list(preload), "names": [list(name) for name in names]}
     sandbox = Session(process, limits, until, bytearray())
     try:
         deadline = time.monotonic() + START_SECONDS
         code = _child_code(tier.python)
         _write(sandbox, len(code).to_bytes(8, "little") + code, deadline)
-        _write(sandbox, _message(_setup(tier, limits, program, preload, names)), deadline)
+        _write(sandbox, _message(_setup(tier, limits, uid) | content), deadline)
         try:
             _read_line(sandbox, deadline, 1 << 16)
         except SandboxTimeout as error:
@@ -215,35 +219,27 @@ def _fill(sandbox: Session, deadline: float) -> None:
     sandbox.buffer += block
 
 
-def _setup(
-    tier: Tier, limits: Limits, program: str, preload: tuple[str, ...], names: tuple[tuple[str, str, str], ...]
-) -> dict[str, object]:
-    root = os.geteuid() == 0 and tier.name in ("bubblewrap", "seccomp")
-    seconds = int(limits.seconds) + 3
-    filtered = tier.name != "unsandboxed" or _has_filter()
+def _setup(tier: Tier, limits: Limits, uid: int) -> dict[str, object]:
+    own_mounts, isolated = tier.name.startswith("bubblewrap"), tier.name != "unsandboxed"
+    filtered = isolated or _has_filter()
     return {
-        "program": program,
-        "preload": list(preload),
-        "names": [list(name) for name in names],
-        "uid": _FIRST_UID + secrets.randbelow(100_000_000) if root else 0,
+        "uid": 0 if tier.name == "bubblewrap-userns" else uid,  # there the namespace gives it
+        "own_mounts": own_mounts,
         "landlock": tier.name == "seccomp",
-        "readable": [tier.prefix, *_LIBRARIES, "/dev/zero", "/dev/urandom", "/dev/random"],
+        "readable": [*launch.needed(tier.python, tier.prefix), "/dev/zero", "/dev/urandom"] if isolated else [],
         "writable": ["/dev/null"],
         "filter": seccomp.program() if filtered else b"",
         "shared_filter": seccomp.shared() if filtered else b"",
-        "scratch": "/tmp" if tier.name.startswith("bubblewrap") else "",
+        "scratch": "/tmp" if own_mounts else "",
         "own_pid": seccomp.OWN_PID.to_bytes(4, "little"),
         "last_limits": [("RLIMIT_FSIZE", limits.output_bytes)],  # an input may be longer
         "limits": [
             ("RLIMIT_CORE", 0), ("RLIMIT_NOFILE", limits.open_files),
-            ("RLIMIT_CPU", seconds * 2), ("RLIMIT_STACK", 128 << 20), ("RLIMIT_MEMLOCK", 0),
+            ("RLIMIT_CPU", (int(limits.seconds) + 3) * 2), ("RLIMIT_STACK", 128 << 20), ("RLIMIT_MEMLOCK", 0),
             ("RLIMIT_MSGQUEUE", 0), ("RLIMIT_AS", limits.memory_bytes),
-            *([("RLIMIT_NPROC", limits.threads)] if root else []),
+            *([("RLIMIT_NPROC", limits.threads)] if isolated else []),
         ],
     }  # fmt: skip
-
-
-_LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo", "/etc/localtime")
 
 
 def _has_filter() -> bool:
@@ -256,7 +252,7 @@ def _has_filter() -> bool:
 @functools.cache
 def _child_code(python: str) -> bytes:
     source = "\n".join(Path(str(part.__file__)).read_text() for part in _PARTS)
-    if python == launch.interpreter():
+    if launch.byte_code(python) == importlib.util.MAGIC_NUMBER.hex():
         return marshal.dumps(compile(source, "<sandbox>", "exec", optimize=2))
     # another interpreter may have another byte code: send a program that compiles the text there
     return marshal.dumps(source, 2)

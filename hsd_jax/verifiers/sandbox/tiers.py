@@ -80,22 +80,24 @@ def tier_for(*, allow_unsandboxed: bool = False) -> Tier:
 def candidates() -> list[Tier]:
     """The tiers worth trying on this machine, best first."""
     root = os.geteuid() == 0
+    # another user than root, which the last two tiers start as, may not read the home of root
+    readable = _readable_python() if root else (launch.interpreter(), sys.base_prefix)
     tiers = []
     if shutil.which("bwrap"):
         namespaces = "namespaces, read-only system, no network, another uid, seccomp, limits"
-        ways = ["bubblewrap", "bubblewrap-userns"] if root else ["bubblewrap-userns"]
-        tiers += [Tier(way, namespaces, "", launch.interpreter(), sys.base_prefix) for way in ways]
-    if root:
-        python, prefix = _readable_python()
-        if python:
-            tiers.append(Tier("seccomp", "another uid, seccomp, landlock, limits; no namespaces", "", python, prefix))
+        if root:
+            tiers.append(Tier("bubblewrap", namespaces, "", launch.interpreter(), sys.base_prefix))
+        if any(readable):
+            tiers.append(Tier("bubblewrap-userns", namespaces, "", *readable))
+    if root and any(readable):
+        tiers.append(Tier("seccomp", "another uid, seccomp, landlock, limits; no namespaces", "", *readable))
     return tiers
 
 
 def fails(tier: Tier) -> str | None:
     """Why a program cannot run in this tier, or None where it can."""
     try:
-        with session(tier, Limits(), program="def f(x):\n    return x + 1\n") as sandbox:
+        with session(tier, Limits(), program="import json, threading\ndef f(x):\n    return x + 1\n") as sandbox:
             answer = call(sandbox, "f", [41])
         return None if answer.get("value") == 42 else f"a test program answered {answer!r}"
     except (SandboxLost, SandboxTimeout, OSError, ValueError) as error:
