@@ -10,7 +10,7 @@ from hsd_jax.verifiers.equivalence.tokens import Token, Unread, joined
 
 Tree = tuple[Any, ...]
 CLOSING = {
-    "(": (")", "]"), "[": ("]", ")"), "]": ("[", "]"), "\\{": ("\\}",), "\\langle": ("\\rangle",), "{": ("}",),
+    "(": (")", "]"), "[": ("]", ")", "["), "]": ("[", "]"), "\\{": ("\\}",), "\\langle": ("\\rangle",), "{": ("}",),
     "|": ("|",), "\\|": ("\\|",), "\\lfloor": ("\\rfloor",), "\\lceil": ("\\rceil",),
 }  # fmt: skip
 ENDS = frozenset([")", "]", "\\}", "\\rangle", "}", "|", "\\|", "\\rfloor", "\\rceil"])

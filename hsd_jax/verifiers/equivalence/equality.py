@@ -145,8 +145,10 @@ def _same_named(gold: Tree, given: Tree, same: Rule, manner: str) -> bool | None
     if gold[0] != "rel" and given[0] != "rel":
         return None
     wanted, stated = _split(gold, trusted=True), _split(given, trusted=False)
-    if wanted is None or stated is None:
+    if wanted is None:
         return None
+    if stated is None:  # x = 5 is not yet said by 2x = 10
+        return False if wanted[0] and not symbols(wanted[1][-1]) and region(gold) is None else None
     (gold_name, gold_values), (given_name, given_values) = wanted, stated
     if gold_name and given_name and spelled(gold_name) != spelled(given_name):
         return None if gold[0] == given[0] == "rel" and symbols(gold_values[-1]) else False

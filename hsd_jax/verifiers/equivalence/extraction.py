@@ -181,7 +181,8 @@ def _unboxed(text: str) -> Extracted | None:
     if markers:
         said = text[markers[-1].end() :].strip().strip("*").strip()
         line, _, rest = said.partition("\n")
-        if line and len(line) <= LONGEST_ANSWER // 2 and not rest.strip() and _clear(line, 4):
+        denied = not tables.DENIALS.isdisjoint(line.lower().split())
+        if line and len(line) <= LONGEST_ANSWER // 2 and not rest.strip() and (denied or _clear(line, 4)):
             return Extracted((line.strip("*").strip(),))
     if len(text) <= LONGEST_ANSWER // 4 and "\n" not in text and _clear(text, 1):
         return Extracted((text,))

@@ -96,7 +96,7 @@ def _lead(cursor: Cursor) -> None:
         label = tables.unit(text) is not None and (
             peek(cursor, 1) in ("=", ":") or peek(cursor, 1).lower() in tables.HARMLESS["before"]
         )
-        if kind(cursor) == "word" and (low in tables.HARMLESS["before"] and len(low) > 1 or low == "a" or label):
+        if kind(cursor) == "word" and (low in tables.HARMLESS["before"] or label):
             cursor.at += 1
         elif text in ("=", "\\approx", "\\therefore", "\\implies", "*") or cursor.at > begun and text in (":", ","):
             cursor.at += 1

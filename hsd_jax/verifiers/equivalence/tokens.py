@@ -131,6 +131,8 @@ def _letters(run: str, mode: str, spaced: bool, before: str) -> list[Token]:
     if not run.isascii():
         return [Token("word", word, spaced) for word in _segments(run)]
     known = low in tables.KNOWN or tables.unit(run) is not None
+    if before == "sym" and len(run) == 2 and known and low not in tables.KNOWN:
+        known = False  # two letters behind a symbol are factors, whatever unit they may spell: 2\pi hr
     apart = spaced or not before or len(run) > 2 or run in tables.GLUED_UNITS or low in ("or", "and")
     if mode == "text" or known and apart or mode == "roman" and not run.isupper():
         return [Token("word", run, spaced)]

@@ -17,6 +17,8 @@ def _plain(found: list[Token]) -> str:
     end = len(found)
     while end and found[end - 1].text in (".", ",", ";", ":", "\\\\", "*"):
         end -= 1
+    while end > 1 and found[end - 1].kind == "word" and found[end - 1].text.lower() in tables.HARMLESS["lead"]:
+        end -= 1
     begin = 0
     while begin < end - 1 and _leads(found[begin], found[begin + 1]):
         begin += 1
