@@ -24,14 +24,12 @@ class Number(NamedTuple):
 
 def nodes(tree: Tree) -> Iterator[Tree]:
     """The tree and all trees in it."""
-    yield tree
-    for part in tree[1:]:
-        if isinstance(part, tuple) and part:
-            yield from (
-                nodes(part)
-                if isinstance(part[0], str)
-                else (node for cell in part for node in nodes(cell) if isinstance(cell, tuple))
-            )
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node[0], str):
+            yield node
+        waiting += [part for part in node if isinstance(part, tuple) and part]
 
 
 def symbols(tree: Tree) -> set[str]:
