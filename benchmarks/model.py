@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,20 +35,15 @@ MIB = 1 << 20
 
 
 def write_random(directory: Path, config: Qwen3Config, dtype: str) -> int:
-    """A random checkpoint, one tensor in memory at a time; returns its bytes."""
-    shapes = param_shapes(config)
-    plan = []
+    """A random checkpoint; returns its bytes."""
+    shapes, rng = param_shapes(config), np.random.default_rng(0)
+    tensors = {}
     for entry, layer in hf_layout.entries(config.layers, config.tied):
-        shape = (shapes["layers"] if entry.stacked else shapes)[entry.ours]
-        plan.append((entry.theirs.format(layer), hf_layout.file_shape(entry, hf_layout.sizes(entry, shape)), dtype))
-
-    def values() -> Iterator[np.ndarray]:
-        rng = np.random.default_rng(0)
-        for name, shape, _ in plan:
-            drawn = rng.standard_normal(shape, np.float32) * 0.02
-            yield (drawn + ("norm" in name)).astype(tensor_files.DTYPES[tensor_files.CODES[dtype]])
-
-    tensor_files.write(directory / "model.safetensors", [(n, s, jnp.dtype(d)) for n, s, d in plan], values())
+        name, stacked = entry.theirs.format(layer), (shapes["layers"] if entry.stacked else shapes)[entry.ours]
+        shape = hf_layout.file_shape(entry, hf_layout.sizes(entry, stacked))
+        drawn = rng.standard_normal(shape, np.float32) * 0.02 + ("norm" in name)
+        tensors[name] = drawn.astype(tensor_files.DTYPES[tensor_files.CODES[dtype]])
+    tensor_files.write(directory / "model.safetensors", tensors)
     (directory / "config.json").write_text(json.dumps(config.to_hf(dtype=dtype)))
     return (directory / "model.safetensors").stat().st_size
 

@@ -23,7 +23,7 @@ from models.config import Qwen3Config
 from models.errors import InputError
 from models.hf_layout import EMBEDDING, HEAD, TABLE, Entry, Index
 from models.hf_write import INDEX, SINGLE, save_params
-from models.json_fields import read_json
+from models.json_fields import Kind, faults, read_json
 from models.qwen3 import Params, Qwen3, param_shapes, params_of
 from models.sharding import RULES, Rules, make_mesh, param_shardings
 from models.tensor_files import Tensor
@@ -32,6 +32,13 @@ Array = jax.Array
 Shape = tuple[int, ...]
 Read = Callable[[Index], np.ndarray]
 PIECE_BYTES = 32 << 20  # of an array, over all its shards, read at a time
+NAMES_OF_FILES = Kind(
+    "an object from names of tensors to names of files beside it",
+    lambda value: (
+        isinstance(value, dict)
+        and all(isinstance(file, str) and Path(file).name == file and file for file in value.values())
+    ),
+)
 NAMED = 8  # problems told in full before the rest is counted
 
 
@@ -116,7 +123,7 @@ def _all_tensors(directory: Path) -> tuple[dict[str, Tensor], list[str], bool]:
     if not (directory / SINGLE).exists() and not (directory / INDEX).exists():
         raise InputError(f"{directory}: neither {SINGLE} nor {INDEX} is here; other weight formats are not read")
     # a single file holds everything it names, as in transformers
-    weight_map = None if (directory / SINGLE).exists() else read_json(directory, INDEX).get("weight_map", {})
+    weight_map = None if (directory / SINGLE).exists() else _weight_map(directory)
     tensors: dict[str, Tensor] = {}
     problems: list[str] = []
     whole = True
@@ -131,6 +138,14 @@ def _all_tensors(directory: Path) -> tuple[dict[str, Tensor], list[str], bool]:
             problems += [f"{name} stands in {file}, the index says {weight_map.get(name)}" for name in astray]
         tensors |= found
     return tensors, problems, whole
+
+
+def _weight_map(directory: Path) -> dict[str, str]:
+    """Which file of the directory holds each tensor. Raises: InputError for an index that says something else."""
+    index = read_json(directory, INDEX)
+    if problems := [*faults(index, {"weight_map": NAMES_OF_FILES})]:
+        raise InputError(f"{directory / INDEX}: " + "; ".join(problems))
+    return index["weight_map"]
 
 
 def _reader(entry: Entry, shape: Shape, tensors: dict[str, Tensor], dtype: Any) -> Read:

@@ -46,7 +46,8 @@ def save_params(
 ) -> None:
     """Writes config, weights (in `dtype`; "": each in its own, to the bit) and the tokenizer files of `source`.
 
-    Weights leave the devices one tensor at a time. Every process must call this; process 0 writes.
+    Weights leave the devices one tensor at a time, and a file of them is written at once. Every process must call this;
+    process 0 writes.
     Raises: InputError for a dtype that a model directory cannot hold.
     """
     directory = Path(directory)
@@ -61,12 +62,13 @@ def save_params(
     if writer:
         directory.mkdir(parents=True, exist_ok=True)
     for name, tensors in zip(names, files, strict=True):
-        data = (hf_layout.to_file(entry, _host(params, entry, layer, kind)) for _, _, kind, entry, layer in tensors)
+        data = {}
+        for tensor, _, kind, entry, layer in tensors:
+            array = _host(params, entry, layer, kind)  # every process takes part in the gathering
+            if writer:
+                data[tensor] = hf_layout.to_file(entry, array)
         if writer:
-            tensor_files.write(directory / f"{name}.part", [t[:3] for t in tensors], data)
-        else:
-            for _ in data:  # takes part in the gathering
-                pass
+            tensor_files.write(directory / f"{name}.part", data)
     if writer:
         _publish(directory, names, files)
         _describe(directory, config, source, stored)

@@ -1,40 +1,51 @@
-"""Safetensors files: headers checked before anything is read, tensors as views of the file, files written in a stream.
+"""Safetensors files: every fault of a header told by name before the library maps the file and reads slices of it.
 
-Reading goes through short-lived memory maps, so only the pages of the wanted slice are touched and none stay resident.
-Layout: 8 bytes little-endian header length, a JSON header {name: {dtype, shape, data_offsets}}, the data.
+The library refuses a faulty file as a whole; a directory of many files wants to know which tensors are cut off,
+misplaced or of a wrong type, all at once.
 """
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
+import safetensors
+import safetensors.numpy
 
 from models.errors import InputError
+from models.json_fields import TEXT, Kind, faults, integer, list_of, quoted
 
 DTYPES: dict[str, Any] = {"F32": np.dtype("float32"), "BF16": np.dtype(ml_dtypes.bfloat16), "F16": np.dtype("float16")}
 CODES = {dtype.name: code for code, dtype in DTYPES.items()}
-MAX_HEADER_BYTES = 100 << 20
+MAX_HEADER_BYTES = 100 << 20  # the library's own limit
+SIZE = integer(0, 1 << 48)
+ENTRY = {
+    "dtype": TEXT,
+    "shape": Kind("at most 8 sizes from 0 on", lambda shape: list_of(SIZE).holds(shape) and len(shape) <= 8),
+    "data_offsets": Kind(
+        "two ascending places from 0 on",
+        lambda ends: list_of(SIZE).holds(ends) and len(ends) == 2 and ends[0] <= ends[1],
+    ),
+}
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """Where a tensor lies: file, first byte, shape and the format's name of its dtype."""
+    """A tensor of a file, and the format's name of its dtype."""
 
     path: Path
-    offset: int
+    name: str
     shape: tuple[int, ...]
     code: str
-    bytes: int
 
     def read(self, index: tuple[slice, ...]) -> np.ndarray:
-        """A copy of a slice."""
-        view = np.memmap(self.path, DTYPES[self.code], mode="r", offset=self.offset, shape=self.shape)
-        return np.array(view[index])
+        """A copy of a slice. Only its pages are touched, and none stay resident: the map lives as long as the call."""
+        with safetensors.safe_open(self.path, framework="np") as file:
+            return file.get_slice(self.name)[index]
 
 
 def read_header(path: Path) -> tuple[dict[str, Tensor], list[str]]:
@@ -49,41 +60,50 @@ def read_header(path: Path) -> tuple[dict[str, Tensor], list[str]]:
             header = json.loads(file.read(length)) if 0 < length <= min(size - 8, MAX_HEADER_BYTES) else None
     except OSError as error:
         raise InputError(f"{path.name} cannot be read ({error.strerror})") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict):
         raise InputError(f"{path.name} is not a safetensors file, or truncated within its header ({size} bytes)")
-    header.pop("__metadata__", None)
-    tensors = {name: _entry(path, 8 + length, entry) for name, entry in header.items()}
-    return tensors, [problem for name, tensor in tensors.items() if (problem := _fault(name, tensor, size))]
+    problems = [*_metadata_faults(header.pop("__metadata__", {}), path)]
+    wrong = {name: [*_entry_faults(name, entry)] for name, entry in header.items()}
+    problems += [problem for found in wrong.values() for problem in found]
+    whole = {name: entry for name, entry in header.items() if not wrong[name]}
+    problems += _extent_faults(whole, path, size - 8 - length)
+    return {name: Tensor(path, name, tuple(entry["shape"]), entry["dtype"]) for name, entry in whole.items()}, problems
 
 
-def _entry(path: Path, base: int, entry: dict[str, Any]) -> Tensor:
-    begin, end = entry["data_offsets"]
-    return Tensor(path, base + begin, tuple(entry["shape"]), entry["dtype"], end - begin)
+def _metadata_faults(metadata: Any, path: Path) -> Iterator[str]:
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        yield f"{path.name}: __metadata__ = {quoted(metadata)}, expected texts by name"
 
 
-def _fault(name: str, tensor: Tensor, size: int) -> str:
-    end = tensor.offset + tensor.bytes
-    if end > size:
-        return f"{name} is cut off: {tensor.path.name} has {size} bytes, the tensor ends at {end}"
-    if tensor.code not in DTYPES:
-        return f"{name} has dtype {tensor.code}, allowed: {', '.join(DTYPES)}"
-    if math.prod(tensor.shape) * DTYPES[tensor.code].itemsize != tensor.bytes:
-        return f"{name} of shape {list(tensor.shape)} and dtype {tensor.code} does not have {tensor.bytes} bytes"
-    return ""
+def _entry_faults(name: str, entry: Any) -> Iterator[str]:
+    if not isinstance(entry, dict):
+        yield f"{name} has the entry {quoted(entry)}, expected an object"
+        return
+    yield from faults(entry, ENTRY, f"{name}: ")
 
 
-def write(path: Path, tensors: Iterable[tuple[str, tuple[int, ...], Any]], data: Iterable[np.ndarray]) -> None:
-    """Writes (name, shape, dtype) tensors in order; `data` yields their values, so one is in memory at a time."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, shape, dtype in tensors:
-        begin, end = end, end + math.prod(shape) * np.dtype(dtype).itemsize
-        header[name] = {"dtype": CODES[np.dtype(dtype).name], "shape": list(shape), "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # the format wants its data aligned to 8 bytes
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for array in data:
-            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+def _extent_faults(header: Mapping[str, Any], path: Path, size: int) -> Iterator[str]:
+    """Where dtypes, shapes and places do not agree with each other or with the file's `size` bytes of data."""
+    held = 0
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        (begin, end), code, shape = entry["data_offsets"], entry["dtype"], entry["shape"]
+        if end > size:
+            yield f"{name} is cut off: {path.name} has {size} bytes of data, the tensor ends at {end}"
+        elif code not in DTYPES:
+            yield f"{name} has dtype {quoted(code).strip(chr(39))}, allowed: {', '.join(DTYPES)}"
+        elif math.prod(shape) * DTYPES[code].itemsize != end - begin:
+            yield f"{name} of shape {shape} and dtype {code} does not have {end - begin} bytes"
+        elif begin != held:
+            yield f"{name} begins at {begin}, what lies before it ends at {held}: tensors must follow one another"
+        held = end
+    if held < size and header:
+        yield f"{path.name} holds {size - held} bytes after its last tensor"
+
+
+def write(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Writes tensors to one file."""
+    # The library writes memory in its order, whatever the strides say.
+    straight = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    safetensors.numpy.save_file(straight, path, metadata={"format": "pt"})
