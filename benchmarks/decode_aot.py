@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 
 from hsd_jax.sampler import decode, kv_cache
-from hsd_jax.sampler.buckets import make_program
+from hsd_jax.sampler.buckets import make_sampler_config
 from hsd_jax.sampler.decode_sharding import DecodeParams, decode_mesh, shardings
-from hsd_jax.sampler.state import Program
-from hsd_jax.sampler.token_sampling import settings
+from hsd_jax.sampler.state import SamplerConfig
+from hsd_jax.sampler.token_sampling import sampling_params
 from models.qwen3 import Qwen3Config, param_shapes
 
 GIB = 2**30
@@ -76,7 +76,7 @@ def compile_chunk(
 
     devices = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
     grid = mesh_utils.create_device_mesh((len(devices) // 4, 4), devices, allow_split_physical_axes=True)
-    program = make_program(
+    program = make_sampler_config(
         config,
         vocabulary=min(151_669, config.vocab_size),
         pad_id=0,
@@ -103,7 +103,7 @@ def compile_chunk(
     )
 
 
-def abstract_arguments(program: Program, rows: int, length: int) -> tuple[Any, ...]:
+def abstract_arguments(program: SamplerConfig, rows: int, length: int) -> tuple[Any, ...]:
     """Everything `decode` takes, as shapes with shardings."""
     layout = program.layout
     shapes = jax.eval_shape(lambda: kv_cache.empty_cache(program=program, rows=rows, length=length))
@@ -115,12 +115,12 @@ def abstract_arguments(program: Program, rows: int, length: int) -> tuple[Any, .
 
     key = jax.eval_shape(lambda: jax.random.key(0))
     count = jax.ShapeDtypeStruct((), jnp.int32)
-    rest = (settings(top_p=0.95), key, count, count)
+    rest = (sampling_params(top_p=0.95), key, count, count)
     cache, slots = place(shapes[0], "B", "K", None, None), place(shapes[1], "B")
     return abstract_params(program), cache, slots, *(place(x) for x in rest)
 
 
-def abstract_params(program: Program) -> DecodeParams:
+def abstract_params(program: SamplerConfig) -> DecodeParams:
     """The shapes of `decode_params`, norms in float32."""
     config, placed = program.config, shardings(program.config, program.layout)
     shapes = param_shapes(config)

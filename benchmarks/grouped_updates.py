@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hsd_jax import divergence
-from hsd_jax.scoring.bin_packing import Lengths, RowPlan, plan_rows
+from hsd_jax.scoring.bin_packing import Lengths, RowPlan, pack_problems
 from hsd_jax.scoring.fused_loss import Stream, fused_token_loss
 from hsd_jax.scoring.scorer import packed_scorer
 from hsd_jax.types import Array, Contexts
@@ -66,8 +66,10 @@ def make_groups(
 
 def plan(groups: Groups, rows: int, block: int) -> RowPlan:
     """Rows for the student and the teacher (the reference reads what the student reads)."""
-    streams = [Lengths(np.asarray(c.length_PM), np.asarray(c.of_PG)) for c in (groups.student, groups.teacher)]
-    return plan_rows(groups.length_PG, streams, rows, block=block)
+    streams = [
+        Lengths(np.asarray(c.length_PM), np.asarray(c.context_index_PG)) for c in (groups.student, groups.teacher)
+    ]
+    return pack_problems(groups.length_PG, streams, rows, block=block)
 
 
 def in_order(groups: Groups, order_P: np.ndarray) -> tuple[Any, ...]:
@@ -119,8 +121,8 @@ def naive(config: Qwen3Config, steps: int, *, dtype: Any = jnp.float32, remat: s
     """(params, reference, *arrays) -> (loss, gradient) with every [context; response] alone and logits [B, T, V]."""
 
     def logp(params: Params, contexts: Contexts, response: Array, length: Array) -> Array:
-        read = jnp.take_along_axis(contexts.length_PM, contexts.of_PG, axis=1).reshape(-1)
-        prompt = jnp.take_along_axis(contexts.tokens_PMC, contexts.of_PG[..., None], axis=1)
+        read = jnp.take_along_axis(contexts.length_PM, contexts.context_index_PG, axis=1).reshape(-1)
+        prompt = jnp.take_along_axis(contexts.tokens_PMC, contexts.context_index_PG[..., None], axis=1)
         window = jnp.concatenate([prompt, response], axis=2).reshape(len(read), -1)
         place = jnp.arange(window.shape[1])[None]
         begin, end = read[:, None], read[:, None] + length.reshape(-1, 1)
@@ -152,7 +154,7 @@ def analytic_minimum(config: Qwen3Config, groups: Groups, *, teacher: bool = Tru
 
     def body(contexts: Contexts) -> float:
         read_PM = np.asarray(contexts.length_PM, float)
-        read_PG = np.take_along_axis(read_PM, np.asarray(contexts.of_PG), axis=1)
+        read_PG = np.take_along_axis(read_PM, np.asarray(contexts.context_index_PG), axis=1)
         causal = sum((n * (n + 1) / 2).sum() for n in (read_PM, length_PG))
         tokens = read_PM.sum() + length_PG.sum()
         return per_token * tokens + per_pair * (causal + (read_PG * length_PG).sum())

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks import sampling_peers as peers
 from benchmarks.sampling_peers import Engine
-from hsd_jax.sampler.token_sampling import address, choose, settings
+from hsd_jax.sampler.token_sampling import fold_key, sample_token, sampling_params
 
 
 def rate(engine: Engine, prompts: Sequence[np.ndarray], top_p: float, batch: int, budget: float) -> float:
@@ -36,12 +36,12 @@ def rate(engine: Engine, prompts: Sequence[np.ndarray], top_p: float, batch: int
 def choice_seconds(top_p: float, *, rows: int = 16, repeats: int = 20) -> float:
     """Median time of choosing one token for every row from random logits."""
     logits_BV = jax.random.normal(jax.random.key(0), (rows, peers.VOCABULARY)) * 2
-    chosen, active_B = settings(top_p=top_p), jnp.ones(rows, bool)
+    chosen, active_B = sampling_params(top_p=top_p), jnp.ones(rows, bool)
 
     @jax.jit
     def once(logits_BV: jax.Array, step: jax.Array) -> jax.Array:
-        key_B = address(jax.random.key(0), jnp.arange(rows), jnp.full(rows, step), jnp.full(rows, step))
-        return choose(logits_BV, key_B, chosen, vocabulary=peers.VOCABULARY, active_B=active_B)[0]
+        key_B = fold_key(jax.random.key(0), jnp.arange(rows), jnp.full(rows, step), jnp.full(rows, step))
+        return sample_token(logits_BV, key_B, chosen, vocabulary=peers.VOCABULARY, active_B=active_B)[0]
 
     once(logits_BV, jnp.int32(0)).block_until_ready()
     times = []

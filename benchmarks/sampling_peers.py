@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from hsd_jax.sampler.sampler import decode_params, make_program, sample_on_board, settings
-from hsd_jax.types import Ragged
+from hsd_jax.sampler.sampler import decode_params, make_sampler_config, sample_with_table, sampling_params
+from hsd_jax.types import Padded
 from models.qwen3 import Params, Qwen3Config, init_params
 
 VOCABULARY, CLASSES, STOP, PAD = 151_936, 300, 1, 0
@@ -71,7 +71,7 @@ def log_normal_lengths(count: int, mean: float, longest: int, cv: float = 0.6) -
 
 def ours(params: Params, *, window: int, longest: int, slots: int, group: int, uses: list[float]) -> Engine:
     """Our sampler; notes the share of slot-steps that wrote a token in `uses`."""
-    program = make_program(
+    program = make_sampler_config(
         BODY, vocabulary=VOCABULARY, pad_id=PAD, prompt_window=window, response_window=longest, slots=slots, chunk=16
     )
     weights = decode_params(params, config=BODY, dtype="float32")
@@ -79,13 +79,13 @@ def ours(params: Params, *, window: int, longest: int, slots: int, group: int, u
     def run(prompts: Sequence[np.ndarray], top_p: float) -> int:
         tokens: Any = np.stack([np.pad(ids, (0, window - len(ids))) for ids in prompts])
         length: Any = np.array([len(ids) for ids in prompts], np.int32)
-        board = sample_on_board(
+        board = sample_with_table(
             program,
             weights,
-            Ragged(tokens, length),
+            Padded(tokens, length),
             np.arange(len(prompts)),
             jax.random.key(0),
-            settings(top_p=top_p, stop_ids=(STOP,)),
+            sampling_params(top_p=top_p, stop_ids=(STOP,)),
             longest,
             group,
         )

@@ -42,9 +42,7 @@ def main() -> None:
     }
     params, reference = (jax.jit(init_params, static_argnums=0)(config, jax.random.key(seed)) for seed in (0, 1))
     inputs = params, reference, *in_order(groups, sizes.order_P)
-    print(
-        f"{length_PG.sum()} response tokens in {length_PG.size} rollouts, {sizes.filled:.0%} of packed positions real"
-    )
+    print(f"{length_PG.sum()} tokens in {length_PG.size} rollouts, {sizes.utilization:.0%} of packed positions used")
     found = {name: measure(name, way, inputs, args) for name, way in ways.items()}
     if all("seconds" in result for result in found.values()):
         ours, theirs = found["ours"], found["naive"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from hsd_jax.config import Config, load
 from hsd_jax.planning import aot, hlo
 from hsd_jax.planning.chips import GIB, Topology, parse_topology
-from hsd_jax.planning.compile import MARGIN_GIB, parts_on
+from hsd_jax.planning.compile import MARGIN_GIB, components_for
 from hsd_jax.planning.stages import update_stage
 from hsd_jax.planning.workload import Workload, workload
 
@@ -55,7 +55,7 @@ def main() -> int:
     over = 0
     for name in parser.parse_args().case:
         config, topology, work, bound = CASES[name]()
-        stage = update_stage(parts_on(topology, config), work)
+        stage = update_stage(components_for(topology, config), work)
         compiled = aot.compile_for_tpu(stage.lower())
         memory = compiled.memory
         if memory is None:

@@ -23,7 +23,7 @@ config = Config(
     ),
     sampling=Sampling(group_size=8, top_p=1.0, response_tokens=64, chunk=32, dtype="float32"),
     method=Method(name="hsd", teacher="frozen"),
-    optimizer=Optimizer(learning_rate=2e-4, loss_chunk=2048, layout="windows"),
+    optimizer=Optimizer(learning_rate=2e-4, loss_chunk=2048, layout="padded"),
     evaluation=Evaluation(every=10, problems=128, samples=4),
     checkpoints=Checkpoints(every=25),
     logging=Logging(rollouts_every=10, rollout_problems=8),

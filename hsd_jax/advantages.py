@@ -56,14 +56,14 @@ def no_advantage(rewards_PG: Array) -> Array:
     return jnp.zeros_like(rewards_PG)
 
 
-def standardised(rewards_PG: Array) -> Array:
+def standardized(rewards_PG: Array) -> Array:
     """(R - mean) / (sample std + 1e-6) over the group; 0 where all rewards are equal. Source: arXiv:2402.03300."""
-    centred_PG = centred(rewards_PG)
+    centred_PG = centered(rewards_PG)
     variance_P1 = jnp.sum(jnp.square(centred_PG), axis=1, keepdims=True) / max(rewards_PG.shape[1] - 1, 1)
     return centred_PG / (jnp.sqrt(variance_P1) + EPSILON)
 
 
-def centred(rewards_PG: Array) -> Array:
+def centered(rewards_PG: Array) -> Array:
     """R - mean over the group, exactly 0 where all rewards are equal. Source: arXiv:2503.20783."""
     equal_P1 = jnp.all(rewards_PG == rewards_PG[:, :1], axis=1, keepdims=True)
     return jnp.where(equal_P1, 0.0, rewards_PG - jnp.mean(rewards_PG, axis=1, keepdims=True))

@@ -115,7 +115,7 @@ class Method:
     """Where it is cut, in nats."""
     advantage: Literal["std", "centred"] | None = None
     """How rewards are compared within a group."""
-    normalise: Literal["sequence_mean", "token_mean", "constant"] | None = None
+    normalize: Literal["sequence_mean", "token_mean", "constant"] | None = None
     """What a token's loss is divided by."""
     beta: float | None = None
     """Weight of the KL to the reference policy."""
@@ -159,7 +159,7 @@ class Optimizer:
     """Parts of whole problems into which a step is split; the result does not depend on it."""
     loss_chunk: int = 256
     """Tokens of every chip whose logits exist at the same time."""
-    layout: Literal["packed", "windows"] = "packed"
+    layout: Literal["packed", "padded"] = "packed"
     """A step's texts packed into rows by their lengths, or each in a window of its cap (short texts only)."""
     attention_block: int = 512
     """Tokens of a block of attention in packed rows; smaller for short texts. TPUs want multiples of 128."""

@@ -7,17 +7,17 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import register_dataclass
 
-from hsd_jax.types import Array, Contexts, Problems, Ragged, Rollouts
+from hsd_jax.types import Array, Contexts, Padded, Problems, Rollouts
 
 
 @register_dataclass
 @dataclass(frozen=True)
-class Frame:
+class PeerMarkers:
     """The fixed texts around a peer, as ids: markers before and after it, and the closing line for the teacher."""
 
-    peer_open: Ragged
-    peer_close: Ragged
-    closing: Ragged
+    peer_open: Padded
+    peer_close: Padded
+    closing: Padded
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class Reads:
 
 @register_dataclass
 @dataclass(frozen=True)
-class Read:
+class TeacherInputs:
     """What became of each rollout's teacher context: is anything privileged in it, a peer, a peer without its tail."""
 
-    known_PG: Array
-    kept_PG: Array
-    cut_PG: Array
+    has_context_PG: Array
+    has_peer_PG: Array
+    peer_truncated_PG: Array
 
 
-def splice(pieces: Sequence[Ragged], width: int) -> Ragged:
+def splice(pieces: Sequence[Padded], width: int) -> Padded:
     """Concatenates ragged pieces row by row into one right-padded window of `width` ids (pad id 0).
 
     All pieces share their leading axes. Ids past the window are cut; the caller makes room first.
@@ -57,19 +57,19 @@ def splice(pieces: Sequence[Ragged], width: int) -> Ragged:
         inside = (offset >= 0) & (offset < piece.length[..., None])
         ids = jnp.take_along_axis(piece.tokens, jnp.clip(offset, 0, piece.tokens.shape[-1] - 1), axis=-1)
         tokens = jnp.where(inside, ids, tokens)
-    return Ragged(tokens, jnp.minimum(ends[-1], width).astype(jnp.int32))
+    return Padded(tokens, jnp.minimum(ends[-1], width).astype(jnp.int32))
 
 
 def student_contexts(problems: Problems, width: int, group: int) -> Contexts:
     """The question alone: one context for the whole group (M = 1)."""
-    prompt = splice([problems.head, problems.tail], width)
+    prompt = splice([problems.prefix, problems.suffix], width)
     of_PG = jnp.zeros((prompt.length.shape[0], group), jnp.int32)
     return Contexts(prompt.tokens[:, None], prompt.length[:, None], of_PG)
 
 
 def teacher_contexts(
     problems: Problems,
-    frame: Frame,
+    frame: PeerMarkers,
     rollouts: Rollouts,
     peers_PG: Array,
     *,
@@ -77,7 +77,7 @@ def teacher_contexts(
     width: int,
     count: int,
     min_peer_tokens: int = 64,
-) -> tuple[Contexts, Read]:
+) -> tuple[Contexts, TeacherInputs]:
     """The distinct privileged contexts of each group, and what every rollout's teacher reads in them.
 
     [head; answer; solution; feedback; peer_open; peer; peer_close; closing; tail], each part only where it is read and
@@ -94,7 +94,7 @@ def teacher_contexts(
     room_PM = room_P[:, None] - (frame.peer_open.length + frame.peer_close.length)[None, None]
     peer = _peer_text(rollouts, peer_PM)
     kept_PM = (peer_PM >= 0) & (room_PM >= jnp.minimum(min_peer_tokens, peer.length)) & reads.peer
-    peer = Ragged(peer.tokens, jnp.where(kept_PM, jnp.minimum(peer.length, room_PM), 0))
+    peer = Padded(peer.tokens, jnp.where(kept_PM, jnp.minimum(peer.length, room_PM), 0))
     cut_PM = kept_PM & (peer.length < _peer_text(rollouts, peer_PM).length)
     shape = peer_PM.shape
     head, answer, solution, closing, tail = (_over_contexts(piece, shape) for piece in endpoint)
@@ -105,18 +105,18 @@ def teacher_contexts(
     contexts = Contexts(window.tokens, jnp.where(used_PM, window.length, 0), of_PG)
     known_PM = kept_PM | (answer.length + solution.length + feedback.length > 0)
     has_PG = peers_PG >= 0
-    read = Read(_of(known_PM, of_PG), has_PG & _of(kept_PM, of_PG), has_PG & _of(cut_PM, of_PG))
+    read = TeacherInputs(_of(known_PM, of_PG), has_PG & _of(kept_PM, of_PG), has_PG & _of(cut_PM, of_PG))
     return contexts, read
 
 
-def _endpoint_pieces(problems: Problems, frame: Frame, reads: Reads) -> list[Ragged]:
-    everywhere_P = jnp.ones_like(problems.head.length, bool)
+def _endpoint_pieces(problems: Problems, frame: PeerMarkers, reads: Reads) -> list[Padded]:
+    everywhere_P = jnp.ones_like(problems.prefix.length, bool)
     return [
-        problems.head,
+        problems.prefix,
         _only_where(problems.answer, everywhere_P & reads.answer),
         _only_where(problems.solution, everywhere_P & reads.solution),
         _constant(frame.closing, everywhere_P.shape),
-        problems.tail,
+        problems.suffix,
     ]
 
 
@@ -137,31 +137,31 @@ def _distinct(peers_PG: Array, count: int) -> tuple[Array, Array]:
     return jnp.where(values_PM < 0, values_PM + peers_PG.shape[1], -1), of_PG
 
 
-def _peer_text(rollouts: Rollouts, peer_PM: Array) -> Ragged:
+def _peer_text(rollouts: Rollouts, peer_PM: Array) -> Padded:
     """The peers' responses without their stop ids; length 0 where there is no peer."""
     index_PM = jnp.maximum(peer_PM, 0)
     text_PG = rollouts.length_PG - rollouts.finished_PG.astype(jnp.int32)
     tokens = jnp.take_along_axis(rollouts.response_PGT, index_PM[..., None], axis=1)
-    return Ragged(tokens, jnp.where(peer_PM >= 0, jnp.take_along_axis(text_PG, index_PM, axis=1), 0))
+    return Padded(tokens, jnp.where(peer_PM >= 0, jnp.take_along_axis(text_PG, index_PM, axis=1), 0))
 
 
 def _of(values_PM: Array, of_PG: Array) -> Array:
     return jnp.take_along_axis(values_PM, of_PG, axis=1)
 
 
-def _over_contexts(piece: Ragged, shape: tuple[int, ...]) -> Ragged:
+def _over_contexts(piece: Padded, shape: tuple[int, ...]) -> Padded:
     tokens = jnp.broadcast_to(piece.tokens[:, None], (*shape, piece.tokens.shape[-1]))
-    return Ragged(tokens, jnp.broadcast_to(piece.length[:, None], shape))
+    return Padded(tokens, jnp.broadcast_to(piece.length[:, None], shape))
 
 
-def _constant(piece: Ragged, shape: tuple[int, ...]) -> Ragged:
+def _constant(piece: Padded, shape: tuple[int, ...]) -> Padded:
     tokens = piece.tokens[(None,) * len(shape)]
-    return Ragged(jnp.broadcast_to(tokens, (*shape, tokens.shape[-1])), jnp.broadcast_to(piece.length, shape))
+    return Padded(jnp.broadcast_to(tokens, (*shape, tokens.shape[-1])), jnp.broadcast_to(piece.length, shape))
 
 
-def _nothing(shape: tuple[int, ...]) -> Ragged:
-    return Ragged(jnp.zeros((*shape, 1), jnp.int32), jnp.zeros(shape, jnp.int32))
+def _nothing(shape: tuple[int, ...]) -> Padded:
+    return Padded(jnp.zeros((*shape, 1), jnp.int32), jnp.zeros(shape, jnp.int32))
 
 
-def _only_where(piece: Ragged, condition: Array) -> Ragged:
-    return Ragged(piece.tokens, jnp.where(condition, piece.length, 0))
+def _only_where(piece: Padded, condition: Array) -> Padded:
+    return Padded(piece.tokens, jnp.where(condition, piece.length, 0))

@@ -26,8 +26,8 @@ from hsd_jax.data.files import settings_hash
 from hsd_jax.data.problems import Problem
 from hsd_jax.errors import EXIT_DONE, InputError
 from hsd_jax.evaluation.benchmarks import Benchmark, open_benchmark
-from hsd_jax.evaluation.generate import Answered, Examinee, answer, answer_all, from_json
-from hsd_jax.evaluation.model import SPEED, Asking, check, choice, open_examinee, open_graders, short_name
+from hsd_jax.evaluation.generate import EvalModel, Samples, answer_all, from_json, generate_and_grade
+from hsd_jax.evaluation.model import SPEED, EvalConfig, check, choice, open_graders, open_model, short_name
 from hsd_jax.evaluation.results import EvalResult, summary
 from hsd_jax.evaluation.score_report import print_table
 from hsd_jax.rollout.grading import Submit
@@ -42,7 +42,7 @@ RESULTS = Path("runs") / "evaluations"
 class Arguments:
     """What is asked, and where the answers go."""
 
-    asking: Annotated[Asking, tyro.conf.arg(name="")] = field(metadata={"flat": True})
+    asking: Annotated[EvalConfig, tyro.conf.arg(name="")] = field(metadata={"flat": True})
     """How the model is asked."""
     benchmark: str = tyro.MISSING
     """math500, aime24, aime25, lcb, humaneval_plus, humaneval, gsm8k, math, tiny, or a JSONL file of problems."""
@@ -55,12 +55,12 @@ class Arguments:
 
 
 def ask_and_save(
-    examinee: Examinee, problems: Sequence[Problem], asking: Asking, submit: Submit, log_file: Path
-) -> list[Answered]:
+    examinee: EvalModel, problems: Sequence[Problem], asking: EvalConfig, submit: Submit, log_file: Path
+) -> list[Samples]:
     """The answers to all problems, in order; those in `log_file` are not asked again, new ones are added to it."""
     done = saved(log_file)
     ask = partial(
-        answer,
+        generate_and_grade,
         examinee,
         samples=asking.samples,
         choice=choice(asking, examinee.texts.stop_ids),
@@ -92,7 +92,7 @@ def bar() -> Progress:
     return Progress(*columns, console=console, disable=jax.process_index() > 0 or not console.is_terminal)
 
 
-def saved(log_file: Path) -> dict[str, Answered]:
+def saved(log_file: Path) -> dict[str, Samples]:
     """The answers that process 0 has on file; a line that was cut off by an interruption is asked again."""
     lines = log_file.read_text(encoding="utf-8").split("\n") if log_file.is_file() else []
     found = {}
@@ -102,7 +102,7 @@ def saved(log_file: Path) -> dict[str, Answered]:
     return found
 
 
-def append(log_file: Path, answered: Sequence[Answered]) -> None:
+def append(log_file: Path, answered: Sequence[Samples]) -> None:
     """Adds answers to the log, one JSON object per line."""
     if jax.process_index():
         return
@@ -148,11 +148,11 @@ def open_out(given: Arguments, settings: Mapping[str, Any]) -> Path:
 
 def main(argv: Sequence[str]) -> int:
     """The command: refuse what is wrong, then run."""
-    default = Arguments(Asking(checkpoint=tyro.MISSING))
+    default = Arguments(EvalConfig(checkpoint=tyro.MISSING))
     given = cli.parse(Arguments, argv, default=default, command="evaluate", about=__doc__ or "")
     check(given.asking)
     paths.check_writable(paths.check_local(given.out or str(RESULTS.absolute()), "--out"), "--out")
-    with multihost.joined(multihost.place_from(os.environ)):
+    with multihost.distributed_session(multihost.from_environment(os.environ)):
         run(given, cli.tables())
     return EXIT_DONE
 
@@ -160,7 +160,7 @@ def main(argv: Sequence[str]) -> int:
 def run(given: Arguments, screen: Console) -> None:
     """Asks, grades, writes and shows; in every process of a pod alike, process 0 writes."""
     benchmark = open_benchmark(given.benchmark, given.path, given.problems)
-    examinee = open_examinee(given.asking, kinds=benchmark.kinds)
+    examinee = open_model(given.asking, kinds=benchmark.kinds)
     benchmark = benchmark.that_fit(examinee.texts)
     settings = settings_of(given, benchmark)
     out = open_out(given, settings)

@@ -22,7 +22,7 @@ Divergence = Callable[[Array, Array], Array]
 
 @register_dataclass
 @dataclass(frozen=True)
-class Token:
+class TokenInputs:
     """What is known about each token before its loss: its id, whether and how strongly it gets credit.
 
     `distill` is 1 where the rollout is distilled, else 0; `advantage` is that of its rollout; `old_logprob` is the
@@ -38,8 +38,8 @@ class Token:
     strength: Array
 
 
-TokenLoss = Callable[[Array, Others, Token], Array]
-AdvantageAt = Callable[[Array, Others, Token], Array]
+TokenLoss = Callable[[Array, Others, TokenInputs], Array]
+AdvantageAt = Callable[[Array, Others, TokenInputs], Array]
 
 # --- distillation
 
@@ -52,7 +52,7 @@ def distillation(divergence: Divergence) -> TokenLoss:
 forward = distillation(forward_kl_logp)
 
 
-def sampled_reverse(student: Array, others: Others, token: Token) -> Array:
+def sampled_reverse(student: Array, others: Others, token: TokenInputs) -> Array:
     """sg(log p_S(o) - log p_T(o)) * log p_S(o): the one-sample estimate of the gradient of KL(student || teacher).
 
     It cannot estimate the paper's Eq. 13, whose expectation is under the teacher while o comes from the student.
@@ -100,14 +100,14 @@ def token_clipped(divergence: Divergence, limit: float) -> Divergence:
     return lambda student, teacher: jnp.minimum(divergence(student, teacher), limit)
 
 
-def attenuated(limit: float, slope: float) -> TokenLoss:
+def mixture_kl(limit: float, slope: float) -> TokenLoss:
     """(1 - a) KL(S || T) + a KL(S || R), a = 2 limit (sigmoid(slope JSD(R, T)) - 1/2); R: no context.
 
     It equals the KL to the mixture T^(1-a) R^a up to a constant. Times min(exp(log p - log p_old), 2).
     Source: arXiv:2607.02502.
     """
 
-    def loss(student: Array, others: Others, token: Token) -> Array:
+    def loss(student: Array, others: Others, token: TokenInputs) -> Array:
         teacher, anchor = others["teacher"], others["anchor"]
         share = 2 * limit * (jax.nn.sigmoid(slope * jsd_logp(anchor, teacher, 0.5)) - 0.5)
         pulled = (1 - share) * reverse_kl_logp(student, teacher) + share * reverse_kl_logp(student, anchor)
@@ -126,7 +126,7 @@ def with_rollout_importance(loss: TokenLoss) -> TokenLoss:
     return lambda student, others, token: jnp.exp(token.log_ratio) * loss(student, others, token)
 
 
-def importance(student: Array, token: Token, limit: float = 2.0) -> Array:
+def importance(student: Array, token: TokenInputs, limit: float = 2.0) -> Array:
     """sg(min(p / p_old, 2)) at the sampled id."""
     return lax.stop_gradient(jnp.minimum(jnp.exp(pick(student, token.id) - token.old_logprob), limit))
 
@@ -134,7 +134,7 @@ def importance(student: Array, token: Token, limit: float = 2.0) -> Array:
 # --- policy gradients
 
 
-def rollout_advantage(logprob: Array, others: Others, token: Token) -> Array:
+def rollout_advantage(logprob: Array, others: Others, token: TokenInputs) -> Array:
     """A of the rollout, the same at all its tokens."""
     return token.advantage
 
@@ -145,7 +145,7 @@ def policy_gradient(clip_low: float, clip_high: float, advantage: AdvantageAt = 
     `advantage(sg(log p), others, token)` is A at every token.
     """
 
-    def loss(student: Array, others: Others, token: Token) -> Array:
+    def loss(student: Array, others: Others, token: TokenInputs) -> Array:
         logprob = pick(student, token.id)
         advantage_C = advantage(lax.stop_gradient(logprob), others, token)
         return _clipped(jnp.exp(logprob - token.old_logprob), advantage_C, clip_low, clip_high)
@@ -159,7 +159,7 @@ def sequence_policy_gradient(clip_low: float, clip_high: float) -> TokenLoss:
     Source: arXiv:2507.18071, GSPO-token.
     """
 
-    def loss(student: Array, others: Others, token: Token) -> Array:
+    def loss(student: Array, others: Others, token: TokenInputs) -> Array:
         logprob = pick(student, token.id)
         ratio = jnp.exp(token.log_ratio + logprob - lax.stop_gradient(logprob))
         return _clipped(ratio, token.advantage, clip_low, clip_high)
@@ -167,14 +167,14 @@ def sequence_policy_gradient(clip_low: float, clip_high: float) -> TokenLoss:
     return loss
 
 
-def reweighted(sign: float, width: float) -> AdvantageAt:
+def teacher_reweighted_advantage(sign: float, width: float) -> AdvantageAt:
     """A [(1 - l) + l clip(exp(sign * sgn(A) * D), 1 - width, 1 + width)], D = log p_T(o) - log p_S(o).
 
     l is the schedule's strength where the rollout is distilled, else 0. Sign +1 favours what the teacher favours.
     Source: arXiv:2604.03128 (+1), arXiv:2605.10781 (-1).
     """
 
-    def advantage(logprob: Array, others: Others, token: Token) -> Array:
+    def advantage(logprob: Array, others: Others, token: TokenInputs) -> Array:
         difference = pick(others["teacher"], token.id) - logprob
         weight = jnp.clip(jnp.exp(sign * jnp.sign(token.advantage) * difference), 1 - width, 1 + width)
         share = token.strength * token.distill
@@ -183,7 +183,7 @@ def reweighted(sign: float, width: float) -> AdvantageAt:
     return advantage
 
 
-def contrarian(logprob: Array, others: Others, token: Token) -> Array:
+def antisd_advantage(logprob: Array, others: Others, token: TokenInputs) -> Array:
     """A - l (softplus(u) - log 2) / 2, u = log p_T(o) - log p_S(o): ascends the JSD. Source: arXiv:2605.11609."""
     bonus = 0.5 * (jax.nn.softplus(pick(others["teacher"], token.id) - logprob) - jnp.log(2.0))
     return token.advantage - token.strength * token.distill * bonus
@@ -196,28 +196,28 @@ def _clipped(ratio: Array, advantage: Array, low: float, high: float) -> Array:
 # --- KL to the reference
 
 
-def full_kl(student: Array, others: Others, token: Token) -> Array:
+def full_kl(student: Array, others: Others, token: TokenInputs) -> Array:
     """KL(student || reference), exact over the vocabulary. Source: arXiv:2606.15576, Omega of Eq. 13."""
     return reverse_kl_logp(student, others["reference"])
 
 
-def k1(student: Array, others: Others, token: Token) -> Array:
+def k1(student: Array, others: Others, token: TokenInputs) -> Array:
     """log p - log p_ref at the sampled id: unbiased as a value, but its gradient vanishes in expectation."""
     return -_log_ratio(student, others, token)
 
 
-def k2(student: Array, others: Others, token: Token) -> Array:
+def k2(student: Array, others: Others, token: TokenInputs) -> Array:
     """(log p - log p_ref)^2 / 2: on policy, its gradient is that of KL(student || reference)."""
     return 0.5 * jnp.square(_log_ratio(student, others, token))
 
 
-def k3(student: Array, others: Others, token: Token) -> Array:
+def k3(student: Array, others: Others, token: TokenInputs) -> Array:
     """exp(d) - d - 1 with d = log p_ref - log p: what common trainers run; its gradient is that of KL(ref || p)."""
     difference = _log_ratio(student, others, token)
     return jnp.exp(difference) - difference - 1
 
 
-def _log_ratio(student: Array, others: Others, token: Token) -> Array:
+def _log_ratio(student: Array, others: Others, token: TokenInputs) -> Array:
     return pick(others["reference"], token.id) - pick(student, token.id)
 
 

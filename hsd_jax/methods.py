@@ -48,7 +48,7 @@ def no_memory(step: Array, memory: Memory) -> Array:
 class Method:
     """A row of the table.
 
-    The loss is distil * divergence + policy * policy_loss + beta * reference_kl at a token. `streams` are those that
+    The loss is distill * divergence + policy * policy_loss + beta * reference_kl at a token. `streams` are those that
     divergence and policy_loss look at. `minibatches` are updates per batch; `attempts` is how many batches of questions
     are sampled at the most until all groups have unequal rewards (1: take what comes). `memory` and `remember` are a
     few scalars that are carried from step to step for `strength`.
@@ -57,7 +57,7 @@ class Method:
     source: str
     reads: Reads = Reads()
     streams: tuple[str, ...] = ()
-    distil: float = 0.0
+    distill: float = 0.0
     policy: float = 0.0
     beta: float = 1e-3
     divergence: TokenLoss = losses.forward
@@ -66,7 +66,7 @@ class Method:
     distilled: Callable[[Array, Array], Array] = advantages.all_rollouts
     shaping: Callable[[Array, Array, Array], Array] = advantages.plain_rewards
     advantage: Callable[[Array], Array] = advantages.no_advantage
-    normalise: Callable[[Array], Array] = advantages.sequence_mean
+    normalize: Callable[[Array], Array] = advantages.sequence_mean
     strength: Callable[[Array, Memory], Array] = no_memory
     remember: Callable[[Memory, Array], Memory] = forget
     memory: tuple[tuple[str, float], ...] = ()
@@ -86,8 +86,8 @@ class Method:
 
 # --- the paper's methods
 
-HSD = Method("arXiv:2606.15576", reads=Reads(answer=True, peer=True), streams=("teacher",), distil=1.0)
-GRPO = Method("arXiv:2402.03300", policy=1.0, advantage=advantages.standardised)
+HSD = Method("arXiv:2606.15576", reads=Reads(answer=True, peer=True), streams=("teacher",), distill=1.0)
+GRPO = Method("arXiv:2402.03300", policy=1.0, advantage=advantages.standardized)
 OPSD = replace(HSD, source="arXiv:2601.18734, as run by arXiv:2606.15576", reads=Reads(answer=True))
 
 
@@ -125,7 +125,7 @@ METHODS: dict[str, Method] = {
         source="arXiv:2601.18734, released code (v3)",
         reads=Reads(solution=True),
         divergence=losses.distillation(losses.tempered(losses.pointwise_clipped_kl(0.06), 1.1)),
-        normalise=advantages.token_mean,
+        normalize=advantages.token_mean,
         teacher="frozen",
         beta=0.0,
     ),
@@ -137,7 +137,7 @@ METHODS: dict[str, Method] = {
             losses.distillation(losses.top_k_with_tail(partial(jsd_logp, alpha=0.5), 100))
         ),
         distilled=advantages.with_peer,
-        normalise=advantages.token_mean,
+        normalize=advantages.token_mean,
         peer_rule="first",
         teacher="ema",
     ),
@@ -146,8 +146,8 @@ METHODS: dict[str, Method] = {
         source="arXiv:2604.03128",
         reads=Reads(answer=True),
         streams=("teacher",),
-        policy_loss=losses.policy_gradient(0.2, 0.28, losses.reweighted(1.0, 0.2)),
-        normalise=advantages.token_mean,
+        policy_loss=losses.policy_gradient(0.2, 0.28, losses.teacher_reweighted_advantage(1.0, 0.2)),
+        normalize=advantages.token_mean,
         strength=rlsd_strength,
         teacher="synced",
     ),
@@ -162,7 +162,7 @@ METHODS: dict[str, Method] = {
         skip_tokens=3,
     ),
     "grpo": GRPO,
-    "dr_grpo": replace(GRPO, source="arXiv:2503.20783", advantage=advantages.centred, normalise=advantages.constant),
+    "dr_grpo": replace(GRPO, source="arXiv:2503.20783", advantage=advantages.centered, normalize=advantages.constant),
     "gspo": replace(
         GRPO,
         source="arXiv:2507.18071",
@@ -175,20 +175,20 @@ METHODS: dict[str, Method] = {
         source="arXiv:2503.14476",
         policy_loss=losses.policy_gradient(0.2, 0.28),
         shaping=advantages.soft_overlong,
-        normalise=advantages.token_mean,
+        normalize=advantages.token_mean,
         attempts=10,
     ),
     "grpo_opsd": replace(
-        OPSD, source="arXiv:2606.15576, Table 1", distil=0.5, policy=0.5, advantage=advantages.standardised
+        OPSD, source="arXiv:2606.15576, Table 1", distill=0.5, policy=0.5, advantage=advantages.standardized
     ),
     "rlrt": replace(
         GRPO,
         source="arXiv:2605.10781",
         reads=Reads(peer=True),
         streams=("teacher",),
-        policy_loss=losses.policy_gradient(0.2, 0.28, losses.reweighted(-1.0, 1.0)),
+        policy_loss=losses.policy_gradient(0.2, 0.28, losses.teacher_reweighted_advantage(-1.0, 1.0)),
         distilled=advantages.successful_with_peer,
-        normalise=advantages.token_mean,
+        normalize=advantages.token_mean,
         strength=rlrt_strength,
         beta=0.0,
     ),
@@ -197,7 +197,7 @@ METHODS: dict[str, Method] = {
         source="arXiv:2605.11609",
         reads=Reads(peer=True),
         streams=("teacher",),
-        policy_loss=losses.policy_gradient(0.2, 0.2, losses.contrarian),
+        policy_loss=losses.policy_gradient(0.2, 0.2, losses.antisd_advantage),
         distilled=advantages.with_peer,
         strength=antisd_strength,
         remember=antisd_gate,
@@ -209,9 +209,9 @@ METHODS: dict[str, Method] = {
         source="arXiv:2607.02502",
         reads=Reads(peer=True),
         streams=("teacher", "anchor"),
-        divergence=losses.attenuated(0.15, 50.0),
+        divergence=losses.mixture_kl(0.15, 50.0),
         distilled=advantages.with_peer,
-        normalise=advantages.token_mean,
+        normalize=advantages.token_mean,
         teacher="ema",
         beta=0.0,
     ),
@@ -221,7 +221,7 @@ METHODS: dict[str, Method] = {
 def token_loss(method: Method) -> TokenLoss:
     """The whole loss at a token: distillation, policy gradient and KL to the reference with their weights."""
     terms = [
-        (method.distil, method.divergence),
+        (method.distill, method.divergence),
         (method.policy, method.policy_loss),
         (method.beta, method.reference_kl),
     ]

@@ -23,7 +23,7 @@ from hsd_jax.errors import EXIT_DONE, EXIT_FAILED, InputError
 from hsd_jax.planning import aot, tables
 from hsd_jax.planning.advice import with_setting
 from hsd_jax.planning.chips import Topology, parse_topology
-from hsd_jax.planning.compile import Measured, measure_all, parts_on
+from hsd_jax.planning.compile import Measured, components_for, measure_all
 from hsd_jax.planning.stages import NAMES
 from hsd_jax.planning.verdict import Plan, as_json, make_plan
 from hsd_jax.planning.workload import workload
@@ -112,7 +112,7 @@ def main(argv: Sequence[str]) -> int:
     topologies = [parse_topology(text) for text in given.topology]
     cases = list(itertools.product(topologies, variants(given.settings, given.sweep)))
     for topology, (_, config) in cases:
-        parts_on(topology, config)  # refuses all that does not divide before anything compiles
+        components_for(topology, config)  # refuses all that does not divide before anything compiles
     plans = []
     for topology, (settings, config) in cases:
         console.print(f"compiling for {topology.title} {settings}".rstrip() + " ...", highlight=False)

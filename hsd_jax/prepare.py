@@ -34,7 +34,7 @@ from hsd_jax.data.sources import Corpus, open_prepared, raw_directory, read_card
 from hsd_jax.data.tokenization import Windows
 from hsd_jax.errors import EXIT_DONE, InputError
 from hsd_jax.evaluation.difficulty import measure
-from hsd_jax.evaluation.model import Asking, check
+from hsd_jax.evaluation.model import EvalConfig, check
 from hsd_jax.runtime import cli, paths
 
 ANSWER_WINDOW = 1024
@@ -108,7 +108,7 @@ class Describe:
 class Difficulty:
     """Measure the pass rate of every question for a model and keep it beside the data."""
 
-    asking: Annotated[Asking, tyro.conf.arg(name="")] = field(metadata={"flat": True})
+    asking: Annotated[EvalConfig, tyro.conf.arg(name="")] = field(metadata={"flat": True})
     """How the model is asked."""
     sources: str = tyro.MISSING
     """Sources joined by +, or prepared."""
@@ -163,7 +163,7 @@ def build(given: Build, screen: Console) -> None:
 def _fitting(given: Build) -> filters.Stage:
     tokenizer = read_tokenizer(given.tokenizer)
     windows = Windows(given.prompt_tokens, ANSWER_WINDOW, 0, {"math": 1, "code": 1})
-    return filters.fitting(tokenizer, chat_template.chat_frame(tokenizer), windows)
+    return filters.fitting(tokenizer, chat_template.load_chat_template(tokenizer), windows)
 
 
 def decontaminate(given: Decontaminate, screen: Console) -> None:
@@ -244,7 +244,7 @@ def main(argv: Sequence[str]) -> int:
     if argv[0] not in COMMANDS:
         raise InputError(f"prepare: the first word must be one of {', '.join(COMMANDS)}; got {argv[0]!r}")
     kind, do = COMMANDS[argv[0]]
-    default = Difficulty(Asking(checkpoint=tyro.MISSING, samples=32)) if kind is Difficulty else None
+    default = Difficulty(EvalConfig(checkpoint=tyro.MISSING, samples=32)) if kind is Difficulty else None
     given = cli.parse(kind, argv[1:], default=default, command=f"prepare {argv[0]}", about=kind.__doc__ or "")
     do(given, cli.tables())
     return EXIT_DONE

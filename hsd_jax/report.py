@@ -88,14 +88,14 @@ def main(argv: Sequence[str]) -> int:
     if out := arguments.out or arguments.workdir:
         paths.check_writable(paths.check_local(out, "--out"), "--out" if arguments.out else "--workdir")
     if arguments.before_you_train:
-        look_ahead(arguments)
+        run_preflight(arguments)
         return EXIT_DONE if arguments.workdir is None else _announce(arguments)
     if arguments.config is not None:
         raise InputError("--config belongs to --before-you-train; a run's own settings are in its workdir")
     return _announce(arguments)
 
 
-def look_ahead(arguments: Arguments) -> None:
+def run_preflight(arguments: Arguments) -> None:
     """Samples, judges and prints; keeps what was sampled in the workdir, if there is one.
 
     Raises: InputError without a config file, or when the workdir holds a run.
@@ -108,7 +108,7 @@ def look_ahead(arguments: Arguments) -> None:
     config = cli.load_config(arguments.config)
     if arguments.workdir is not None:
         preflight.check_free(Path(arguments.workdir))
-    prognosis = preflight.foresee(config, arguments.problems)
+    prognosis = preflight.preflight(config, arguments.problems)
     print(preflight.as_text(prognosis))
     if arguments.workdir is not None:
         preflight.write(prognosis, Path(arguments.workdir), config)

@@ -20,18 +20,18 @@ from hsd_jax.errors import EXIT_DONE, EXIT_PREEMPTED
 from hsd_jax.rollout.collect import sample_and_grade
 from hsd_jax.run import arguments
 from hsd_jax.run.programs import Programs, run_update
-from hsd_jax.run.run_log import Journal
+from hsd_jax.run.run_log import RunLog
 from hsd_jax.run.session import open_run
 from hsd_jax.runtime import cli, multihost
-from hsd_jax.runtime.compile_cache import keep_compiled
-from hsd_jax.runtime.malloc import give_back_what_is_freed
+from hsd_jax.runtime.compile_cache import enable_compilation_cache
+from hsd_jax.runtime.malloc import tune_malloc
 from hsd_jax.runtime.signals import Stop, watch
 from hsd_jax.setup import components
-from hsd_jax.setup.components import Parts
+from hsd_jax.setup.components import RunComponents
 from hsd_jax.update.step import TrainState
 
 
-def train(parts: Parts, programs: Programs, book: Journal, state: TrainState, stop: Stop) -> TrainState:
+def train(parts: RunComponents, programs: Programs, book: RunLog, state: TrainState, stop: Stop) -> TrainState:
     """The steps after `state.step`; once anybody asks to stop, the step in progress is finished and saved."""
     first = int(state.step) + 1
     for step in range(first, parts.config.steps + 1):
@@ -40,10 +40,10 @@ def train(parts: Parts, programs: Programs, book: Journal, state: TrainState, st
             batch = sample_and_grade(parts, programs.sampler, programs.submit, state.params, step, book.clock)
             state, metrics, trace = run_update(parts, programs, state, batch, book.clock)
             book.record(batch, metrics, trace)
-            stopping = multihost.any_process(f"stop/{step}", bool(stop.asked))
+            stopping = multihost.any_host(f"stop/{step}", bool(stop.asked))
             if book.evaluation_is_due(step) and not stopping:
                 book.evaluate(state.params, step)
-            book.close_step(step)
+            book.end_step(step)
             if book.checkpoint_is_due(step) or stopping:
                 book.save(state, step)
         if stopping:
@@ -54,10 +54,10 @@ def train(parts: Parts, programs: Programs, book: Journal, state: TrainState, st
 def main(argv: Sequence[str]) -> int:
     """The command: refuse what is wrong before anything compiles, train, say how it went."""
     given = arguments.parse(argv, about=__doc__ or "")
-    give_back_what_is_freed()
-    keep_compiled()
-    with multihost.joined(multihost.place_from(os.environ)), watch() as stop:
-        parts = components.assemble(given.settings)
+    tune_malloc()
+    enable_compilation_cache()
+    with multihost.distributed_session(multihost.from_environment(os.environ)), watch() as stop:
+        parts = components.build_components(given.settings)
         with open_run(given, parts, cli.console(), argv) as (programs, book, state):
             train(parts, programs, book, state, stop)
             book.close(stop.asked)
@@ -65,4 +65,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main, leave=cli.leave_at_once)
+    cli.run(main, leave=cli.hard_exit)

@@ -24,7 +24,7 @@ Array = jax.Array
 
 @register_dataclass
 @dataclass(frozen=True)
-class Ragged:
+class Padded:
     """Token sequences of different lengths in one window: `tokens[..., X]` int32, right-padded; `length[...]`."""
 
     tokens: Array
@@ -43,11 +43,11 @@ class Problems:
     """
 
     id_P: Array
-    head: Ragged
-    answer: Ragged
-    solution: Ragged
-    feedback: Ragged
-    tail: Ragged
+    prefix: Padded
+    answer: Padded
+    solution: Padded
+    feedback: Padded
+    suffix: Padded
     limit_P: Array
 
 
@@ -76,7 +76,7 @@ class Contexts:
 
     tokens_PMC: Array
     length_PM: Array
-    of_PG: Array
+    context_index_PG: Array
 
 
 @dataclass(frozen=True)

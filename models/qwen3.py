@@ -14,7 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from models.attention import Attention, reference_attention
 from models.config import Qwen3Config as Qwen3Config
-from models.scan import LOCAL, Placement, scan_layers
+from models.scan import LOCAL, ShardingHooks, scan_layers
 
 Array = jax.Array
 Params = dict[str, Any]
@@ -99,7 +99,7 @@ def layer(config: Qwen3Config, weights: Params, x_BSD: Array, positions_BS: Arra
     return x_BSD + jnp.einsum("bsf,fd->bsd", jax.nn.silu(gate) * up, w["down_LFD"]), aux
 
 
-def embed(params: Params, tokens: Array, dtype: Any = jnp.float32, *, placement: Placement = LOCAL) -> Array:
+def embed(params: Params, tokens: Array, dtype: Any = jnp.float32, *, placement: ShardingHooks = LOCAL) -> Array:
     """Token embeddings in the compute dtype."""
     return placement.lookup(params["embed_VD"], tokens, dtype)
 
@@ -137,7 +137,7 @@ def forward(
     dtype: Any = jnp.float32,
     attention: Attention = reference_attention,
     remat: str = "none",
-    placement: Placement = LOCAL,
+    placement: ShardingHooks = LOCAL,
 ) -> Array:
     """Final hidden states [B, S, D] (after the last norm); pads may stand on either side.
 

@@ -38,7 +38,7 @@ POLICIES: dict[str, Callable[..., Any]] = {
 
 
 @dataclass(frozen=True)
-class Placement:
+class ShardingHooks:
     """Where activations and weights lie on a mesh, as three functions; the defaults are one device's.
 
     `batch` states that leading axes are rows, split over the batch axes; `weights` gathers one layer's weights
@@ -51,11 +51,11 @@ class Placement:
     weights: Callable[[PyTree], PyTree] = lambda w: w
 
 
-LOCAL = Placement()
+LOCAL = ShardingHooks()
 
 
 def scan_layers(
-    body: Body, x: PyTree, layer_weights: PyTree, *, remat: str = "none", placement: Placement = LOCAL
+    body: Body, x: PyTree, layer_weights: PyTree, *, remat: str = "none", placement: ShardingHooks = LOCAL
 ) -> tuple[PyTree, Any]:
     """x, aux = body(x, weights of layer l) for l = 0..L-1; `aux` comes back stacked on a leading L axis.
 

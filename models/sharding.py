@@ -18,7 +18,7 @@ from jax.sharding import PartitionSpec as P
 
 from models.errors import InputError
 from models.qwen3 import Qwen3Config, cast, param_shapes
-from models.scan import Placement
+from models.scan import ShardingHooks
 
 Array = jax.Array
 PyTree = Any
@@ -138,7 +138,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P())
 
 
-def placement(config: Qwen3Config, mesh: Mesh, dtype: Any, rules: Rules = RULES) -> Placement:
+def placement(config: Qwen3Config, mesh: Mesh, dtype: Any, rules: Rules = RULES) -> ShardingHooks:
     """Sharded training and scoring: rows stay split, each layer's weights are gathered over fsdp in `dtype`.
 
     The cast comes before the gather (half the bytes in bfloat16); gradients leave split again, so that their sum over
@@ -155,7 +155,7 @@ def placement(config: Qwen3Config, mesh: Mesh, dtype: Any, rules: Rules = RULES)
         whole = P(*(None if axis == "fsdp" else axis for axis in split))
         return _gather(cast({name: leaf}, dtype)[name], NamedSharding(mesh, split), NamedSharding(mesh, whole))
 
-    return Placement(
+    return ShardingHooks(
         lookup=partial(_lookup, mesh),
         batch=lambda x: jax.lax.with_sharding_constraint(x, rows),
         weights=lambda tree: jax.tree.map_with_path(weight, tree),

@@ -22,7 +22,7 @@ from transformers import AutoTokenizer
 from hsd_jax.data import chat_template, tiny
 from hsd_jax.rollout import feedback
 from hsd_jax.sampler import sampler
-from hsd_jax.types import Ragged, Rollouts
+from hsd_jax.types import Padded, Rollouts
 from models import hf, qwen3
 from tools import tiny_documents as documents
 
@@ -110,7 +110,7 @@ def pretrain(
     tokenizer: Any, mix: documents.Mixture, steps: int, seed: int, config: qwen3.Qwen3Config = SHAPE
 ) -> qwen3.Params:
     """Freshly generated documents at every step; the same weights for the same seed."""
-    frame, encode = chat_template.chat_frame(tokenizer), documents.encoder(tokenizer)
+    frame, encode = chat_template.load_chat_template(tokenizer), documents.encoder(tokenizer)
     params = qwen3.init_params(config, jax.random.key(seed))
     optimizer = optimizer_for(steps)
 
@@ -141,7 +141,7 @@ def write(out: Path, tokenizer: Any, params: qwen3.Params) -> None:
 
 def contexts(tokenizer: Any, problem: tiny.TinyProblem) -> dict[str, list[int]]:
     """What the readers of a problem read; the attempt is the problem's own solution."""
-    encode, frame = documents.encoder(tokenizer), chat_template.chat_frame(tokenizer)
+    encode, frame = documents.encoder(tokenizer), chat_template.load_chat_template(tokenizer)
     asked = (frame, problem.question, chat_template.INSTRUCTIONS["math"])
     wrong = feedback.WRONG.format((int(problem.answer) + 1) % 10)
     pieces = {
@@ -160,10 +160,10 @@ def pass_at_1(tokenizer: Any, params: qwen3.Params, count: int) -> dict[tuple[st
     problems = list(tiny.generate(count, split="heldout", seed=7))
     read = [contexts(tokenizer, problem) for problem in problems]
     sizes = {"vocabulary": SHAPE.vocab_size, "pad_id": tokenizer.pad_token_id, "slots": 64}
-    program = sampler.make_program(SHAPE, prompt_window=WINDOW, response_window=60, **sizes)
+    program = sampler.make_sampler_config(SHAPE, prompt_window=WINDOW, response_window=60, **sizes)
     weights, shares = sampler.decode_params(params, config=SHAPE, dtype="float32"), {}
     for reader, temperature in itertools.product(read[0], (1.0, 0.0)):
-        prompts = Ragged(
+        prompts = Padded(
             jnp.asarray([np.pad(c[reader], (0, WINDOW - len(c[reader]))) for c in read], jnp.int32),
             jnp.asarray([len(c[reader]) for c in read], jnp.int32),
         )
@@ -173,7 +173,7 @@ def pass_at_1(tokenizer: Any, params: qwen3.Params, count: int) -> dict[tuple[st
             prompts,
             np.arange(count, dtype=np.uint32),
             key=jax.random.key(0),
-            settings=sampler.settings(temperature=temperature, stop_ids=[tokenizer.eos_token_id]),
+            settings=sampler.sampling_params(temperature=temperature, stop_ids=[tokenizer.eos_token_id]),
             limit_P=60,
             group_size=1,
         )

@@ -2,7 +2,7 @@
 
     python -m tools.make_tiny_tokenizer --out assets/tiny_qwen3
 
-Same normaliser, same split expression and same special tokens (in the same order, after the ordinary ones)
+Same normalizer, same split expression and same special tokens (in the same order, after the ordinary ones)
 as Qwen3's tokenizer; only the merges are ours: learnt from the prompt pieces and from the text below. Every
 word of the prompt pieces becomes one token; digits and operators are single tokens by the split expression.
 """
@@ -54,7 +54,7 @@ Therefore the value is equal to the sum, and after that we subtract the part tha
 
 def corpus() -> list[str]:
     """Prompt pieces many times, so that their words win merges, and a little everyday text once."""
-    frame = chat_template.ChatFrame("user\n", "\nassistant\nsystem\n")
+    frame = chat_template.ChatTemplate("user\n", "\nassistant\nsystem\n")
     pieces = [
         text
         for problem in tiny.generate(20, split="train", seed=0)

@@ -99,7 +99,7 @@ def wrong_answer(chain: tiny.Chain, mix: Mixture, rng: np.random.Generator) -> i
 
 
 def document(
-    encode: Encode, frame: chat_template.ChatFrame, kind: str, mix: Mixture, rng: np.random.Generator
+    encode: Encode, frame: chat_template.ChatTemplate, kind: str, mix: Mixture, rng: np.random.Generator
 ) -> Document:
     """One problem read in the way of its kind: the ids of its context, and its responses."""
     chain = tiny.random_chain(rng, mix.operations)
@@ -132,7 +132,7 @@ def pad(documents: list[Document], windows: tuple[int, int], pad_id: int) -> Bat
 
 
 def batch(
-    encode: Encode, frame: chat_template.ChatFrame, mix: Mixture, pad_id: int, seed: list[int]
+    encode: Encode, frame: chat_template.ChatTemplate, mix: Mixture, pad_id: int, seed: list[int]
 ) -> tuple[Batch, Batch]:
     """One training step's documents: those without an attempt (short contexts), and those with one."""
     rng = np.random.default_rng(seed)

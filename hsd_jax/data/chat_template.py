@@ -1,15 +1,15 @@
 """The texts around a question: all that the student and the teacher read besides the response itself.
 
-A prompt is a sequence of pieces, tokenised one by one and spliced as ids:
+A prompt is a sequence of pieces, tokenized one by one and spliced as ids:
 
-    student            head  tail
-    endpoint context   head  answer  CLOSING  tail
-    path context       head  answer  PEER_OPEN <ids of the peer> PEER_CLOSE  CLOSING  tail
-    all there can be   head  answer  solution  feedback  PEER_OPEN <ids of the peer> PEER_CLOSE  CLOSING  tail
+    student            prefix  suffix
+    endpoint context   prefix  answer  CLOSING  suffix
+    path context       prefix  answer  PEER_OPEN <ids of the peer> PEER_CLOSE  CLOSING  suffix
+    all there can be   prefix  answer  solution  feedback  PEER_OPEN <ids of the peer> PEER_CLOSE  CLOSING  suffix
 
 Every piece starts with a letter or a sign right after a newline, where byte-level tokenizers never merge; so
 the ids of the pieces are the ids of the whole text. The one seam where that cannot hold, the end of the peer,
-is made of sampled ids that are never decoded. The privileged part stands inside the user turn, and `tail` is
+is made of sampled ids that are never decoded. The privileged part stands inside the user turn, and `suffix` is
 the same on both sides: student and teacher predict the first response token after the very same tokens.
 
 Source: arXiv:2606.15576, Eq. 9 (what is in the context; the paper does not give its wording).
@@ -42,14 +42,14 @@ _PROBES = ("first user text", "=== second ===\n\nuser text.")
 
 
 @dataclass(frozen=True)
-class ChatFrame:
+class ChatTemplate:
     """A chat template cut at the user's text; `closing` ends with the generation prompt."""
 
     opening: str
     closing: str
 
 
-def chat_frame(tokenizer: Any, *, thinking: bool = False) -> ChatFrame:
+def load_chat_template(tokenizer: Any, *, thinking: bool = False) -> ChatTemplate:
     """The chat template of a transformers tokenizer around one user turn.
 
     `thinking=False` asks the template for Qwen3's empty think block; a template that does not do what is asked, always
@@ -110,14 +110,14 @@ def render(template: str, special_tokens: str, variants: str) -> tuple[str, ...]
     return tuple(answer["rendered"])
 
 
-def _cut(rendered: str, text: str) -> ChatFrame:
+def _cut(rendered: str, text: str) -> ChatTemplate:
     parts = rendered.split(text)
     if len(parts) != 2:
         raise InputError(f"model.path: the chat template shows the user's text {len(parts) - 1} times, not once")
-    return ChatFrame(opening=parts[0], closing=parts[1])
+    return ChatTemplate(opening=parts[0], closing=parts[1])
 
 
-def head(frame: ChatFrame, question: str) -> str:
+def prefix(frame: ChatTemplate, question: str) -> str:
     """The opening of the user turn with the question."""
     return f"{frame.opening}{question.strip()}\n\n"
 
@@ -143,18 +143,18 @@ def feedback_block(feedback: str) -> str:
     return f"=== Feedback on an earlier attempt ===\n{feedback.strip()}\n=== End of feedback ===\n\n"
 
 
-def tail(frame: ChatFrame, instruction: str) -> str:
+def suffix(frame: ChatTemplate, instruction: str) -> str:
     """The task instruction, the end of the user turn and the generation prompt."""
     return f"{instruction}{frame.closing}"
 
 
-def student_pieces(frame: ChatFrame, question: str, instruction: str) -> tuple[str, ...]:
+def student_pieces(frame: ChatTemplate, question: str, instruction: str) -> tuple[str, ...]:
     """The pieces of the prompt that the policy answers."""
-    return (head(frame, question), tail(frame, instruction))
+    return (prefix(frame, question), suffix(frame, instruction))
 
 
 def teacher_pieces(
-    frame: ChatFrame,
+    frame: ChatTemplate,
     question: str,
     instruction: str,
     *,
@@ -166,4 +166,4 @@ def teacher_pieces(
     """The pieces of a teacher's context; what is empty leaves nothing."""
     known = (answer_block(answer), solution_block(solution), feedback_block(feedback))
     attempt = (PEER_OPEN, peer, PEER_CLOSE) if peer else ()
-    return (head(frame, question), *known, *attempt, CLOSING, tail(frame, instruction))
+    return (prefix(frame, question), *known, *attempt, CLOSING, suffix(frame, instruction))

@@ -8,20 +8,20 @@ from typing import Any
 import grain
 
 from hsd_jax.data import batches
-from hsd_jax.data.chat_template import ChatFrame
+from hsd_jax.data.chat_template import ChatTemplate
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.sources import SOURCES, Corpus, load
-from hsd_jax.data.tokenization import Usable, Windows, log_removed, usable_cached
+from hsd_jax.data.tokenization import LengthFilter, Windows, log_removed, usable_cached
 from hsd_jax.errors import InputError
 
 
 @dataclass(frozen=True)
-class Pool:
+class TrainingPool:
     """The problems that can be trained on: one random-access dataset per kind, and what was left out per source."""
 
     problems: Mapping[str, batches.ProblemSource]
     fingerprint: str
-    left_out: Mapping[str, Usable]
+    left_out: Mapping[str, LengthFilter]
 
 
 def load_all(sources: str, path: Path | None = None, *, cache: Path | None = None) -> list[Corpus]:
@@ -38,7 +38,7 @@ def _within(name: str, path: Path | None) -> Path | None:
     return path / name if path is not None and name in SOURCES and SOURCES[name].needs_path else None
 
 
-def pool(corpora: list[Corpus], split: str, tokenizer: Any, frame: ChatFrame, windows: Windows) -> Pool:
+def pool(corpora: list[Corpus], split: str, tokenizer: Any, frame: ChatTemplate, windows: Windows) -> TrainingPool:
     """The usable problems of a split of all corpora together; what is left out is named in the log.
 
     Raises: InputError if no corpus has the split or no problem of it fits the windows.
@@ -60,13 +60,13 @@ def pool(corpora: list[Corpus], split: str, tokenizer: Any, frame: ChatFrame, wi
     if not parts:
         raise InputError(f"no {split!r} problem of {names} fits the windows: {_why(left_out)}")
     joined = {kind: batches.join(members) for kind, members in parts.items()}
-    return Pool(joined, "+".join(corpus.fingerprint for corpus in corpora), left_out)
+    return TrainingPool(joined, "+".join(corpus.fingerprint for corpus in corpora), left_out)
 
 
 def _split_names(corpora: list[Corpus]) -> str:
     return ", ".join(sorted({name for corpus in corpora for name in corpus.splits}))
 
 
-def _why(left_out: Mapping[str, Usable]) -> str:
+def _why(left_out: Mapping[str, LengthFilter]) -> str:
     reasons = [f"{len(ids)} x {reason}" for found in left_out.values() for reason, ids in found.removed.items()]
     return "; ".join(reasons) + "; raise data.prompt_tokens or data.answer_tokens"

@@ -10,13 +10,13 @@ import jax
 import numpy as np
 
 from hsd_jax.config import Config
-from hsd_jax.contexts import Frame
+from hsd_jax.contexts import PeerMarkers
 from hsd_jax.data import batches, chat_template
 from hsd_jax.data import corpora as data_corpora
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.tokenization import Windows, encode
 from hsd_jax.errors import InputError
-from hsd_jax.types import Ragged
+from hsd_jax.types import Padded
 from models.json_fields import ABSENT, either, faults, integer, list_of, read_json, refuse_code
 from models.qwen3 import Qwen3Config
 
@@ -24,12 +24,12 @@ STOP_TOKENS = ("<|im_end|>", "<|endoftext|>")
 
 
 @dataclass(frozen=True)
-class Texts:
+class Tokenization:
     """How text becomes ids: tokenizer, chat frame, fixed pieces, windows, the ids that end a response or pad it."""
 
     tokenizer: Any
-    chat: chat_template.ChatFrame
-    frame: Frame
+    chat: chat_template.ChatTemplate
+    frame: PeerMarkers
     windows: Windows
     stop_ids: tuple[int, ...]
     pad_id: int
@@ -44,14 +44,14 @@ class Questions:
     held_out: Sequence[Problem]
 
 
-def read_texts(config: Config, model: Qwen3Config) -> Texts:
+def load_tokenization(config: Config, model: Qwen3Config) -> Tokenization:
     """The tokenizer of the model's directory and everything that depends on it."""
     tokenizer = read_tokenizer(config.model.path)
     if len(tokenizer) > model.vocab_size:
         raise InputError(f"model.path: the tokenizer has {len(tokenizer)} ids but the model {model.vocab_size}")
-    chat = chat_template.chat_frame(tokenizer, thinking=config.model.thinking)
+    chat = chat_template.load_chat_template(tokenizer, thinking=config.model.thinking)
     pieces = encode(tokenizer, [chat_template.PEER_OPEN, chat_template.PEER_CLOSE, chat_template.CLOSING])
-    frame = Frame(*(Ragged(np.array(ids, np.int32), np.int32(len(ids))) for ids in pieces))  # type: ignore[arg-type]
+    frame = PeerMarkers(*(Padded(np.array(ids, np.int32), np.int32(len(ids))) for ids in pieces))  # type: ignore[arg-type]
     data, sampling = config.data, config.sampling
     blocks = data.answer_tokens + data.solution_tokens + data.feedback_tokens
     needed = data.prompt_tokens + blocks + sum(len(ids) for ids in pieces)
@@ -69,7 +69,7 @@ def read_texts(config: Config, model: Qwen3Config) -> Texts:
         feedback=data.feedback_tokens,
     )
     stop_ids, pad_id = end_ids(config.model.path, tokenizer)
-    return Texts(tokenizer, chat, frame, windows, stop_ids, pad_id)
+    return Tokenization(tokenizer, chat, frame, windows, stop_ids, pad_id)
 
 
 def end_ids(path: str, tokenizer: Any) -> tuple[tuple[int, ...], int]:
@@ -119,7 +119,7 @@ def read_tokenizer(path: str) -> Any:
     return tokenizer
 
 
-def read_questions(config: Config, texts: Texts) -> Questions:
+def read_questions(config: Config, texts: Tokenization) -> Questions:
     """Opens the sources and fixes the order of the questions."""
     data = config.data
     corpora = data_corpora.load_all(data.source, Path(data.path) if data.path else None)
@@ -134,7 +134,7 @@ def read_questions(config: Config, texts: Texts) -> Questions:
     return Questions(steps, identity, held_out(config, corpora, texts))
 
 
-def held_out(config: Config, corpora: list[Any], texts: Texts) -> list[Problem]:
+def held_out(config: Config, corpora: list[Any], texts: Tokenization) -> list[Problem]:
     """The first questions of the test split; none where the sources have no such split."""
     if not any("test" in corpus.splits for corpus in corpora):
         return []

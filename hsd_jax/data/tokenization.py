@@ -14,18 +14,18 @@ import numpy as np
 
 from hsd_jax.data import chat_template, golds
 from hsd_jax.data.batches import ProblemSource
-from hsd_jax.data.chat_template import ChatFrame
+from hsd_jax.data.chat_template import ChatTemplate
 from hsd_jax.data.markup import Markup, holds_markup, markup_of
 from hsd_jax.data.problems import Problem, Test, id_hash
 from hsd_jax.data.sources import Corpus
 from hsd_jax.errors import InputError
-from hsd_jax.types import Problems, Ragged
+from hsd_jax.types import Padded, Problems
 from hsd_jax.verifiers import failure_text
 
 LOG = logging.getLogger(__name__)
 SCAN_BATCH = 512
 NAMES_LOGGED = 20
-USABLE_VERSION = 2  # goes up when `usable` decides otherwise
+USABLE_VERSION = 2  # goes up when `filter_by_length` decides otherwise
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Windows:
 
 
 @dataclass(frozen=True)
-class Usable:
+class LengthFilter:
     """Row numbers of the problems that can be trained on, per kind, and what became of the others.
 
     `removed` maps a reason to question ids; `notes` counts pieces that are left out of problems that stay.
@@ -92,13 +92,13 @@ def _tests_ids(tests: Sequence[Test], tokenizer: Any, window: int) -> list[int]:
     return []
 
 
-def tails(tokenizer: Any, frame: ChatFrame, kinds: Sequence[str]) -> dict[str, list[int]]:
+def tails(tokenizer: Any, frame: ChatTemplate, kinds: Sequence[str]) -> dict[str, list[int]]:
     """The ids of the tail of each kind of problem: its instruction, the generation prompt."""
-    texts = [chat_template.tail(frame, chat_template.INSTRUCTIONS[kind]) for kind in kinds]
+    texts = [chat_template.suffix(frame, chat_template.INSTRUCTIONS[kind]) for kind in kinds]
     return dict(zip(kinds, encode(tokenizer, texts), strict=True))
 
 
-def usable(problems: ProblemSource, tokenizer: Any, frame: ChatFrame, windows: Windows) -> Usable:
+def filter_by_length(problems: ProblemSource, tokenizer: Any, frame: ChatTemplate, windows: Windows) -> LengthFilter:
     """Which problems fit the windows; the same on every process, since it depends on nothing else.
 
     Removed are prompts and mathematical answers over their window (neither may ever be cut), answers that no response
@@ -122,12 +122,12 @@ def usable(problems: ProblemSource, tokenizer: Any, frame: ChatFrame, windows: W
 
 
 def _pieces(
-    problems: ProblemSource, tokenizer: Any, frame: ChatFrame, windows: Windows
+    problems: ProblemSource, tokenizer: Any, frame: ChatTemplate, windows: Windows
 ) -> Iterator[tuple[int, Problem, int, int]]:
     # Index, problem, tokens of its head, tokens of its answer block.
     for start in range(0, len(problems), SCAN_BATCH):
         chunk = [problems[i] for i in range(start, min(start + SCAN_BATCH, len(problems)))]
-        heads = encode(tokenizer, [chat_template.head(frame, problem.question) for problem in chunk])
+        heads = encode(tokenizer, [chat_template.prefix(frame, problem.question) for problem in chunk])
         answers = answer_ids(chunk, tokenizer, windows.answer)
         for offset, problem in enumerate(chunk):
             yield start + offset, problem, len(heads[offset]), len(answers[offset])
@@ -144,30 +144,32 @@ def _reason(problem: Problem, prompt: int, answer: int, markup: Markup, windows:
     return golds.unmatched(problem.answer) if problem.kind == "math" else ""
 
 
-def _frozen(indices: Mapping[str, list[int]], removed: Mapping[str, list[str]], notes: Mapping[str, int]) -> Usable:
-    return Usable(
+def _frozen(
+    indices: Mapping[str, list[int]], removed: Mapping[str, list[str]], notes: Mapping[str, int]
+) -> LengthFilter:
+    return LengthFilter(
         {kind: tuple(rows) for kind, rows in indices.items() if rows},
         {reason: tuple(ids) for reason, ids in removed.items()},
         {note: count for note, count in notes.items() if count},
     )
 
 
-def usable_cached(corpus: Corpus, split: str, tokenizer: Any, frame: ChatFrame, windows: Windows) -> Usable:
-    """`usable` of a corpus split, kept beside the dataset under a hash of the tokenizer, template and windows."""
+def usable_cached(corpus: Corpus, split: str, tokenizer: Any, frame: ChatTemplate, windows: Windows) -> LengthFilter:
+    """`filter_by_length` of a corpus split, cached beside it under a hash of the tokenizer, template and windows."""
     settings = json.dumps([USABLE_VERSION, split, asdict(frame), asdict(windows), chat_template.INSTRUCTIONS])
     vocabulary = tokenizer.backend_tokenizer.to_str()
     name = hashlib.blake2b((settings + vocabulary).encode(), digest_size=8).hexdigest()
-    file = corpus.directory / f"usable-{name}.json"
+    file = corpus.directory / f"filter_by_length-{name}.json"
     if file.is_file():
-        return Usable(**json.loads(file.read_text(encoding="utf-8")))
-    found = usable(corpus.splits[split], tokenizer, frame, windows)
+        return LengthFilter(**json.loads(file.read_text(encoding="utf-8")))
+    found = filter_by_length(corpus.splits[split], tokenizer, frame, windows)
     scratch = file.with_suffix(f".{os.getpid()}.tmp")
     scratch.write_text(json.dumps(asdict(found)), encoding="utf-8")
     scratch.replace(file)
     return found
 
 
-def log_removed(found: Usable, source: str) -> None:
+def log_removed(found: LengthFilter, source: str) -> None:
     """Names what was left out, one warning per reason."""
     for reason, ids in found.removed.items():
         more = f" and {len(ids) - NAMES_LOGGED} more" if len(ids) > NAMES_LOGGED else ""
@@ -176,31 +178,31 @@ def log_removed(found: Usable, source: str) -> None:
         LOG.warning("%s: %d problems: %s", source, count, note)
 
 
-def tokenise(problems: Sequence[Problem], tokenizer: Any, frame: ChatFrame, windows: Windows) -> Problems:
+def tokenize(problems: Sequence[Problem], tokenizer: Any, frame: ChatTemplate, windows: Windows) -> Problems:
     """The record of one step's problems, as NumPy arrays right-padded to static widths.
 
     The head is as wide as the prompt window less the shortest tail. A solution over its window counts as unknown. There
     is no feedback yet (`feedback_ids`).
-    Raises: InputError for a problem that `usable` would have removed.
+    Raises: InputError for a problem that `filter_by_length` would have removed.
     """
     tail_ids = tails(tokenizer, frame, tuple(windows.response))
     shortest, longest = min(map(len, tail_ids.values())), max(map(len, tail_ids.values()))
-    heads = encode(tokenizer, [chat_template.head(frame, problem.question) for problem in problems])
+    heads = encode(tokenizer, [chat_template.prefix(frame, problem.question) for problem in problems])
     answers = answer_ids(problems, tokenizer, windows.answer)
     solutions = encode(tokenizer, [chat_template.solution_block(problem.solution) for problem in problems])
     shown = [ids if len(ids) <= windows.solution else [] for ids in solutions]
     return Problems(
         id_P=cast(jax.Array, np.array([id_hash(problem.id) for problem in problems], np.uint32)),
-        head=pad(heads, windows.prompt - shortest, "prompt"),
+        prefix=pad(heads, windows.prompt - shortest, "prompt"),
         answer=pad(answers, windows.answer, "answer"),
         solution=pad(shown, windows.solution, "solution"),
         feedback=pad_groups([[] for _ in problems], 0, "feedback"),
-        tail=pad([tail_ids[problem.kind] for problem in problems], longest, "tail"),
+        suffix=pad([tail_ids[problem.kind] for problem in problems], longest, "tail"),
         limit_P=cast(jax.Array, np.array([windows.response[problem.kind] for problem in problems], np.int32)),
     )
 
 
-def feedback_ids(said: Sequence[Sequence[str]], tokenizer: Any, windows: Windows) -> Ragged:
+def feedback_ids(said: Sequence[Sequence[str]], tokenizer: Any, windows: Windows) -> Padded:
     """The feedback block of every rollout [P, G], as NumPy arrays.
 
     It quotes what a model wrote: one with chat markup, which would end the user turn, counts as unknown, as does one
@@ -216,14 +218,14 @@ def feedback_ids(said: Sequence[Sequence[str]], tokenizer: Any, windows: Windows
     return pad_groups([shown(texts) for texts in said], windows.feedback, "feedback")
 
 
-def pad_groups(groups: Sequence[Sequence[Sequence[int]]], width: int, name: str) -> Ragged:
+def pad_groups(groups: Sequence[Sequence[Sequence[int]]], width: int, name: str) -> Padded:
     """`pad` for groups of equal size: tokens [P, G, width], length [P, G]."""
     rows = pad([ids for group in groups for ids in group], width, name)
     shape = (len(groups), len(groups[0]) if groups else 0)
-    return Ragged(rows.tokens.reshape(*shape, width), rows.length.reshape(shape))
+    return Padded(rows.tokens.reshape(*shape, width), rows.length.reshape(shape))
 
 
-def pad(sequences: Sequence[Sequence[int]], width: int, name: str) -> Ragged:
+def pad(sequences: Sequence[Sequence[int]], width: int, name: str) -> Padded:
     """Ids in one window, padded on the right with 0; raises InputError if one is longer than the window."""
     length = np.array([len(ids) for ids in sequences], np.int32)
     if length.size and length.max() > width:
@@ -231,4 +233,4 @@ def pad(sequences: Sequence[Sequence[int]], width: int, name: str) -> Ragged:
     tokens = np.zeros((len(sequences), width), np.int32)
     for row, ids in zip(tokens, sequences, strict=True):
         row[: len(ids)] = ids
-    return Ragged(cast(jax.Array, tokens), cast(jax.Array, length))
+    return Padded(cast(jax.Array, tokens), cast(jax.Array, length))

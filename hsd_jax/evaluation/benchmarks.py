@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hsd_jax.data.input_pipeline import Texts
+from hsd_jax.data.input_pipeline import Tokenization
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.sources import CARD, PREPARED, SOURCES, Corpus, find, load, raw_directory
-from hsd_jax.data.tokenization import log_removed, usable
+from hsd_jax.data.tokenization import filter_by_length, log_removed
 from hsd_jax.errors import InputError
 
 
@@ -25,12 +25,12 @@ class Benchmark:
         """The kinds of problems that occur."""
         return tuple(sorted({problem.kind for problem in self.problems}))
 
-    def that_fit(self, texts: Texts) -> "Benchmark":
+    def that_fit(self, texts: Tokenization) -> "Benchmark":
         """The benchmark without the prompts that are longer than their window; they are named in the log.
 
         Raises: InputError if none is left.
         """
-        found = usable(self.problems, texts.tokenizer, texts.chat, texts.windows)
+        found = filter_by_length(self.problems, texts.tokenizer, texts.chat, texts.windows)
         log_removed(found, self.name)
         rows = sorted(row for rows in found.indices.values() for row in rows)
         if not rows:

@@ -12,16 +12,16 @@ from hsd_jax.data import difficulty
 from hsd_jax.data.files import settings_hash
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.sources import Corpus
-from hsd_jax.data.tokenization import log_removed, usable
+from hsd_jax.data.tokenization import filter_by_length, log_removed
 from hsd_jax.errors import InputError
 from hsd_jax.evaluate import ask_and_save
-from hsd_jax.evaluation.generate import Examinee
-from hsd_jax.evaluation.model import SPEED, Asking, open_examinee, open_graders
+from hsd_jax.evaluation.generate import EvalModel
+from hsd_jax.evaluation.model import SPEED, EvalConfig, open_graders, open_model
 from hsd_jax.rollout.grading import submit_to
 from hsd_jax.verifiers import cases
 
 
-def measure(asking: Asking, corpora: Sequence[Corpus], split: str, screen: Console, *, first: int = 0) -> None:
+def measure(asking: EvalConfig, corpora: Sequence[Corpus], split: str, screen: Console, *, first: int = 0) -> None:
     """Asks every question of a split (the first so many of each corpus) and writes the counts beside each corpus.
 
     An interrupted measurement continues where it stopped. Programs are graded on their visible tests, as in training.
@@ -32,7 +32,7 @@ def measure(asking: Asking, corpora: Sequence[Corpus], split: str, screen: Conso
         raise InputError(f"--split: {'+'.join(corpus.source for corpus in corpora)} has no {split!r} split")
     rows = [corpus.splits[split] for corpus in having]
     kinds = tuple(sorted({part[i].kind for part in rows for i in range(len(part))}))
-    examinee = open_examinee(asking, kinds=kinds)
+    examinee = open_model(asking, kinds=kinds)
     settings = {name: value for name, value in dataclasses.asdict(asking).items() if name not in SPEED}
     with open_graders(asking, kinds) as graders:
         submit = submit_to(graders, lambda problem: cases.visible(problem.visible))
@@ -45,9 +45,9 @@ def measure(asking: Asking, corpora: Sequence[Corpus], split: str, screen: Conso
             screen.print(f"{corpus.source}: {len(correct)} questions measured, {file}", highlight=False)
 
 
-def _fitting(corpus: Corpus, split: str, examinee: Examinee, first: int) -> list[Problem]:
+def _fitting(corpus: Corpus, split: str, examinee: EvalModel, first: int) -> list[Problem]:
     texts = examinee.texts
-    found = usable(corpus.splits[split], texts.tokenizer, texts.chat, texts.windows)
+    found = filter_by_length(corpus.splits[split], texts.tokenizer, texts.chat, texts.windows)
     log_removed(found, corpus.source)
     rows = sorted(row for indices in found.indices.values() for row in indices)
     problems = corpus.splits[split]

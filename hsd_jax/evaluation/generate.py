@@ -7,29 +7,29 @@ from typing import Any
 import jax
 import numpy as np
 
-from hsd_jax.data.input_pipeline import Texts
+from hsd_jax.data.input_pipeline import Tokenization
 from hsd_jax.data.problems import Problem
-from hsd_jax.data.tokenization import tokenise
+from hsd_jax.data.tokenization import tokenize
 from hsd_jax.rollout.collect import prompts_of
-from hsd_jax.rollout.grading import Submit, desk
+from hsd_jax.rollout.grading import Submit, start_grading
 from hsd_jax.runtime.gather import gather_json
-from hsd_jax.sampler.decode import Program
+from hsd_jax.sampler.decode import SamplerConfig
 from hsd_jax.sampler.decode_sharding import DecodeParams
 from hsd_jax.sampler.sampler import sample
-from hsd_jax.sampler.token_sampling import Settings as Choice
+from hsd_jax.sampler.token_sampling import SamplingParams as Choice
 
 
 @dataclass(frozen=True)
-class Examinee:
+class EvalModel:
     """Who is asked: weights ready for decoding, the sampler's shapes, and how text becomes ids."""
 
-    program: Program
+    program: SamplerConfig
     weights: DecodeParams
-    texts: Texts
+    texts: Tokenization
 
 
 @dataclass(frozen=True)
-class Answered:
+class Samples:
     """One problem's samples, in the order of their numbers."""
 
     id: str
@@ -41,9 +41,9 @@ class Answered:
     texts: tuple[str, ...]
 
 
-def answer(
-    examinee: Examinee, problems: Sequence[Problem], *, samples: int, choice: Choice, key: jax.Array, submit: Submit
-) -> list[Answered]:
+def generate_and_grade(
+    examinee: EvalModel, problems: Sequence[Problem], *, samples: int, choice: Choice, key: jax.Array, submit: Submit
+) -> list[Samples]:
     """`samples` graded answers to each problem.
 
     Which tokens are drawn depends on (key, question id, sample number) alone: not on the other problems, nor on how
@@ -52,8 +52,8 @@ def answer(
     if not problems:
         return []
     texts = examinee.texts
-    pieces = tokenise(problems, texts.tokenizer, texts.chat, texts.windows)
-    marking = desk(problems, submit, texts.tokenizer, texts.stop_ids)
+    pieces = tokenize(problems, texts.tokenizer, texts.chat, texts.windows)
+    marking = start_grading(problems, submit, texts.tokenizer, texts.stop_ids)
     rollouts = sample(
         examinee.program,
         examinee.weights,
@@ -63,12 +63,12 @@ def answer(
         settings=choice,
         limit_P=pieces.limit_P,
         group_size=samples,
-        on_finished=marking.take,
+        on_finished=marking.submit_rollout,
     )
     graded = marking.collect(rollouts)
     lengths_PG, finished_PG = np.asarray(rollouts.length_PG), np.asarray(rollouts.finished_PG)
     return [
-        Answered(
+        Samples(
             id=problem.id,
             rewards=tuple(graded.rewards_PG[p].tolist()),
             reasons=tuple(verdict.reason for verdict in graded.verdicts[p]),
@@ -81,10 +81,10 @@ def answer(
     ]
 
 
-Ask = Callable[[Sequence[Problem]], list[Answered]]
+Ask = Callable[[Sequence[Problem]], list[Samples]]
 
 
-def answer_all(ask: Ask, problems: Sequence[Problem], *, batch: int) -> Iterator[list[Answered]]:
+def answer_all(ask: Ask, problems: Sequence[Problem], *, batch: int) -> Iterator[list[Samples]]:
     """The answers to all problems, `batch` of them per process at a time; every process gets all answers.
 
     `ask` is `answer` with everything but the problems given.
@@ -97,7 +97,7 @@ def answer_all(ask: Ask, problems: Sequence[Problem], *, batch: int) -> Iterator
         yield [found[problem.id] for problem in together]
 
 
-def from_json(fields: dict[str, Any]) -> Answered:
+def from_json(fields: dict[str, Any]) -> Samples:
     """The record of `vars(answered)` after a round trip through JSON."""
     columns = {name: tuple(value) for name, value in fields.items() if name != "id"}
-    return Answered(id=fields["id"], **columns)
+    return Samples(id=fields["id"], **columns)

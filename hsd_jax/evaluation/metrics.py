@@ -82,12 +82,12 @@ def ks(samples: int) -> list[int]:
     return sorted({*powers, samples})
 
 
-def summarise(
+def summarize(
     rewards_PG: np.ndarray, answers_PG: Sequence[Sequence[str]] | None = None, *, seed: int = 0
 ) -> dict[str, Interval]:
     """mean@G, pass@k and (where `answers_PG` is given) maj@k, each with its interval over problems.
 
-    `answers_PG` holds the normalised answers, "" for none; right ones need not be spelled alike.
+    `answers_PG` holds the normalized answers, "" for none; right ones need not be spelled alike.
     """
     samples = rewards_PG.shape[1]
     right_PG = np.asarray(rewards_PG) >= 1.0

@@ -8,14 +8,14 @@ import jax
 from etils import epath
 
 from hsd_jax.config import Config, Data, Model, Sampling
-from hsd_jax.data.input_pipeline import Texts, read_texts
+from hsd_jax.data.input_pipeline import Tokenization, load_tokenization
 from hsd_jax.errors import InputError
-from hsd_jax.evaluation.generate import Examinee
+from hsd_jax.evaluation.generate import EvalModel
 from hsd_jax.runtime import checkpoint, paths
 from hsd_jax.sampler import token_sampling
-from hsd_jax.sampler.buckets import make_program
+from hsd_jax.sampler.buckets import make_sampler_config
 from hsd_jax.sampler.decode_sharding import decode_mesh, decode_params
-from hsd_jax.sampler.token_sampling import Settings as Choice
+from hsd_jax.sampler.token_sampling import SamplingParams as Choice
 from hsd_jax.verifiers import pool
 from hsd_jax.verifiers.sandbox.tiers import NoSandbox
 from models import hf
@@ -26,7 +26,7 @@ ANSWER_TOKENS = 4096
 
 
 @dataclass(frozen=True)
-class Asking:
+class EvalConfig:
     """How a model is asked."""
 
     checkpoint: Annotated[str, paths.GIVEN]
@@ -71,7 +71,7 @@ class Asking:
 SPEED = ("batch", "slots", "chunk", "tensor", "workers", "allow_unsandboxed")
 
 
-def check(asking: Asking) -> None:
+def check(asking: EvalConfig) -> None:
     """Refuses numbers that cannot work, before anything is loaded."""
     for name in ("samples", "prompt_tokens", "response_tokens", "code_response_tokens", "batch", "workers"):
         if getattr(asking, name) < 1:
@@ -83,9 +83,9 @@ def check(asking: Asking) -> None:
     choice(asking, ())
 
 
-def choice(asking: Asking, stop_ids: tuple[int, ...]) -> Choice:
+def choice(asking: EvalConfig, stop_ids: tuple[int, ...]) -> Choice:
     """How tokens are chosen."""
-    return token_sampling.settings(
+    return token_sampling.sampling_params(
         temperature=asking.temperature, top_p=asking.top_p, top_k=asking.top_k, stop_ids=stop_ids
     )
 
@@ -95,7 +95,7 @@ def is_hf(path: str) -> bool:
     return (epath.Path(path) / "config.json").exists() and not (epath.Path(path) / "checkpoints").exists()
 
 
-def texts_for(asking: Asking, directory: str, model: Qwen3Config) -> Texts:
+def texts_for(asking: EvalConfig, directory: str, model: Qwen3Config) -> Tokenization:
     """Tokenizer, chat frame and windows, as training reads them."""
     windows = Data(
         prompt_tokens=asking.prompt_tokens,
@@ -104,7 +104,7 @@ def texts_for(asking: Asking, directory: str, model: Qwen3Config) -> Texts:
     )
     sampling = Sampling(response_tokens=asking.response_tokens, code_response_tokens=asking.code_response_tokens)
     config = Config(model=Model(path=directory, thinking=asking.thinking), data=windows, sampling=sampling)
-    return read_texts(config, model)
+    return load_tokenization(config, model)
 
 
 def read_model(path: str) -> tuple[Qwen3Config, Params, str]:
@@ -120,7 +120,7 @@ def read_model(path: str) -> tuple[Qwen3Config, Params, str]:
     return checkpoint.restore_params(path, make_mesh(1, -1, 1))
 
 
-def open_examinee(asking: Asking, *, kinds: tuple[str, ...]) -> Examinee:
+def open_model(asking: EvalConfig, *, kinds: tuple[str, ...]) -> EvalModel:
     """Loads the model and fixes the sampler's shapes for these kinds of problems; compiles nothing yet."""
     check(asking)
     model, params, directory = read_model(asking.checkpoint)
@@ -135,7 +135,7 @@ def open_examinee(asking: Asking, *, kinds: tuple[str, ...]) -> Examinee:
     mesh = decode_mesh(tensor=asking.tensor)
     data = mesh.shape["data"]
     slots = -(-(asking.slots or asking.batch * asking.samples) // data) * data
-    program = make_program(
+    program = make_sampler_config(
         model,
         vocabulary=len(texts.tokenizer),
         pad_id=texts.pad_id,
@@ -148,10 +148,10 @@ def open_examinee(asking: Asking, *, kinds: tuple[str, ...]) -> Examinee:
     )
     weights = decode_params(params, config=model, dtype=asking.dtype, mesh=mesh)
     jax.block_until_ready(weights)
-    return Examinee(program, weights, texts)
+    return EvalModel(program, weights, texts)
 
 
-def open_graders(asking: Asking, kinds: tuple[str, ...]) -> pool.Pool:
+def open_graders(asking: EvalConfig, kinds: tuple[str, ...]) -> pool.Pool:
     """The verifier processes. Raises: InputError if programs would have to run without isolation."""
     try:
         return pool.start(

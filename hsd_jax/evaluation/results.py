@@ -10,10 +10,10 @@ import jax
 import numpy as np
 
 from hsd_jax.data.problems import Problem
-from hsd_jax.evaluation.generate import Answered, Examinee, answer, answer_all
-from hsd_jax.evaluation.metrics import by_bin, summarise
+from hsd_jax.evaluation.generate import EvalModel, Samples, answer_all, generate_and_grade
+from hsd_jax.evaluation.metrics import by_bin, summarize
 from hsd_jax.rollout.grading import Submit
-from hsd_jax.sampler.token_sampling import Settings as Choice
+from hsd_jax.sampler.token_sampling import SamplingParams as Choice
 from hsd_jax.verifiers.equivalence.tokens import canonical
 
 
@@ -25,15 +25,15 @@ class EvalResult:
     counts: Mapping[str, int]
     lengths: Mapping[str, float]
     bins: Mapping[str, tuple[int, float]]
-    answered: tuple[Answered, ...]
+    answered: tuple[Samples, ...]
 
 
-def summary(problems: Sequence[Problem], answered: Sequence[Answered], *, seed: int = 0) -> EvalResult:
+def summary(problems: Sequence[Problem], answered: Sequence[Samples], *, seed: int = 0) -> EvalResult:
     """The numbers of graded answers. maj@k is given for mathematics only: programs have no common spelling."""
     rewards_PG = np.array([one.rewards for one in answered], np.float64)
     math = all(problem.kind == "math" for problem in problems)
     answers = [[canonical(text) if text else "" for text in one.extracted] for one in answered]
-    metrics = summarise(rewards_PG, answers if math else None, seed=seed)
+    metrics = summarize(rewards_PG, answers if math else None, seed=seed)
     lengths_PG = np.array([one.lengths for one in answered])
     finished_PG = np.array([one.finished for one in answered])
     verdicts = Counter(reason for one in answered for reason in one.reasons)
@@ -51,7 +51,7 @@ def summary(problems: Sequence[Problem], answered: Sequence[Answered], *, seed: 
 
 
 def evaluate(
-    examinee: Examinee,
+    examinee: EvalModel,
     problems: Sequence[Problem],
     *,
     samples: int,
@@ -66,6 +66,6 @@ def evaluate(
     The answers depend on (weights, choice, key, question id, sample number) alone.
     Raises: InputError without problems.
     """
-    ask = partial(answer, examinee, samples=samples, choice=choice, key=key, submit=submit)
+    ask = partial(generate_and_grade, examinee, samples=samples, choice=choice, key=key, submit=submit)
     answered = [one for part in answer_all(ask, problems, batch=batch) for one in part]
     return summary(problems, answered, seed=seed)

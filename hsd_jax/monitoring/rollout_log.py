@@ -9,7 +9,7 @@ import numpy as np
 from etils import epath
 
 from hsd_jax.data.problems import Problem
-from hsd_jax.rollout.grading import Graded
+from hsd_jax.rollout.grading import GradedBatch
 from hsd_jax.runtime import multihost
 from hsd_jax.types import Rollouts
 
@@ -20,7 +20,7 @@ def entries(
     step: int,
     problems: Sequence[Problem],
     rollouts: Rollouts,
-    graded: Graded,
+    graded: GradedBatch,
     trace: Any,
     tokenizer: Any,
 ) -> list[dict[str, Any]]:
@@ -80,7 +80,7 @@ def _rollout(
     p: int,
     i: int,
     rollouts: Rollouts,
-    graded: Graded,
+    graded: GradedBatch,
     trace: Any,
     tokenizer: Any,
 ) -> dict[str, Any]:
@@ -96,8 +96,8 @@ def _rollout(
         "reason": verdict.reason,
         "extracted": verdict.extracted,
         "finished": bool(rollouts.finished_PG[p, i]),
-        "peer": int(trace.peers_PG[p, i]) if trace.read.kept_PG[p, i] else -1,
-        "context": int(trace.contexts.of_PG[p, i]) if weight else -1,
+        "peer": int(trace.peers_PG[p, i]) if trace.read.has_peer_PG[p, i] else -1,
+        "context": int(trace.contexts.context_index_PG[p, i]) if weight else -1,
         "divergence": int(trace.divergence_PG[p, i]),
         "weight": weight,
     }

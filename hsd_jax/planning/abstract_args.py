@@ -11,14 +11,14 @@ import numpy as np
 
 from hsd_jax import methods
 from hsd_jax.config import Config
-from hsd_jax.contexts import Frame
-from hsd_jax.data.input_pipeline import Questions, Texts
+from hsd_jax.contexts import PeerMarkers
+from hsd_jax.data.input_pipeline import Questions, Tokenization
 from hsd_jax.data.tokenization import Windows
 from hsd_jax.errors import InputError
 from hsd_jax.sampler import decode_sharding, token_sampling
 from hsd_jax.setup import components, method_overrides, validation
-from hsd_jax.setup.components import Parts
-from hsd_jax.types import Problems, PyTree, Ragged, Rollouts
+from hsd_jax.setup.components import RunComponents
+from hsd_jax.types import Padded, Problems, PyTree, Rollouts
 from hsd_jax.update import teacher
 from hsd_jax.update.step import TrainState
 from models import sharding
@@ -56,7 +56,7 @@ def model_of(path: str) -> Qwen3Config:
     )
 
 
-def parts_of(config: Config, devices: list[Any], host: list[Any]) -> Parts:
+def components_on(config: Config, devices: list[Any], host: list[Any]) -> RunComponents:
     """A run's parts for devices that are not there (`host`: those of one process): no weights, tokenizer, questions."""
     method = method_overrides.resolve(config.method)
     validation.check(config, method, len(devices) // len(host))
@@ -64,18 +64,20 @@ def parts_of(config: Config, devices: list[Any], host: list[Any]) -> Parts:
     validation.check_mesh(config, method, mesh)
     model = model_of(config.model.path)
     sharding.param_shardings(model, mesh)
-    choice = token_sampling.settings(
+    choice = token_sampling.sampling_params(
         temperature=config.sampling.temperature, top_p=config.sampling.top_p, top_k=config.sampling.top_k
     )
     decoding = decode_sharding.decode_mesh(tensor=config.sampling.tensor, devices=host)
     settings, rows = components.step_settings(config, method, mesh), components.step_layout(config, method, model, mesh)
     none: Any = ()
     questions = Questions(none, {}, ())
-    return Parts(config, method, model, mesh, _texts(config, model), questions, settings, rows, decoding, choice)
+    return RunComponents(
+        config, method, model, mesh, _texts(config, model), questions, settings, rows, decoding, choice
+    )
 
 
-def _texts(config: Config, model: Qwen3Config) -> Texts:
-    marker = Ragged(np.zeros(MARKER_TOKENS, np.int32), np.int32(MARKER_TOKENS))  # type: ignore[arg-type]
+def _texts(config: Config, model: Qwen3Config) -> Tokenization:
+    marker = Padded(np.zeros(MARKER_TOKENS, np.int32), np.int32(MARKER_TOKENS))  # type: ignore[arg-type]
     code = config.sampling.code_response_tokens or config.sampling.response_tokens
     response = {"math": config.sampling.response_tokens, "code": code}
     windows = Windows(
@@ -87,7 +89,7 @@ def _texts(config: Config, model: Qwen3Config) -> Texts:
     )
     tokenizer = range(min(TOKENIZER_IDS, model.vocab_size))  # only its length is asked for
     none: Any = None
-    return Texts(tokenizer, none, Frame(marker, marker, marker), windows, (), 0)
+    return Tokenization(tokenizer, none, PeerMarkers(marker, marker, marker), windows, (), 0)
 
 
 def abstract(tree: PyTree, sharding_of: Callable[[Any], Any]) -> PyTree:
@@ -99,7 +101,7 @@ def abstract(tree: PyTree, sharding_of: Callable[[Any], Any]) -> PyTree:
     return jax.tree.map(leaf, tree)
 
 
-def state_of(parts: Parts) -> TrainState:
+def state_of(parts: RunComponents) -> TrainState:
     """The training state as `setup.initial_state` makes it."""
     config, method, mesh = parts.config, parts.method, parts.mesh
     names = teacher.names_of_copies(
@@ -130,14 +132,14 @@ class Step:
 
     state: TrainState
     problems: Problems
-    frame: Frame
+    frame: PeerMarkers
     rollouts: Rollouts
     rewards_PG: Any
     peers_PG: Any
     order_P: Any
 
 
-def step_of(parts: Parts) -> Step:
+def step_of(parts: RunComponents) -> Step:
     """A step's arguments at the windows of the config."""
     config, windows = parts.config, parts.texts.windows
     problems, group = config.data.problems_per_step, config.sampling.group_size
@@ -147,16 +149,16 @@ def step_of(parts: Parts) -> Step:
     def array(*shape: int, dtype: Any = np.int32) -> Any:
         return jax.ShapeDtypeStruct((problems, *shape), dtype, sharding=rows)
 
-    def ragged(width: int) -> Ragged:
-        return Ragged(array(width), array())
+    def ragged(width: int) -> Padded:
+        return Padded(array(width), array())
 
     pieces = Problems(
         id_P=array(dtype=np.uint32),
-        head=ragged(windows.prompt - TAIL_TOKENS if windows.prompt > TAIL_TOKENS else windows.prompt),
+        prefix=ragged(windows.prompt - TAIL_TOKENS if windows.prompt > TAIL_TOKENS else windows.prompt),
         answer=ragged(windows.answer),
         solution=ragged(windows.solution),
-        feedback=Ragged(array(group, windows.feedback), array(group)),
-        tail=ragged(TAIL_TOKENS),
+        feedback=Padded(array(group, windows.feedback), array(group)),
+        suffix=ragged(TAIL_TOKENS),
         limit_P=array(),
     )
     rollouts = Rollouts(
@@ -176,13 +178,13 @@ def step_of(parts: Parts) -> Step:
     )
 
 
-def decode_params_of(parts: Parts) -> PyTree:
+def decode_params_of(parts: RunComponents) -> PyTree:
     """The weights of the sampler on one host."""
     shapes = jax.eval_shape(
         lambda p: decode_sharding.per_layer(p, config=parts.model, dtype=parts.config.sampling.dtype),
         sharding.abstract_params(parts.model, parts.mesh, jnp.float32),
     )
-    places = decode_sharding.shardings(parts.model, decode_sharding.Layout(parts.decode_mesh))
+    places = decode_sharding.shardings(parts.model, decode_sharding.DecodeSharding(parts.decode_mesh))
     return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, places)
 
 

@@ -16,7 +16,7 @@ from hsd_jax.config import Config
 from hsd_jax.planning import abstract_args, aot, hlo, stages
 from hsd_jax.planning.chips import GIB, Topology
 from hsd_jax.planning.workload import Workload
-from hsd_jax.setup.components import Parts
+from hsd_jax.setup.components import RunComponents
 
 MARGIN_GIB = 0.25  # of every chip, kept free: the runtime's own buffers, and arrays that are freed a moment too late
 BUFFERS_SHOWN = 5
@@ -37,7 +37,7 @@ class Measured:
     stage: str
     program: int
     total: int
-    beside: dict[str, int]
+    resident: dict[str, int]
     cache: int = 0
     memory: dict[str, int] = field(default_factory=dict)
     out_of_memory: bool = False
@@ -140,17 +140,17 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def parts_on(topology: Topology, config: Config) -> Parts:
+def components_for(topology: Topology, config: Config) -> RunComponents:
     """A run's parts on the slice. Raises: InputError for settings that do not divide over it."""
     # the compiler, used ahead of time, takes no program that leaves whole slices out; one slice has the same hosts
     host = aot.one_host(aot.devices(replace(topology, slices=1)))
-    return abstract_args.parts_of(config, aot.devices(topology), host)
+    return abstract_args.components_on(config, aot.devices(topology), host)
 
 
 def measure(config: Config, topology: Topology, work: Workload, name: str, words: str = os.devnull) -> Measured:
     """Traces and compiles one program for the slice; what the compiler says on the way goes to the file `words`."""
     started = time.monotonic(), time.process_time()
-    parts = parts_on(topology, config)
+    parts = components_for(topology, config)
     stage = next(s for s in stages.stages_of(parts, topology.hosts, work) if s.name == name)
     compiled = aot.compile_for_tpu(stage.lower(), words)
     memory = compiled.memory
@@ -159,8 +159,8 @@ def measure(config: Config, topology: Topology, work: Workload, name: str, words
     found = Measured(
         stage=name,
         program=compiled.needed,
-        total=compiled.needed + sum(stage.beside.values()),
-        beside=stage.beside,
+        total=compiled.needed + sum(stage.resident.values()),
+        resident=stage.resident,
         cache=stage.cache,
         memory={} if memory is None else vars(memory),
         out_of_memory=memory is None,

@@ -14,10 +14,10 @@ from hsd_jax.planning.workload import Workload, planned_rows
 from hsd_jax.run.programs import jit_update
 from hsd_jax.sampler import decode, decode_sharding, kv_cache
 from hsd_jax.sampler.buckets import empty_entry
-from hsd_jax.sampler.state import Program
+from hsd_jax.sampler.state import SamplerConfig
 from hsd_jax.setup import components
-from hsd_jax.setup.components import Parts
-from hsd_jax.types import PyTree, Ragged
+from hsd_jax.setup.components import RunComponents
+from hsd_jax.types import Padded, PyTree
 
 NAMES = ("weights", "prefill", "enter", "decode", "update")
 
@@ -34,11 +34,11 @@ class Stage:
     lower: Callable[[], Any]
     flops: Callable[[], float]
     largest: Callable[[], Value]
-    beside: dict[str, int]
+    resident: dict[str, int]
     cache: int = 0
 
 
-def stages_of(parts: Parts, hosts: int, work: Workload) -> list[Stage]:
+def stages_of(parts: RunComponents, hosts: int, work: Workload) -> list[Stage]:
     """All programs of a step, in the order in which they run; the update with rows that hold the assumed texts."""
     state = state_of(parts)
     beside = {"training state": bytes_per_chip(state)}
@@ -47,7 +47,7 @@ def stages_of(parts: Parts, hosts: int, work: Workload) -> list[Stage]:
     return [cast_stage(parts, state), *sampler_stages(parts, program, beside), update_stage(parts, work)]
 
 
-def update_stage(parts: Parts, work: Workload) -> Stage:
+def update_stage(parts: RunComponents, work: Workload) -> Stage:
     """Contexts, teacher, student and reference scoring, loss, gradient, AdamW: one program."""
     step, chips = step_of(parts), parts.mesh.size
     sizes = planned_rows(parts.layout, work, parts.config.data.context_tokens).sizes
@@ -58,11 +58,11 @@ def update_stage(parts: Parts, work: Workload) -> Stage:
         lower=lambda: program.lower(*args),  # type: ignore[attr-defined]
         flops=lambda: products(jaxpr_of(program, *args)) / chips,
         largest=lambda: largest(jaxpr_of(program, *args)),
-        beside={},
+        resident={},
     )
 
 
-def cast_stage(parts: Parts, state: PyTree) -> Stage:
+def cast_stage(parts: RunComponents, state: PyTree) -> Stage:
     """The policy's weights in decoding's number format, before they move to decoding's places."""
     params = state.params
     fixed = {"config": parts.model, "dtype": parts.config.sampling.dtype}
@@ -73,16 +73,16 @@ def cast_stage(parts: Parts, state: PyTree) -> Stage:
         lower=lambda: decode_sharding.per_layer.lower(params, **fixed),
         flops=lambda: 0.0,
         largest=lambda: largest(jaxpr_of(lambda p: decode_sharding.per_layer(p, **fixed), params)),
-        beside=rest | moved,
+        resident=rest | moved,
     )
 
 
 @dataclass(frozen=True)
-class Board:
+class SamplerArgs:
     """The arrays of the sampler at its largest cache, on one host."""
 
     params: PyTree
-    prompts: Ragged
+    prompts: Padded
     cache: PyTree
     slots: PyTree
     read: PyTree
@@ -92,7 +92,7 @@ class Board:
     count: Any
 
 
-def board_of(parts: Parts, program: Program) -> Board:
+def sampler_args(parts: RunComponents, program: SamplerConfig) -> SamplerArgs:
     """Shapes and places of everything that the sampler's programs take."""
     layout, params = program.layout, decode_params_of(parts)
 
@@ -104,9 +104,9 @@ def board_of(parts: Parts, program: Program) -> Board:
 
     slots, length = program.shapes[-1]
     cache, board = jax.eval_shape(lambda: kv_cache.empty_cache(program=program, rows=slots, length=length))
-    prompts = Ragged(whole(program.reads, program.prompt_window), whole(program.reads))
-    read = jax.eval_shape(lambda w, p: decode.read_prompts(program, w, p), params, prompts)
-    return Board(
+    prompts = Padded(whole(program.prefill_batch, program.prompt_window), whole(program.prefill_batch))
+    read = jax.eval_shape(lambda w, p: decode.prefill(program, w, p), params, prompts)
+    return SamplerArgs(
         params=params,
         prompts=prompts,
         cache=over_heads(cache, "B"),
@@ -119,9 +119,9 @@ def board_of(parts: Parts, program: Program) -> Board:
     )
 
 
-def sampler_stages(parts: Parts, program: Program, beside: dict[str, int]) -> list[Stage]:
+def sampler_stages(parts: RunComponents, program: SamplerConfig, beside: dict[str, int]) -> list[Stage]:
     """Prefill, entering the cache, and decoding, on one host's chips."""
-    b, chips = board_of(parts, program), parts.decode_mesh.size
+    b, chips = sampler_args(parts, program), parts.decode_mesh.size
     caches, weights = {"cache": bytes_per_chip(b.cache)}, {"weights for decoding": bytes_per_chip(b.params)}
 
     def stage(name: str, function: Any, args: tuple[Any, ...], also: dict[str, int]) -> Stage:
@@ -133,13 +133,13 @@ def sampler_stages(parts: Parts, program: Program, beside: dict[str, int]) -> li
             lower=lambda: function.lower(program, *args),
             flops=lambda: products(jaxpr_of(inside, *args)) / chips,
             largest=lambda: largest(jaxpr_of(inside, *args)),
-            beside=beside | also,
+            resident=beside | also,
             cache=bytes_per_chip(b.cache),
         )
 
     decode_args = (b.params, b.cache, b.slots, b.choice, b.key, b.count, b.count)
     return [
-        stage("prefill", decode.read_prompts, (b.params, b.prompts), caches),
-        stage("enter", kv_cache.enter, (b.cache, b.slots, b.read, b.entry), weights),
+        stage("prefill", decode.prefill, (b.params, b.prompts), caches),
+        stage("enter", kv_cache.insert_prompts, (b.cache, b.slots, b.read, b.entry), weights),
         stage("decode", decode.decode, decode_args, {"prompts read ahead": bytes_per_chip(b.read)}),
     ]

@@ -46,7 +46,7 @@ def memory_table(plan: Plan) -> Table:
     for name in ("program", "args", "temp", "new", "beside", "sum", "in host", "fits"):
         table.add_column(name, justify="left" if name == "program" else "right")
     for m in plan.measured:
-        beside = gib(sum(m.beside.values()))
+        beside = gib(sum(m.resident.values()))
         if m.fault:
             table.add_row(m.stage, *("?",) * 7)
             continue

@@ -8,7 +8,7 @@ import numpy as np
 
 from hsd_jax import methods
 from hsd_jax.config import Config
-from hsd_jax.scoring.batch_layout import Layout
+from hsd_jax.scoring.batch_layout import BatchLayout
 from hsd_jax.scoring.bin_packing import Lengths, RowPlan
 from hsd_jax.setup import method_overrides
 
@@ -66,7 +66,7 @@ def response_lengths(work: Workload, count: int) -> list[float]:
     return [min(math.exp(normal.inv_cdf((i + 0.5) / count)), work.cap) for i in range(count)]
 
 
-def planned_rows(layout: Layout, work: Workload, window: int, *, seed: int = 0) -> RowPlan:
+def planned_rows(layout: BatchLayout, work: Workload, window: int, *, seed: int = 0) -> RowPlan:
     """The rows that one step of such texts would fill; which responses share a group is drawn."""
     rng = np.random.default_rng(seed)
     lengths = np.ceil(rng.permutation(response_lengths(work, work.rollouts))).astype(np.int64)

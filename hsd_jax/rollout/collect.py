@@ -10,16 +10,16 @@ import numpy as np
 
 from hsd_jax.contexts import splice
 from hsd_jax.data.problems import Problem
-from hsd_jax.data.tokenization import feedback_ids, tokenise
+from hsd_jax.data.tokenization import feedback_ids, tokenize
 from hsd_jax.rollout import feedback
-from hsd_jax.rollout.grading import Graded, Submit, desk
+from hsd_jax.rollout.grading import GradedBatch, Submit, start_grading
 from hsd_jax.runtime import random_keys
 from hsd_jax.runtime.timing import Clock
-from hsd_jax.sampler.decode import Program
+from hsd_jax.sampler.decode import SamplerConfig
 from hsd_jax.sampler.decode_sharding import DecodeParams, decode_params
 from hsd_jax.sampler.sampler import sample
-from hsd_jax.setup.components import Parts
-from hsd_jax.types import Problems, Ragged, Rollouts
+from hsd_jax.setup.components import RunComponents
+from hsd_jax.types import Padded, Problems, Rollouts
 from models.qwen3 import Params
 
 
@@ -31,17 +31,19 @@ class Batch:
     problems: Sequence[Problem]
     pieces: Problems
     rollouts: Rollouts
-    graded: Graded
+    graded: GradedBatch
     drawn: int
 
 
 @partial(jax.jit, static_argnames="width")
-def prompts_of(pieces: Problems, *, width: int) -> Ragged:
+def prompts_of(pieces: Problems, *, width: int) -> Padded:
     """The student's prompts: head and tail in one window."""
-    return splice([pieces.head, pieces.tail], width)
+    return splice([pieces.prefix, pieces.suffix], width)
 
 
-def sample_and_grade(parts: Parts, program: Program, submit: Submit, params: Params, step: int, clock: Clock) -> Batch:
+def sample_and_grade(
+    parts: RunComponents, program: SamplerConfig, submit: Submit, params: Params, step: int, clock: Clock
+) -> Batch:
     """G graded rollouts of every question of a step, from the current policy.
 
     A method that resamples draws further batches of questions, up to its number of attempts, and keeps groups of
@@ -60,8 +62,8 @@ def sample_and_grade(parts: Parts, program: Program, submit: Submit, params: Par
 
 
 def _draw(
-    parts: Parts,
-    program: Program,
+    parts: RunComponents,
+    program: SamplerConfig,
     submit: Submit,
     weights: DecodeParams,
     step: int,
@@ -69,8 +71,8 @@ def _draw(
     clock: Clock,
 ) -> Batch:
     texts = parts.texts
-    pieces = tokenise(problems, texts.tokenizer, texts.chat, texts.windows)
-    marking = desk(problems, submit, texts.tokenizer, texts.stop_ids)
+    pieces = tokenize(problems, texts.tokenizer, texts.chat, texts.windows)
+    marking = start_grading(problems, submit, texts.tokenizer, texts.stop_ids)
     with clock.phase("sample"):
         rollouts = sample(
             program,
@@ -81,7 +83,7 @@ def _draw(
             settings=parts.choice,
             limit_P=pieces.limit_P,
             group_size=parts.config.sampling.group_size,
-            on_finished=marking.take,
+            on_finished=marking.submit_rollout,
         )
     with clock.phase("grade"):
         graded = marking.collect(rollouts)
@@ -108,7 +110,7 @@ def fill(drawn: Sequence[Batch]) -> Batch:
         listed([batch.problems for batch in drawn]),
         jax.tree.map(chosen, *(batch.pieces for batch in drawn)),
         jax.tree.map(chosen, *(batch.rollouts for batch in drawn)),
-        Graded(
+        GradedBatch(
             chosen(*(batch.graded.rewards_PG for batch in drawn)),
             listed([batch.graded.verdicts for batch in drawn]),
             listed([batch.graded.texts for batch in drawn]),

@@ -37,7 +37,7 @@ Submit = Callable[[Problem, str], Future[Verdict]]
 
 
 @dataclass(frozen=True)
-class Graded:
+class GradedBatch:
     """A step's verdicts: rewards [P, G] float32, and per problem and rollout the verdict and the decoded text."""
 
     rewards_PG: np.ndarray
@@ -51,7 +51,7 @@ class Graded:
 
 
 @dataclass(frozen=True)
-class Desk:
+class PendingVerdicts:
     """The checks under way, by (problem, rollout). Pass `take` to the sampler, then call `collect`."""
 
     problems: Sequence[Problem]
@@ -60,13 +60,13 @@ class Desk:
     stop_ids: frozenset[int]
     under_way: dict[tuple[int, int], tuple[str, Future[Verdict]]]
 
-    def take(self, problem: int, rollout: int, ids: np.ndarray) -> None:
+    def submit_rollout(self, problem: int, rollout: int, ids: np.ndarray) -> None:
         """Decodes a finished rollout and starts its check."""
         tokens = ids.tolist()
         text = self.decode(tokens[:-1] if tokens and tokens[-1] in self.stop_ids else tokens)
         self.under_way[problem, rollout] = text, submitted(self.submit, self.problems[problem], text)
 
-    def collect(self, rollouts: Rollouts) -> Graded:
+    def collect(self, rollouts: Rollouts) -> GradedBatch:
         """Waits for every check; the pool keeps the time limits, so this ends.
 
         Raises: RunStopped if the checks of more than a tenth of the rollouts (and more than one) failed.
@@ -79,7 +79,7 @@ class Desk:
         ]
         refuse_failures(failed, rollouts.length_PG.size)
         rewards_PG = np.array([[verdict.reward for verdict in row] for row in verdicts], np.float32)
-        return Graded(rewards_PG, verdicts, [[text for text, _ in row] for row in groups])
+        return GradedBatch(rewards_PG, verdicts, [[text for text, _ in row] for row in groups])
 
 
 def submitted(submit: Submit, problem: Problem, text: str) -> Future[Verdict]:
@@ -117,13 +117,15 @@ def refuse_failures(failed: Sequence[str], checks: int) -> None:
     log.warning("%s; counted as crash", message)
 
 
-def desk(problems: Sequence[Problem], submit: Submit, tokenizer: Any, stop_ids: Sequence[int]) -> Desk:
+def start_grading(
+    problems: Sequence[Problem], submit: Submit, tokenizer: Any, stop_ids: Sequence[int]
+) -> PendingVerdicts:
     """An empty desk for one batch."""
 
     def decode(ids: Sequence[int]) -> str:
         return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
-    return Desk(problems, submit, decode, frozenset(stop_ids), {})
+    return PendingVerdicts(problems, submit, decode, frozenset(stop_ids), {})
 
 
 def submit_to(pool: VerifierPool, tests_of: Callable[[Problem], Any]) -> Submit:

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from hsd_jax.evaluation.generate import Examinee
+from hsd_jax.evaluation.generate import EvalModel
 from hsd_jax.evaluation.results import evaluate
 from hsd_jax.run.programs import Programs
 from hsd_jax.runtime import random_keys
 from hsd_jax.sampler.decode_sharding import decode_params
-from hsd_jax.setup.components import Parts
+from hsd_jax.setup.components import RunComponents
 from models.qwen3 import Params
 
 
-def scores(parts: Parts, programs: Programs, params: Params, step: int) -> dict[str, float]:
+def scores(parts: RunComponents, programs: Programs, params: Params, step: int) -> dict[str, float]:
     """eval/pass@1 (mean over samples, then over questions) and eval/greedy; empty without held-out questions."""
     problems, settings = parts.questions.held_out, parts.config.evaluation
     if not problems:
@@ -30,12 +30,12 @@ def scores(parts: Parts, programs: Programs, params: Params, step: int) -> dict[
     found = {}
     for name, (choice, samples) in drawn.items():
         result = evaluate(
-            Examinee(programs.sampler, weights, parts.texts),
+            EvalModel(programs.sampler, weights, parts.texts),
             problems,
             samples=samples,
             choice=choice,
             key=random_keys.key_of(parts.config.seed, step, "evaluate"),
-            submit=programs.examine,
+            submit=programs.submit_hidden_tests,
             batch=len(problems),
         )
         found[f"eval/{name}"] = float(np.mean([one.rewards for one in result.answered]))

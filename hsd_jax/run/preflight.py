@@ -31,10 +31,10 @@ from hsd_jax.run.session import open_graders
 from hsd_jax.runtime import paths
 from hsd_jax.runtime.timing import Clock
 from hsd_jax.setup import components
-from hsd_jax.setup.components import Parts
+from hsd_jax.setup.components import RunComponents
 from hsd_jax.verifiers import cases
 
-Outlook = Literal["can help", "may help", "cannot help as configured"]
+Verdict = Literal["can help", "may help", "cannot help as configured"]
 # The checks of the health panel that mean something before the first update.
 CHECKS = ("coverage", "teacher_coherence", "first_token_kl", "localisation", "truncated", "unread_answers", "masked")
 # Below this share of rollouts that failed and have a peer there is too little to repair for a run to be worth it.
@@ -42,10 +42,10 @@ LEAST_RECOVERABLE = 0.05
 
 
 @dataclass(frozen=True)
-class Prognosis:
+class PreflightReport:
     """What was seen before training: the outlook in a sentence, the findings behind it, the numbers, the log lines."""
 
-    outlook: Outlook
+    outlook: Verdict
     reason: str
     findings: list[health.Finding]
     sizes: list[Observed]
@@ -53,14 +53,14 @@ class Prognosis:
     log: list[Record]
 
 
-def foresee(config: Config, problems: int) -> Prognosis:
+def preflight(config: Config, problems: int) -> PreflightReport:
     """Samples `problems` groups with the initial weights and judges what a run would have to work with.
 
     Raises: InputError for settings that cannot run, for methods without a teacher, and in a run of several processes.
     """
     if jax.process_count() > 1:
         raise InputError("--before-you-train runs in one process; start it on one host of the slice")
-    parts = components.assemble(narrowed(config, problems))
+    parts = components.build_components(narrowed(config, problems))
     if not parts.method.reads.peer:
         raise InputError(
             f"--before-you-train judges methods whose teacher reads a peer; method.name is {config.method.name!r}"
@@ -70,11 +70,11 @@ def foresee(config: Config, problems: int) -> Prognosis:
     return judge(metrics, groups, log)
 
 
-def judge(metrics: Record, groups: Sequence[Group], log: list[Record]) -> Prognosis:
+def judge(metrics: Record, groups: Sequence[Group], log: list[Record]) -> PreflightReport:
     """The prognosis from one step's metrics and its groups."""
     findings = [finding for finding in health.examine([metrics]) if finding.name in CHECKS]
     sizes = [observed(groups, size) for size in group_sizes(groups)]
-    return Prognosis(*_outlook(findings, sizes), findings, sizes, metrics, log)
+    return PreflightReport(*_outlook(findings, sizes), findings, sizes, metrics, log)
 
 
 def narrowed(config: Config, problems: int) -> Config:
@@ -94,7 +94,7 @@ def narrowed(config: Config, problems: int) -> Config:
     )
 
 
-def look(parts: Parts) -> tuple[Record, list[Record]]:
+def look(parts: RunComponents) -> tuple[Record, list[Record]]:
     """(metrics, rollout log) of a first step that leaves the weights as they are."""
     clock = Clock()
     parts = dataclasses.replace(parts, settings=dataclasses.replace(parts.settings, optimizer=optax.set_to_zero()))
@@ -118,7 +118,7 @@ def check_free(workdir: Path) -> None:
         raise InputError(f"--workdir {workdir} is not empty; --before-you-train needs a new or an empty directory")
 
 
-def write(prognosis: Prognosis, workdir: Path, config: Config) -> None:
+def write(prognosis: PreflightReport, workdir: Path, config: Config) -> None:
     """Leaves what was seen as a workdir of one step, from which the report makes its page."""
     workdir.mkdir(parents=True, exist_ok=True)
     said = json.dumps({"config": paths.as_record(config)}, default=str)
@@ -127,7 +127,7 @@ def write(prognosis: Prognosis, workdir: Path, config: Config) -> None:
     rollout_log.write(epath.Path(workdir) / "rollouts", 0, prognosis.log)
 
 
-def as_text(prognosis: Prognosis) -> str:
+def as_text(prognosis: PreflightReport) -> str:
     """The prognosis for a terminal: the outlook, coverage by group size, the findings with what to do."""
     metrics = prognosis.metrics
     lines = [f"Hindsight {prognosis.outlook}: {prognosis.reason}", ""]
@@ -146,7 +146,7 @@ def as_text(prognosis: Prognosis) -> str:
     return "\n".join(lines)
 
 
-def _outlook(findings: Sequence[health.Finding], sizes: Sequence[Observed]) -> tuple[Outlook, str]:
+def _outlook(findings: Sequence[health.Finding], sizes: Sequence[Observed]) -> tuple[Verdict, str]:
     most = sizes[-1].recoverable if sizes else 0.0
     solved = sizes[-1].pass_rate if sizes else 0.0
     bad = [finding for finding in findings if finding.level == "act"]

@@ -12,20 +12,20 @@ from jax.sharding import PartitionSpec as P
 from jax.tree_util import register_dataclass
 
 from hsd_jax import methods
-from hsd_jax.contexts import Frame, student_contexts
+from hsd_jax.contexts import PeerMarkers, student_contexts
 from hsd_jax.rollout.collect import Batch
 from hsd_jax.rollout.grading import Submit
 from hsd_jax.runtime import random_keys
 from hsd_jax.runtime.timing import Clock
-from hsd_jax.sampler.decode import Program
+from hsd_jax.sampler.decode import SamplerConfig
 from hsd_jax.scoring.batch_layout import RowSizes
 from hsd_jax.scoring.bin_packing import Lengths, RowPlan
 from hsd_jax.scoring.packing import Sizes
 from hsd_jax.scoring.scorer import Scorer
-from hsd_jax.setup.components import Parts, global_array, sampler, state_shardings
+from hsd_jax.setup.components import RunComponents, global_array, sampler, state_shardings
 from hsd_jax.types import Array, Problems, PyTree, Rollouts
 from hsd_jax.update.metrics import measure
-from hsd_jax.update.step import Settings, Trace, TrainState, choose_peers, privileged_contexts, update
+from hsd_jax.update.step import StepConfig, Trace, TrainState, choose_peers, privileged_contexts, update
 from models.sharding import ROWS, batch_places, batch_sharding, replicated
 
 Update = Callable[..., tuple[TrainState, dict[str, Any], Trace]]
@@ -39,17 +39,17 @@ class Programs:
     run lays out its rows like an uninterrupted one.
     """
 
-    sampler: Program
-    decide: Callable[..., "Decided"]
+    sampler: SamplerConfig
+    assign_peers: Callable[..., "PeerAssignment"]
     updates: dict[RowSizes, Update]
-    frame: Frame
+    frame: PeerMarkers
     submit: Submit
-    examine: Submit
+    submit_hidden_tests: Submit
 
 
 @register_dataclass
 @dataclass(frozen=True)
-class Decided:
+class PeerAssignment:
     """The peer of every rollout, and all lengths that the rows of the update depend on, student's contexts first."""
 
     peers_PG: Array
@@ -57,32 +57,34 @@ class Decided:
     contexts: tuple[tuple[Array, Array], ...]
 
 
-def build(parts: Parts, submit: Submit, examine: Submit) -> Programs:
+def build(parts: RunComponents, submit: Submit, examine: Submit) -> Programs:
     """Fixes the shapes of a run's programs; they compile when they first run."""
     config = parts.config
     rows = config.data.problems_per_step // jax.process_count() * config.sampling.group_size
     response = max(parts.texts.windows.response.values())
-    frame = on_every_device(parts.mesh, parts.texts.frame)
+    frame = replicate(parts.mesh, parts.texts.frame)
     made = sampler(parts, rows=rows, response_tokens=response)
-    return Programs(made, jit_decide(parts.settings, parts.mesh), {}, frame, submit, examine)
+    return Programs(made, jit_assign_peers(parts.settings, parts.mesh), {}, frame, submit, examine)
 
 
-def jit_decide(settings: Settings, mesh: Mesh) -> Callable[..., Decided]:
+def jit_assign_peers(settings: StepConfig, mesh: Mesh) -> Callable[..., PeerAssignment]:
     """Peers by masked argmax, and how long everything becomes with them; the same on every process."""
 
-    def decide(problems: Problems, frame: Frame, rollouts: Rollouts, rewards_PG: Array, key: Array) -> Decided:
+    def decide(
+        problems: Problems, frame: PeerMarkers, rollouts: Rollouts, rewards_PG: Array, key: Array
+    ) -> PeerAssignment:
         peers_PG = choose_peers(settings.method, problems, rollouts, rewards_PG, key)
         read = [student_contexts(problems, settings.prompt_tokens, rewards_PG.shape[1])]
         if any(stream.privileged for stream in methods.streams(settings.method).values()):
             read.append(privileged_contexts(settings, problems, frame, rollouts, peers_PG)[0])
-        lengths = rollouts.length_PG, tuple((contexts.length_PM, contexts.of_PG) for contexts in read)
+        lengths = rollouts.length_PG, tuple((contexts.length_PM, contexts.context_index_PG) for contexts in read)
         known = jax.lax.with_sharding_constraint(lengths, replicated(mesh))
-        return Decided(jax.lax.with_sharding_constraint(peers_PG, batch_sharding(mesh)), *known)
+        return PeerAssignment(jax.lax.with_sharding_constraint(peers_PG, batch_sharding(mesh)), *known)
 
     return jax.jit(decide)
 
 
-def jit_update(settings: Settings, scorer: Scorer, mesh: Mesh) -> Update:
+def jit_update(settings: StepConfig, scorer: Scorer, mesh: Mesh) -> Update:
     """The whole step on the device in one program: score, differentiate, update, measure.
 
     Problems are laid out in `order_P`, and what comes back is in the order of the batch again. The state keeps its
@@ -92,7 +94,7 @@ def jit_update(settings: Settings, scorer: Scorer, mesh: Mesh) -> Update:
     def step(
         state: TrainState,
         problems: Problems,
-        frame: Frame,
+        frame: PeerMarkers,
         rollouts: Rollouts,
         rewards_PG: Array,
         peers_PG: Array,
@@ -125,7 +127,7 @@ def in_order(tree: PyTree, order_P: Array, mesh: Mesh) -> PyTree:
 
 
 def run_update(
-    parts: Parts,
+    parts: RunComponents,
     programs: Programs,
     state: TrainState,
     batch: Batch,
@@ -134,16 +136,16 @@ def run_update(
     """One update on the rows of all processes; returns the new state, host metrics, and the trace on the device."""
     with clock.phase("update"):
         pieces, rollouts, rewards_PG = global_array(parts.mesh)((batch.pieces, batch.rollouts, batch.graded.rewards_PG))
-        key = key_everywhere(parts.mesh, random_keys.key_of(parts.config.seed, batch.step, "peers"))
-        decided = programs.decide(pieces, programs.frame, rollouts, rewards_PG, key)
+        key = replicate_key(parts.mesh, random_keys.key_of(parts.config.seed, batch.step, "peers"))
+        decided = programs.assign_peers(pieces, programs.frame, rollouts, rewards_PG, key)
         plan = plan_of(parts, programs, decided)
-        order_P = on_every_device(parts.mesh, plan.order_P)
+        order_P = replicate(parts.mesh, plan.order_P)
         run = update_for(parts, programs, plan.sizes)
         state, metrics, trace = run(state, pieces, programs.frame, rollouts, rewards_PG, decided.peers_PG, order_P)
-        return state, to_host(metrics) | {"filled": plan.filled}, trace
+        return state, to_host(metrics) | {"filled": plan.utilization}, trace
 
 
-def on_every_device(mesh: Mesh, tree: Any) -> Any:
+def replicate(mesh: Mesh, tree: Any) -> Any:
     """Puts host arrays, the same in every process, whole on every device of the mesh."""
 
     def put(x: Any) -> jax.Array:
@@ -154,13 +156,13 @@ def on_every_device(mesh: Mesh, tree: Any) -> Any:
         return jax.tree.map(put, tree)
 
 
-def key_everywhere(mesh: Mesh, key: Array) -> Array:
+def replicate_key(mesh: Mesh, key: Array) -> Array:
     """A random key of this process, which every process has made alike, as one key of the whole mesh."""
-    data = on_every_device(mesh, jax.device_get(jax.random.key_data(key)))
+    data = replicate(mesh, jax.device_get(jax.random.key_data(key)))
     return jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
 
 
-def plan_of(parts: Parts, programs: Programs, decided: Decided) -> RowPlan:
+def plan_of(parts: RunComponents, programs: Programs, decided: PeerAssignment) -> RowPlan:
     """Where the step's problems lie in the update's rows, and how wide these are; the same on any slice."""
     length_PG, contexts = jax.device_get((decided.length_PG, decided.contexts))
     places_P = batch_places(parts.mesh, len(length_PG))
@@ -169,19 +171,21 @@ def plan_of(parts: Parts, programs: Programs, decided: Decided) -> RowPlan:
     return replace(plan, order_P=places_P[plan.order_P])
 
 
-def update_for(parts: Parts, programs: Programs, sizes: RowSizes) -> Update:
+def update_for(parts: RunComponents, programs: Programs, sizes: RowSizes) -> Update:
     """The update for rows of these sizes; made when it is first asked for."""
     if sizes not in programs.updates:
         programs.updates[sizes] = jit_update(parts.settings, parts.layout.scorer(sizes), parts.mesh)
     return programs.updates[sizes]
 
 
-def sizes_met(programs: Programs) -> list[list[dict[str, int]]]:
+def compiled_sizes(programs: Programs) -> list[list[dict[str, int]]]:
     """The sizes of rows met so far, as plain data for a checkpoint."""
     return [[vars(size) for size in sizes] for sizes in programs.updates]
 
 
-def meet_again(parts: Parts, programs: Programs, met: Iterable[Sequence[Mapping[str, int]]]) -> None:
+def restore_compiled_sizes(
+    parts: RunComponents, programs: Programs, met: Iterable[Sequence[Mapping[str, int]]]
+) -> None:
     """Takes over the sizes that a run had met; nothing compiles until they are needed."""
     for sizes in met:
         update_for(parts, programs, tuple(Sizes(**size) for size in sizes))

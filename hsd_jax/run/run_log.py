@@ -19,20 +19,20 @@ from hsd_jax.monitoring.console import Summary
 from hsd_jax.rollout.collect import Batch
 from hsd_jax.runtime import checkpoint, faults, multihost, paths
 from hsd_jax.runtime.timing import Clock, Compilations
-from hsd_jax.setup.components import Parts
+from hsd_jax.setup.components import RunComponents
 from hsd_jax.types import Rollouts
 from hsd_jax.update.step import Trace, TrainState
 from models.qwen3 import Params
 
 log = logging.getLogger(__name__)
-LOOKED_AT = ("step", "skipped", "coverage", "eval/pass@1", "eval/greedy", *(alarm.metric for alarm in guards.ALARMS))
+HISTORY_KEYS = ("step", "skipped", "coverage", "eval/pass@1", "eval/greedy", *(alarm.metric for alarm in guards.ALARMS))
 
 
 @dataclass
-class Journal:
+class RunLog:
     """One run's log while it is being written; only process 0 of a pod has sinks and shows anything."""
 
-    parts: Parts
+    parts: RunComponents
     path: epath.Path
     store: checkpoint.Store
     sinks: list[writers.Sink]
@@ -86,16 +86,16 @@ class Journal:
         with self.clock.phase("evaluate"):
             self.page |= self.scores(params, step)
 
-    def close_step(self, step: int) -> None:
+    def end_step(self, step: int) -> None:
         """Writes the finished step's line everywhere, shows it, and warns where the guards say so."""
         compiled = self.compilations.take()
         line = {"step": step, **self.page, **self.clock.lap(), "recompilations": compiled}
         self.page = {}
-        self.lines.append(looked_at(line))
+        self.lines.append(select_history(line))
         for sink in self.sinks:
             sink(step, {name: value for name, value in line.items() if name != "step"})
         with faults.stage("save"):
-            checkpoint.seal(self.store)
+            checkpoint.write_manifests(self.store)
         if step:
             self.show(step, line)
         guards.watch([seen for seen in self.lines if seen["step"]], self.parts.config.guards, str(self.path))
@@ -167,9 +167,9 @@ def local_rows(x: Any) -> np.ndarray:
 def past_lines(path: epath.Path) -> list[dict[str, Any]]:
     """What a resumed run looks at again of the lines that it has already written."""
     file = path / "metrics.jsonl"
-    return [looked_at(json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+    return [select_history(json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def looked_at(line: Mapping[str, Any]) -> dict[str, Any]:
+def select_history(line: Mapping[str, Any]) -> dict[str, Any]:
     """What later steps and the closing words need of a line; whole lines would fill memory in a long run."""
-    return {name: line[name] for name in LOOKED_AT if name in line}
+    return {name: line[name] for name in HISTORY_KEYS if name in line}

@@ -19,13 +19,13 @@ from hsd_jax.rollout.grading import submit_to
 from hsd_jax.rollout.test_suites import submit_all_tests
 from hsd_jax.run import held_out
 from hsd_jax.run.arguments import Arguments, resume_command
-from hsd_jax.run.programs import Programs, build, meet_again, sizes_met
-from hsd_jax.run.run_log import Journal, past_lines
+from hsd_jax.run.programs import Programs, build, compiled_sizes, restore_compiled_sizes
+from hsd_jax.run.run_log import RunLog, past_lines
 from hsd_jax.runtime import checkpoint, faults, multihost, paths
 from hsd_jax.runtime.timing import Clock, count_compilations
 from hsd_jax.runtime.workdir import Workdir, discard_after, note, open_workdir
 from hsd_jax.setup import components, method_overrides
-from hsd_jax.setup.components import Parts
+from hsd_jax.setup.components import RunComponents
 from hsd_jax.update.step import TrainState
 from hsd_jax.verifiers import cases, comparison, pool
 from hsd_jax.verifiers.sandbox import tiers
@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def open_run(
-    given: Arguments, parts: Parts, screen: Console, argv: Sequence[str]
-) -> Iterator[tuple[Programs, Journal, TrainState]]:
+    given: Arguments, parts: RunComponents, screen: Console, argv: Sequence[str]
+) -> Iterator[tuple[Programs, RunLog, TrainState]]:
     """Yields (programs, journal, state) of a new or continued run.
 
     Raises: InputError if the workdir cannot be used; nothing was written then.
@@ -54,14 +54,16 @@ def open_run(
         with clock.phase("start"):
             state, workdir = first_state(parts, workdir)
             if workdir.start is not None:
-                meet_again(parts, programs, checkpoint.restore_meta(workdir.checkpoints, workdir.start)["row_sizes"])
+                restore_compiled_sizes(
+                    parts, programs, checkpoint.restore_meta(workdir.checkpoints, workdir.start)["row_sizes"]
+                )
         chief = jax.process_index() == 0
         show = stack.enter_context(console.progress(screen, int(state.step), config.steps, quiet=not chief))
         kept = config.checkpoints
         resume = resume_command(argv)
         store = checkpoint.open_store(workdir.checkpoints, keep=kept.keep, keep_every=kept.keep_every, resume=resume)
         stack.enter_context(checkpoint.watched(store, multihost.leave))
-        book = Journal(
+        book = RunLog(
             parts=parts,
             path=workdir.path,
             store=stack.enter_context(checkpoint.finishing(store)),
@@ -69,7 +71,7 @@ def open_run(
             show=show,
             console=screen,
             scores=lambda params, step: held_out.scores(parts, programs, params, step),
-            row_sizes=lambda: sizes_met(programs),
+            row_sizes=lambda: compiled_sizes(programs),
             resume_command=resume,
             clock=clock,
             compilations=stack.enter_context(count_compilations(clock)),
@@ -77,7 +79,7 @@ def open_run(
         )
         if workdir.start is None:
             book.evaluate(state.params, 0)
-            book.close_step(0)
+            book.end_step(0)
         yield programs, book, state
 
 
@@ -98,7 +100,7 @@ def open_together(given: Arguments, config: Config) -> Workdir:
     return workdir
 
 
-def open_graders(parts: Parts) -> pool.Pool:
+def open_graders(parts: RunComponents) -> pool.Pool:
     """The verifier processes; the sandbox is probed only where programs will be graded.
 
     Raises: InputError if programs would have to run without isolation.
@@ -120,7 +122,7 @@ def open_graders(parts: Parts) -> pool.Pool:
         raise InputError(str(error)) from error
 
 
-def first_state(parts: Parts, workdir: Workdir) -> tuple[TrainState, Workdir]:
+def first_state(parts: RunComponents, workdir: Workdir) -> tuple[TrainState, Workdir]:
     """The initial state, or that of the newest checkpoint that can be read, with the workdir as of its step.
 
     What lies after that step is removed only once the state has been read.
@@ -131,18 +133,18 @@ def first_state(parts: Parts, workdir: Workdir) -> tuple[TrainState, Workdir]:
         return state, workdir
     while start is not None:
         restored = read_state(parts, workdir, start, state)
-        if not multihost.any_process(f"unreadable/{start}", restored is None):
+        if not multihost.any_host(f"unreadable/{start}", restored is None):
             if start != workdir.start and jax.process_index() == 0:
                 discard_after(workdir.path, start)
             return restored or state, dataclasses.replace(workdir, start=start)
-        start = checkpoint.newest_good(workdir.checkpoints, before=start)
+        start = checkpoint.latest_valid_step(workdir.checkpoints, before=start)
     raise RunStopped(
         f"no checkpoint in {workdir.checkpoints} can be read (see the warnings); none was removed. Restore one from a"
         " copy, or start anew with --overwrite"
     )
 
 
-def read_state(parts: Parts, workdir: Workdir, step: int, like: TrainState) -> TrainState | None:
+def read_state(parts: RunComponents, workdir: Workdir, step: int, like: TrainState) -> TrainState | None:
     """The state of a checkpoint, or None, with a warning, where its files agree but cannot be read."""
     try:
         meta = checkpoint.restore_meta(workdir.checkpoints, step)
@@ -157,7 +159,7 @@ def read_state(parts: Parts, workdir: Workdir, step: int, like: TrainState) -> T
         return None
 
 
-def announce(parts: Parts, workdir: Workdir, screen: Console) -> None:
+def announce(parts: RunComponents, workdir: Workdir, screen: Console) -> None:
     """Says what is about to run: the method's row, the model, the devices."""
     logging.basicConfig(
         level=logging.WARNING, handlers=[RichHandler(console=screen, show_path=False)], format="%(message)s"
@@ -171,7 +173,7 @@ def announce(parts: Parts, workdir: Workdir, screen: Console) -> None:
     screen.print(f"model {parts.config.model.path} on {devices}, workdir {workdir.path}{start}", highlight=False)
 
 
-def _sinks(parts: Parts, workdir: Workdir) -> list[writers.Sink]:
+def _sinks(parts: RunComponents, workdir: Workdir) -> list[writers.Sink]:
     settings = parts.config.logging
     return writers.sinks(
         workdir.path,

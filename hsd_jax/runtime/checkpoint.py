@@ -23,7 +23,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from hsd_jax.errors import InputError, RunStopped
 from hsd_jax.runtime import faults, manifest, paths, storage
 from hsd_jax.runtime.manifest import MANIFEST as MANIFEST
-from hsd_jax.runtime.manifest import damage as damage
+from hsd_jax.runtime.manifest import damage as verify
 from hsd_jax.types import PyTree
 from models.qwen3 import Params, Qwen3Config, param_shapes
 from models.sharding import abstract_params
@@ -81,13 +81,13 @@ def save(store: Store, step: int, state: PyTree, meta: dict[str, Any], *, score:
     args = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
     with _in_one_line(store):
         store.manager.wait_until_finished()
-        seal(store).result()  # what this write may delete in the end must not be in the sealer's hands then
+        write_manifests(store).result()  # what this write may delete in the end must not be in the sealer's hands then
         with store.beginning:
             store.unsealed.add(step)
             store.manager.save(step, args=args, metrics=None if score is None else {BEST: score}, force=True)
 
 
-def seal(store: Store) -> Future[None]:
+def write_manifests(store: Store) -> Future[None]:
     """Starts sealing the checkpoints that have been committed since the last call; call it once in a while.
 
     Raises: RunStopped if the last write has failed, so that a run does not go on for long without any.
@@ -106,7 +106,7 @@ def close(store: Store) -> None:
     """Waits for writes in flight, seals what they wrote and closes the directory."""
     with _in_one_line(store):
         store.manager.wait_until_finished()
-        seal(store).result()
+        write_manifests(store).result()
         if store.failed:
             raise store.failed[0]
         store.sealer.shutdown(wait=True)
@@ -122,7 +122,7 @@ def finishing(store: Store) -> Iterator[Store]:
         if not store.failed:  # else Orbax waits for other hosts, which wait for this one
             try:
                 store.manager.wait_until_finished()
-                seal(store).result()
+                write_manifests(store).result()
             except Exception as error:
                 log.warning("the checkpoint in flight was not finished: %s", faults.explain(error) or error)
         raise
@@ -139,7 +139,7 @@ def watched(store: Store, report: Callable[[BaseException], object], *, grace: f
     def look() -> None:
         while not done.wait(1.0):
             with suppress(Exception):
-                seal(store)
+                write_manifests(store)
             if store.failed and not done.wait(grace):
                 report(_not_written(store, store.failed[0]))
                 return
@@ -206,7 +206,7 @@ def steps(root: str | os.PathLike[str]) -> list[int]:
     return sorted(int(path.name) for path in _numbered(root) if ocp.utils.is_checkpoint_finalized(path))
 
 
-def unfinished(root: str | os.PathLike[str]) -> list[epath.Path]:
+def incomplete(root: str | os.PathLike[str]) -> list[epath.Path]:
     """What is left of checkpoints whose writing was interrupted; they were never committed."""
     root = epath.Path(root)
     if not root.exists():
@@ -219,12 +219,12 @@ def _numbered(root: epath.Path) -> list[epath.Path]:
     return [path for path in root.iterdir() if path.name.isdigit()]
 
 
-def newest_good(root: str | os.PathLike[str], before: float = float("inf")) -> int | None:
+def latest_valid_step(root: str | os.PathLike[str], before: float = float("inf")) -> int | None:
     """The newest checkpoint (before a step) whose files are all there and unchanged; the log names damaged ones."""
     for step in reversed(steps(root)):
         if step >= before:
             continue
-        fault = damage(epath.Path(root) / str(step))
+        fault = verify(epath.Path(root) / str(step))
         if not fault:
             return step
         log.warning("checkpoint %d is damaged (%s); trying the one before it", step, fault)
@@ -253,7 +253,7 @@ def restore_params(checkpoint: str | os.PathLike[str], mesh: Mesh | None = None)
     """
     path = epath.Path(checkpoint)
     path = path / "checkpoints" if (path / "checkpoints").exists() else path
-    root, step = (path.parent, int(path.name)) if path.name.isdigit() else (path, newest_good(path))
+    root, step = (path.parent, int(path.name)) if path.name.isdigit() else (path, latest_valid_step(path))
     if step is None or not (root / str(step)).exists():
         raise InputError(
             f"--checkpoint {checkpoint}: no finished checkpoint here; expected <workdir>/checkpoints/<step>"

@@ -92,7 +92,7 @@ def run(main: Callable[[Sequence[str]], int], leave: Callable[[int], Any] = sys.
         try:
             sys.exit(main(sys.argv[1:]))
         except Exception as error:
-            line, code = last_words(error)
+            line, code = error_line(error)
             if line:
                 print(f"error: {line}", file=sys.stderr)
             else:
@@ -100,14 +100,14 @@ def run(main: Callable[[Sequence[str]], int], leave: Callable[[int], Any] = sys.
             leave(code)
 
 
-def leave_at_once(code: int) -> None:
+def hard_exit(code: int) -> None:
     """Ends the process without waiting for its threads: those of a failed write wait for minutes."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
-def last_words(error: BaseException) -> tuple[str, int]:
+def error_line(error: BaseException) -> tuple[str, int]:
     """One line that a command says before it ends, and its exit code; no words for an error that nobody expected."""
     refused = isinstance(error, InputError)
     line = str(error) if refused else faults.explain(error) or ""

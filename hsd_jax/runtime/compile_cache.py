@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 
 
-def keep_compiled() -> None:
+def enable_compilation_cache() -> None:
     """Keeps compiled programs in JAX_COMPILATION_CACHE_DIR (may be gs://), else in ~/.cache/hsd_jax/compiled."""
     folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or Path.home() / ".cache" / "hsd_jax" / "compiled"
     jax.config.update("jax_compilation_cache_dir", str(folder))

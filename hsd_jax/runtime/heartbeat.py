@@ -18,7 +18,7 @@ LEFT = "hsd/left/"
 
 
 @contextmanager
-def watched(
+def monitor(
     client: Any, process: int, processes: int, seconds: float, report: Callable[[dict[int, str]], None]
 ) -> Iterator[None]:
     """While its body runs, gives signs of life, and calls `report` with processes that have ended, or seem to.

@@ -16,7 +16,7 @@ LIMITS = (
 )
 
 
-def give_back_what_is_freed() -> None:
+def tune_malloc() -> None:
     """Fixes glibc's limits, unless the environment sets them; does nothing with other C libraries."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

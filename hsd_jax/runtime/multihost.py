@@ -20,7 +20,7 @@ from jax._src import clusters, distributed
 
 from hsd_jax.errors import EXIT_FAILED, InputError, RunStopped
 from hsd_jax.runtime import cli
-from hsd_jax.runtime.heartbeat import take_leave, watched
+from hsd_jax.runtime.heartbeat import monitor, take_leave
 
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 RETRY_SECONDS = 0.2
@@ -29,7 +29,7 @@ LEAVING = threading.Lock()  # never released: the first thread that ends the pro
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessInfo:
     """This process among those of a run: address (host:port) of process 0, number of processes, own number."""
 
     coordinator: str
@@ -37,7 +37,7 @@ class Place:
     process: int
 
 
-def place_from(environment: Mapping[str, str]) -> Place | None:
+def from_environment(environment: Mapping[str, str]) -> ProcessInfo | None:
     """Where this process stands, or None for a run of one process.
 
     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say it; HSD_DISTRIBUTED=auto (set by tpu_scripts)
@@ -57,10 +57,10 @@ def place_from(environment: Mapping[str, str]) -> Place | None:
     )
     if address is None or processes is None or process is None:
         raise InputError("HSD_DISTRIBUTED=auto: no TPU slice or cluster was detected; set " + ", ".join(VARIABLES))
-    return Place(address, processes, process)
+    return ProcessInfo(address, processes, process)
 
 
-def _checked(given: Mapping[str, str]) -> Place:
+def _checked(given: Mapping[str, str]) -> ProcessInfo:
     address, count, index = (given[name] for name in VARIABLES)
     if not address.rpartition(":")[2].isdigit() or ":" not in address:
         raise InputError(f"JAX_COORDINATOR_ADDRESS must be host:port; got {address!r}")
@@ -68,11 +68,13 @@ def _checked(given: Mapping[str, str]) -> Place:
         raise InputError(
             f"JAX_PROCESS_ID must be in 0 .. JAX_NUM_PROCESSES - 1; got {index!r} and JAX_NUM_PROCESSES={count!r}"
         )
-    return Place(address, int(count), int(index))
+    return ProcessInfo(address, int(count), int(index))
 
 
 @contextmanager
-def joined(place: Place | None, *, start_seconds: float = 900, heartbeat_seconds: int = 60) -> Iterator[None]:
+def distributed_session(
+    place: ProcessInfo | None, *, start_seconds: float = 900, heartbeat_seconds: int = 60
+) -> Iterator[None]:
     """Runs its body as one of the processes of `place`; call it before anything touches a device.
 
     If the body fails in one process, that process says why and ends at once (exit code 1, or 2 for refused input), so
@@ -82,7 +84,7 @@ def joined(place: Place | None, *, start_seconds: float = 900, heartbeat_seconds
     if place is None:
         yield
         return
-    meet(place, start_seconds)
+    rendezvous(place, start_seconds)
     jax.distributed.initialize(
         place.coordinator,
         place.processes,
@@ -94,7 +96,7 @@ def joined(place: Place | None, *, start_seconds: float = 900, heartbeat_seconds
     client = distributed.global_state.client
     try:
         gather("host", socket.gethostname())
-        with watched(client, place.process, place.processes, heartbeat_seconds, _follow):
+        with monitor(client, place.process, place.processes, heartbeat_seconds, _follow):
             yield
             gather("end", True)
         jax.distributed.shutdown()
@@ -117,7 +119,7 @@ def _follow(ended: dict[int, str]) -> None:
     )
     if ended.get(0) != "":
         take_leave(state.client, state.process_id, _others() - {*ended}, "", LEAVE_LAST_SECONDS)
-    cli.leave_at_once(EXIT_FAILED)
+    cli.hard_exit(EXIT_FAILED)
 
 
 def leave(error: BaseException) -> None:
@@ -126,7 +128,7 @@ def leave(error: BaseException) -> None:
     The orderly shutdown would wait for processes that wait for this one.
     """
     LEAVING.acquire()
-    line, code = cli.last_words(error)
+    line, code = cli.error_line(error)
     if line:
         print(f"error: {line}", file=sys.stderr)
     elif not isinstance(error, SystemExit):
@@ -136,14 +138,14 @@ def leave(error: BaseException) -> None:
     state = distributed.global_state
     if state.client is not None:
         take_leave(state.client, state.process_id, _others(), line or repr(error), LEAVE_LAST_SECONDS)
-    cli.leave_at_once(code)
+    cli.hard_exit(code)
 
 
 def _others() -> set[int]:
     return {*range(distributed.global_state.num_processes or 1)} - {distributed.global_state.process_id}
 
 
-def meet(place: Place, seconds: float) -> None:
+def rendezvous(place: ProcessInfo, seconds: float) -> None:
     """Waits until every process has called this, on the port after the coordinator's.
 
     JAX's own start waits too, but when it gives up it ends the process without saying whom it waited for.
@@ -226,7 +228,7 @@ def _entries(client: Any, name: str) -> dict[int, Any]:
     return {int(key.rpartition("/")[2]): json.loads(value) for key, value in found}
 
 
-def any_process(name: str, flag: bool) -> bool:
+def any_host(name: str, flag: bool) -> bool:
     """Whether any process says so: all of them stop when one was asked to."""
     return any(gather(name, bool(flag)))
 

@@ -65,7 +65,7 @@ def open_workdir(
     lock = _lock(root)
     if held is not None and overwrite:
         clear(root)
-    start = checkpoint.newest_good(root / "checkpoints") if resume and not overwrite else None
+    start = checkpoint.latest_valid_step(root / "checkpoints") if resume and not overwrite else None
     if start is None and checkpoint.steps(root / "checkpoints"):
         _refuse_to_lose(root, lock)
     discard_after(root, -1 if start is None else start)
@@ -100,7 +100,7 @@ def discard_after(root: epath.Path, step: int) -> None:
     for later in checkpoint.steps(root / "checkpoints"):
         if later > step:
             (root / "checkpoints" / str(later)).rmtree()
-    for half in checkpoint.unfinished(root / "checkpoints"):
+    for half in checkpoint.incomplete(root / "checkpoints"):
         half.rmtree()
     if (root / "rollouts").exists():
         for file in (root / "rollouts").iterdir():

@@ -10,15 +10,15 @@ from jax.sharding import Mesh
 from hsd_jax.errors import InputError
 from hsd_jax.sampler import decode, kv_cache
 from hsd_jax.sampler.decode_sharding import DecodeParams
-from hsd_jax.sampler.state import Cache, Entry, Program, Slots
-from hsd_jax.sampler.token_sampling import Settings
-from hsd_jax.types import Ragged
+from hsd_jax.sampler.state import Cache, DecodeState, SamplerConfig, SlotInsert
+from hsd_jax.sampler.token_sampling import SamplingParams
+from hsd_jax.types import Padded
 from models.qwen3 import Qwen3Config
 
 MIN_SAVING = 128
 
 
-def make_program(
+def make_sampler_config(
     config: Qwen3Config,
     *,
     vocabulary: int,
@@ -29,7 +29,7 @@ def make_program(
     chunk: int = 64,
     dtype: str = "float32",
     mesh: Mesh | None = None,
-) -> Program:
+) -> SamplerConfig:
     """A sampler with room for `slots` rollouts at a time: cache lengths for 1/4, 1/2 and all of the response window,
     and a quarter of the slots for the last, longest rollouts.
 
@@ -47,7 +47,7 @@ def make_program(
     lengths = [round_up(prompt_window + response_window * part // 4) for part in parts]
     tail = max(1, slots // 4 // data) * data
     shapes = {(slots, length) for length in lengths} | {(tail, length) for length in lengths[-2:]}
-    return Program(
+    return SamplerConfig(
         config=config,
         vocabulary=vocabulary,
         pad_id=pad_id,
@@ -55,7 +55,7 @@ def make_program(
         response_window=response_window,
         shapes=tuple(sorted(shapes)),
         chunk=chunk,
-        reads=max(1, slots // 16 // data) * data,
+        prefill_batch=max(1, slots // 16 // data) * data,
         dtype=dtype,
         mesh=mesh,
     )
@@ -88,15 +88,20 @@ def round_up(length: int) -> int:
     return -(-length // step) * step
 
 
-def pick_shape(program: Program, slots: int, length: int) -> tuple[int, int]:
+def pick_shape(program: SamplerConfig, slots: int, length: int) -> tuple[int, int]:
     """The smallest cache shape with that many slots of that length."""
     fitting = [shape for shape in program.shapes if shape[0] >= slots and shape[1] >= length]
     return min(fitting, key=lambda shape: shape[0] * shape[1])
 
 
-def move(
-    program: Program, cache: Cache, slots: Slots, shape: tuple[int, int], rows_B: np.ndarray, kept_B: np.ndarray
-) -> tuple[Cache, Slots]:
+def resize_cache(
+    program: SamplerConfig,
+    cache: Cache,
+    slots: DecodeState,
+    shape: tuple[int, int],
+    rows_B: np.ndarray,
+    kept_B: np.ndarray,
+) -> tuple[Cache, DecodeState]:
     """The cache in another shape, with the old slots `rows_B`; ring by ring, so that one of them exists twice."""
     rows_B, kept_B = program.layout.put((rows_B, kept_B))
     rings, treedef = jax.tree.flatten(cache)
@@ -106,13 +111,13 @@ def move(
     return jax.tree.unflatten(treedef, rings), kv_cache.move_slots(program, slots, rows_B, kept_B)
 
 
-def empty_entry(rows: int) -> Entry:
+def empty_entry(rows: int) -> SlotInsert:
     """An entry that starts nothing."""
 
     def full(value: int, dtype: Any = np.int32) -> Any:
         return np.full(rows, value, dtype)
 
-    return Entry(
+    return SlotInsert(
         source_B=full(-1),
         token_B=full(0),
         length_B=full(1),
@@ -123,12 +128,12 @@ def empty_entry(rows: int) -> Entry:
 
 
 @cache
-def signatures(program: Program) -> set[Any]:
+def signatures(program: SamplerConfig) -> set[Any]:
     """The kinds of weights for which the programs are compiled already; a memo, so that looking costs nothing."""
     return set()
 
 
-def compile_all(program: Program, params: DecodeParams, settings: Settings, key: jax.Array) -> None:
+def warm_up(program: SamplerConfig, params: DecodeParams, settings: SamplingParams, key: jax.Array) -> None:
     """Compiles everything `sample` can need for this program, by running it without work; once per kind of weights.
 
     Otherwise a first long response would stop a run for a compilation in the middle.
@@ -137,11 +142,13 @@ def compile_all(program: Program, params: DecodeParams, settings: Settings, key:
     if signature in signatures(program):
         return
     put = program.layout.put
-    tokens, length = put((np.zeros((program.reads, program.prompt_window), np.int32), np.ones(program.reads, np.int32)))
-    read = decode.read_prompts(program, params, Ragged(tokens, length))
+    tokens, length = put(
+        (np.zeros((program.prefill_batch, program.prompt_window), np.int32), np.ones(program.prefill_batch, np.int32))
+    )
+    read = decode.prefill(program, params, Padded(tokens, length))
     for rows, length in program.shapes:
         cache_, slots = kv_cache.empty_cache(program=program, rows=rows, length=length)
-        cache_, slots = kv_cache.enter(program, cache_, slots, read, put(empty_entry(rows)))
+        cache_, slots = kv_cache.insert_prompts(program, cache_, slots, read, put(empty_entry(rows)))
         cache_, slots, _ = decode.decode(
             program, params, cache_, slots, settings, key, *put((np.int32(0), np.int32(0)))
         )

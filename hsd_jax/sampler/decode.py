@@ -11,10 +11,10 @@ from jax import lax
 
 from hsd_jax.sampler.decode_sharding import DecodeParams, logits
 from hsd_jax.sampler.kv_cache import cached_attend
-from hsd_jax.sampler.state import Cache, Slots, Written
-from hsd_jax.sampler.state import Program as Program
-from hsd_jax.sampler.token_sampling import Settings, address, choose
-from hsd_jax.types import Ragged
+from hsd_jax.sampler.state import Cache, DecodeOutput, DecodeState
+from hsd_jax.sampler.state import SamplerConfig as SamplerConfig
+from hsd_jax.sampler.token_sampling import SamplingParams, fold_key, sample_token
+from hsd_jax.types import Padded
 from models import qwen3
 
 Array = jax.Array
@@ -22,7 +22,7 @@ CHECK = 8  # decode steps between two looks at whether any slot still works: the
 
 
 @partial(jax.jit, static_argnames="program")
-def read_prompts(program: Program, params: DecodeParams, prompts: Ragged) -> Cache:
+def prefill(program: SamplerConfig, params: DecodeParams, prompts: Padded) -> Cache:
     """Keys and values [R, K, C, H] of every prompt but its last token, the last of them at the right edge.
 
     The last token is left to the first decode step, which so chooses the first response token like any other.
@@ -50,21 +50,21 @@ def read_prompts(program: Program, params: DecodeParams, prompts: Ragged) -> Cac
 
 @partial(jax.jit, static_argnames="program", donate_argnames=("cache", "slots"))
 def decode(
-    program: Program,
+    program: SamplerConfig,
     params: DecodeParams,
     cache: Cache,
-    slots: Slots,
-    settings: Settings,
+    slots: DecodeState,
+    settings: SamplingParams,
     key: Array,
     steps: Array,
     idle_limit: Array,
-) -> tuple[Cache, Slots, Written]:
+) -> tuple[Cache, DecodeState, DecodeOutput]:
     """Up to `steps` decode steps, in rounds of 8; stops early once more than `idle_limit` slots stand idle.
 
     The caller sees to it that no active slot outgrows the ring.
     """
     rows = slots.token_B.shape[0]
-    written = Written(
+    written = DecodeOutput(
         steps=jnp.int32(0),
         token_NB=jnp.zeros((program.chunk, rows), jnp.int32),
         logprob_NB=jnp.zeros((program.chunk, rows), jnp.float32),
@@ -73,12 +73,12 @@ def decode(
         active_B=slots.active_B,
     )
 
-    def works(carry: tuple[Cache, Slots, Written]) -> Array:
+    def works(carry: tuple[Cache, DecodeState, DecodeOutput]) -> Array:
         _, slots, written = carry
         idle = rows - slots.active_B.sum()
         return (written.steps < steps) & (idle <= idle_limit) & (idle < rows)
 
-    def round_(carry: tuple[Cache, Slots, Written]) -> tuple[Cache, Slots, Written]:
+    def round_(carry: tuple[Cache, DecodeState, DecodeOutput]) -> tuple[Cache, DecodeState, DecodeOutput]:
         return lax.fori_loop(0, CHECK, lambda _, c: decode_step(program, params, settings, key, *c), carry)
 
     cache, slots, written = lax.while_loop(works, round_, (cache, slots, written))
@@ -87,14 +87,14 @@ def decode(
 
 
 def decode_step(
-    program: Program,
+    program: SamplerConfig,
     params: DecodeParams,
-    settings: Settings,
+    settings: SamplingParams,
     key: Array,
     cache: Cache,
-    slots: Slots,
-    written: Written,
-) -> tuple[Cache, Slots, Written]:
+    slots: DecodeState,
+    written: DecodeOutput,
+) -> tuple[Cache, DecodeState, DecodeOutput]:
     """Feeds one token per slot, writes its keys and values, and chooses the next token of the active slots."""
     config, length = program.config, cache.keys[0].shape[2]
     position_B1 = (slots.time - slots.start_B)[:, None]
@@ -113,20 +113,22 @@ def decode_step(
     # stated in two steps: from the second alone XLA would rather gather the whole head on every device
     logits_BV = program.layout.constrain(logits(params, hidden_BD), "B", "V")
     logits_BV = program.layout.split_rows(logits_BV)
-    key_B = address(key, slots.id_B, slots.rollout_B, slots.written_B)
-    token_B, logprob_B = choose(logits_BV, key_B, settings, vocabulary=program.vocabulary, active_B=slots.active_B)
+    key_B = fold_key(key, slots.id_B, slots.rollout_B, slots.written_B)
+    token_B, logprob_B = sample_token(
+        logits_BV, key_B, settings, vocabulary=program.vocabulary, active_B=slots.active_B
+    )
     slots, written = record(slots, written, settings, token_B, logprob_B)
     return Cache(tuple(keys), tuple(values)), slots, written
 
 
 def record(
-    slots: Slots, written: Written, settings: Settings, token_B: Array, logprob_B: Array
-) -> tuple[Slots, Written]:
+    slots: DecodeState, written: DecodeOutput, settings: SamplingParams, token_B: Array, logprob_B: Array
+) -> tuple[DecodeState, DecodeOutput]:
     """Notes one step's tokens; a slot ends at a stop id, at its limit, or where its logits were not finite."""
     broken_B = slots.active_B & ~jnp.isfinite(logprob_B)
     count_B = slots.written_B + slots.active_B
     stopped_B = (token_B[:, None] == settings.stop_ids_E[None, :]).any(-1)
-    after = Slots(
+    after = DecodeState(
         time=slots.time + 1,
         token_B=jnp.where(slots.active_B, token_B, slots.token_B),
         start_B=slots.start_B,
@@ -136,7 +138,7 @@ def record(
         rollout_B=slots.rollout_B,
         active_B=slots.active_B & ~stopped_B & ~broken_B & (count_B < slots.limit_B),
     )
-    noted = Written(
+    noted = DecodeOutput(
         steps=written.steps + 1,
         token_NB=lax.dynamic_update_index_in_dim(written.token_NB, token_B, written.steps, 0),
         logprob_NB=lax.dynamic_update_index_in_dim(written.logprob_NB, logprob_B, written.steps, 0),

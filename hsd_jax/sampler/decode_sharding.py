@@ -25,7 +25,7 @@ AXES = {"B": "data", "K": "tensor", "N": "tensor", "F": "tensor", "V": "tensor"}
 
 
 @dataclass(frozen=True)
-class Layout:
+class DecodeSharding:
     """States where arrays lie, by axis letters; without a mesh every statement is empty."""
 
     mesh: Mesh | None
@@ -92,7 +92,7 @@ def per_layer(params: Params, *, config: Qwen3Config, dtype: str) -> DecodeParam
     return {"layers": layers, **ends, **head}
 
 
-def shardings(config: Qwen3Config, layout: Layout) -> Any:
+def shardings(config: Qwen3Config, layout: DecodeSharding) -> Any:
     """The sharding of every array of `DecodeParams`, from the letters of its name."""
 
     def of(name: str, shape: tuple[int, ...], *, drop: str = "") -> NamedSharding | None:
@@ -120,7 +120,7 @@ def decode_params(params: Params, *, config: Qwen3Config, dtype: str, mesh: Mesh
     if mesh is None:
         return made
     everywhere = spread(mesh)
-    made = jax.device_put(made, shardings(config, Layout(everywhere)))
+    made = jax.device_put(made, shardings(config, DecodeSharding(everywhere)))
     return made if everywhere is mesh else jax.tree.map(lambda x: local(x, mesh), made)
 
 

@@ -12,20 +12,20 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from hsd_jax.sampler.state import Cache, Entry, Program, Slots
+from hsd_jax.sampler.state import Cache, DecodeState, SamplerConfig, SlotInsert
 from models import qwen3
 
 Array = jax.Array
 
 
 @partial(jax.jit, static_argnames=("program", "rows", "length"))
-def empty_cache(*, program: Program, rows: int, length: int) -> tuple[Cache, Slots]:
+def empty_cache(*, program: SamplerConfig, rows: int, length: int) -> tuple[Cache, DecodeState]:
     """A cache of zeros and idle slots, made where they will lie."""
     config = program.config
     one = jnp.zeros((rows, config.kv_heads, length, config.head_dim), program.dtype)
     rings = tuple(one for _ in range(config.layers))
     zeros_B = jnp.zeros(rows, jnp.int32)
-    slots = Slots(
+    slots = DecodeState(
         time=jnp.int32(0),
         token_B=zeros_B,
         start_B=zeros_B,
@@ -55,7 +55,9 @@ def cached_attend(k_BKSH: Array, v_BKSH: Array, place: Array, visible_BS: Array)
 
 
 @partial(jax.jit, static_argnames="program", donate_argnames=("cache", "slots"))
-def enter(program: Program, cache: Cache, slots: Slots, prompts: Cache, entry: Entry) -> tuple[Cache, Slots]:
+def insert_prompts(
+    program: SamplerConfig, cache: Cache, slots: DecodeState, prompts: Cache, entry: SlotInsert
+) -> tuple[Cache, DecodeState]:
     """Starts rollouts: copies prompts into their slots so that they end at the present time, and sets the slots."""
     length, window = cache.keys[0].shape[2], prompts.keys[0].shape[2]
     first = (slots.time - window) % length  # ring place of the prompt window's left edge
@@ -80,13 +82,13 @@ def enter(program: Program, cache: Cache, slots: Slots, prompts: Cache, entry: E
     return cache, program.layout.rows(fill_slots(slots, entry, new_B))
 
 
-def fill_slots(slots: Slots, entry: Entry, new_B: Array) -> Slots:
+def fill_slots(slots: DecodeState, entry: SlotInsert, new_B: Array) -> DecodeState:
     """The slots with those of `new_B` at the start of a rollout: the prompt's last token is fed at the present time."""
 
     def take(new: Array, old: Array) -> Array:
         return jnp.where(new_B, new, old)
 
-    return Slots(
+    return DecodeState(
         time=slots.time,
         token_B=take(entry.token_B, slots.token_B),
         start_B=take(slots.time - (entry.length_B - 1), slots.start_B),
@@ -99,7 +101,7 @@ def fill_slots(slots: Slots, entry: Entry, new_B: Array) -> Slots:
 
 
 @partial(jax.jit, static_argnames=("program", "length"))
-def move_ring(program: Program, cache_BKSH: Array, rows_B: Array, time: Array, *, length: int) -> Array:
+def move_ring(program: SamplerConfig, cache_BKSH: Array, rows_B: Array, time: Array, *, length: int) -> Array:
     """One layer's ring in another shape: the slots `rows_B`, with every token at its place in a ring of `length`."""
     # the time each new place was last written, and where the old ring keeps that time
     age_S = (time - 1 - jnp.arange(length)) % length
@@ -109,7 +111,7 @@ def move_ring(program: Program, cache_BKSH: Array, rows_B: Array, time: Array, *
 
 
 @partial(jax.jit, static_argnames="program")
-def move_slots(program: Program, slots: Slots, rows_B: Array, kept_B: Array) -> Slots:
+def move_slots(program: SamplerConfig, slots: DecodeState, rows_B: Array, kept_B: Array) -> DecodeState:
     """The slots `rows_B`; those not `kept_B` stand idle."""
     moved = jax.tree.map(lambda x: x if x.ndim == 0 else x[rows_B], slots)
     idle = dataclasses.replace(moved, active_B=moved.active_B & kept_B)

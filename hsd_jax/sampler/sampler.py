@@ -16,27 +16,27 @@ import numpy as np
 
 from hsd_jax.errors import InputError
 from hsd_jax.sampler import decode, kv_cache
-from hsd_jax.sampler.buckets import compile_all, move
-from hsd_jax.sampler.buckets import make_program as make_program
+from hsd_jax.sampler.buckets import make_sampler_config as make_sampler_config
+from hsd_jax.sampler.buckets import resize_cache, warm_up
 from hsd_jax.sampler.decode_sharding import DecodeParams
 from hsd_jax.sampler.decode_sharding import decode_mesh as decode_mesh
 from hsd_jax.sampler.decode_sharding import decode_params as decode_params
 from hsd_jax.sampler.scheduler import (
     Batch,
-    Board,
     OnFinished,
+    SlotTable,
+    assign,
     collect,
-    hand_over,
-    new_board,
+    compact,
+    emit_finished,
+    new_slot_table,
+    next_prefill,
     next_shape,
-    reseat,
-    seat,
-    to_read,
 )
-from hsd_jax.sampler.state import Cache, Program, Slots
-from hsd_jax.sampler.token_sampling import Settings
-from hsd_jax.sampler.token_sampling import settings as settings
-from hsd_jax.types import Ragged, Rollouts
+from hsd_jax.sampler.state import Cache, DecodeState, SamplerConfig
+from hsd_jax.sampler.token_sampling import SamplingParams
+from hsd_jax.sampler.token_sampling import sampling_params as sampling_params
+from hsd_jax.types import Padded, Rollouts
 
 REFILL = 8  # a chunk ends early once more than one slot in so many stands idle while rollouts wait
 
@@ -46,13 +46,13 @@ def ignore(problem: int, rollout: int, tokens: np.ndarray) -> None:
 
 
 def sample(
-    program: Program,
+    program: SamplerConfig,
     params: DecodeParams,
-    prompts: Ragged,
+    prompts: Padded,
     id_P: Any,
     *,
     key: jax.Array,
-    settings: Settings,
+    settings: SamplingParams,
     limit_P: Any,
     group_size: int,
     on_finished: OnFinished = ignore,
@@ -67,30 +67,30 @@ def sample(
         InputError: no problems, a prompt or limit that does not fit, a stop id that is no token.
         RunStopped: logits were not finite.
     """
-    return sample_on_board(
+    return sample_with_table(
         program, params, prompts, id_P, key, settings, limit_P, group_size, on_finished=on_finished
     ).rollouts
 
 
-def sample_on_board(
-    program: Program,
+def sample_with_table(
+    program: SamplerConfig,
     params: DecodeParams,
-    prompts: Ragged,
+    prompts: Padded,
     id_P: Any,
     key: jax.Array,
-    settings: Settings,
+    settings: SamplingParams,
     limit_P: Any,
     group_size: int,
     *,
     on_finished: OnFinished = ignore,
-) -> Board:
+) -> SlotTable:
     """As `sample`; the board also counts how well the slots were used."""
     batch = check(program, jax.device_get((prompts, id_P, limit_P, settings)), group_size)
     layout = program.layout
     settings = layout.put(jax.device_get(settings))
     key = jax.random.wrap_key_data(layout.put(jax.device_get(jax.random.key_data(key))), impl=jax.random.key_impl(key))
-    compile_all(program, params, settings, key)
-    board = new_board(program, len(batch.id_P), group_size)
+    warm_up(program, params, settings, key)
+    board = new_slot_table(program, len(batch.id_P), group_size)
     shape = next_shape(program, board, batch)
     cache, slots = kv_cache.empty_cache(program=program, rows=shape[0], length=shape[1])
     board.problem_B, board.rollout_B, board.age_B = (np.full(shape[0], -1, np.int32) for _ in range(3))
@@ -98,37 +98,37 @@ def sample_on_board(
     while board.waiting or (board.problem_B >= 0).any():
         wanted = next_shape(program, board, batch)
         if wanted != shape:
-            cache, slots = move(program, cache, slots, wanted, *reseat(board, wanted[0]))
+            cache, slots = resize_cache(program, cache, slots, wanted, *compact(board, wanted[0]))
             shape = wanted
         cache, slots, read = start(program, params, board, batch, cache, slots, read)
         limits = layout.put((np.int32(program.chunk), np.int32(idle_limit(program, board))))
         cache, slots, written = decode.decode(program, params, cache, slots, settings, key, *limits)
-        hand_over(board, on_finished)
+        emit_finished(board, on_finished)
         collect(board, batch, jax.device_get(written))
-    hand_over(board, on_finished)
+    emit_finished(board, on_finished)
     return board
 
 
 def start(
-    program: Program,
+    program: SamplerConfig,
     params: DecodeParams,
-    board: Board,
+    board: SlotTable,
     batch: Batch,
     cache: Cache,
-    slots: Slots,
+    slots: DecodeState,
     read: tuple[list[int], Cache],
-) -> tuple[Cache, Slots, tuple[list[int], Cache]]:
+) -> tuple[Cache, DecodeState, tuple[list[int], Cache]]:
     """Fills the free slots with waiting rollouts; reads prompts when their turn comes, each once."""
     while board.waiting and (board.problem_B < 0).any():
         if board.waiting[-1][0] not in read[0]:
-            problems, *prompts = to_read(program, board, batch)
-            read = problems, decode.read_prompts(program, params, Ragged(*program.layout.put(prompts)))
-        entry = program.layout.put(seat(board, batch, read[0]))
-        cache, slots = kv_cache.enter(program, cache, slots, read[1], entry)
+            problems, *prompts = next_prefill(program, board, batch)
+            read = problems, decode.prefill(program, params, Padded(*program.layout.put(prompts)))
+        entry = program.layout.put(assign(board, batch, read[0]))
+        cache, slots = kv_cache.insert_prompts(program, cache, slots, read[1], entry)
     return cache, slots, read
 
 
-def idle_limit(program: Program, board: Board) -> int:
+def idle_limit(program: SamplerConfig, board: SlotTable) -> int:
     """How many slots may stand idle before the host should act: refill them, or move to fewer slots."""
     rows = len(board.problem_B)
     if board.waiting:
@@ -138,7 +138,7 @@ def idle_limit(program: Program, board: Board) -> int:
     return max(idle, rows - fewer - 1)
 
 
-def check(program: Program, given: tuple[Any, ...], group_size: int) -> Batch:
+def check(program: SamplerConfig, given: tuple[Any, ...], group_size: int) -> Batch:
     """The batch on the host, refused where it cannot be sampled."""
     prompts, id_P, limit_P, chosen = given
     tokens, length = np.asarray(prompts.tokens), np.asarray(prompts.length)

@@ -8,7 +8,7 @@ import numpy as np
 
 from hsd_jax.errors import RunStopped
 from hsd_jax.sampler.buckets import empty_entry, pick_shape
-from hsd_jax.sampler.state import Entry, Program, Written
+from hsd_jax.sampler.state import DecodeOutput, SamplerConfig, SlotInsert
 from hsd_jax.types import Rollouts
 
 # (index of the problem in the batch, index of the rollout in its group, its token ids)
@@ -28,7 +28,7 @@ class Batch:
 
 
 @dataclass
-class Board:
+class SlotTable:
     """Who works where. `problem_B` is -1 for an idle slot; `age_B` counts a slot's tokens in the cache."""
 
     waiting: list[tuple[int, int]]
@@ -41,7 +41,7 @@ class Board:
     slot_steps: int = 0
 
 
-def new_board(program: Program, problems: int, group_size: int) -> Board:
+def new_slot_table(program: SamplerConfig, problems: int, group_size: int) -> SlotTable:
     """All rollouts wait, group by group; no slots yet."""
     shape = (problems, group_size)
     window = (*shape, program.response_window)
@@ -50,7 +50,7 @@ def new_board(program: Program, problems: int, group_size: int) -> Board:
     finished: Any = np.zeros(shape, bool)
     logprob: Any = np.zeros(window, np.float32)
     none_B = np.zeros(0, np.int32)
-    return Board(
+    return SlotTable(
         waiting=[(p, g) for p in reversed(range(problems)) for g in reversed(range(group_size))],
         problem_B=none_B,
         rollout_B=none_B,
@@ -59,23 +59,23 @@ def new_board(program: Program, problems: int, group_size: int) -> Board:
     )
 
 
-def next_shape(program: Program, board: Board, batch: Batch) -> tuple[int, int]:
+def next_shape(program: SamplerConfig, board: SlotTable, batch: Batch) -> tuple[int, int]:
     """The cache shape for the next chunk, with the rollouts that are about to start."""
     active = np.flatnonzero(board.problem_B >= 0)
     slots = program.shapes[-1][0]
     starting = board.waiting[::-1][: slots - len(active)]
-    reach = [min(board.age_B[b] + program.chunk, most(batch, board.problem_B[b])) for b in active]
-    reach += [min(batch.length_P[p] - 1 + program.chunk, most(batch, p)) for p, _ in starting]
+    reach = [min(board.age_B[b] + program.chunk, max_cache_tokens(batch, board.problem_B[b])) for b in active]
+    reach += [min(batch.length_P[p] - 1 + program.chunk, max_cache_tokens(batch, p)) for p, _ in starting]
     length = max(reach + [program.prompt_window if starting else 1])
     return pick_shape(program, len(active) + len(starting), int(length))
 
 
-def most(batch: Batch, problem: int) -> int:
+def max_cache_tokens(batch: Batch, problem: int) -> int:
     """The most tokens a rollout of the problem can have in the cache: its last token is never fed."""
     return batch.length_P[problem] - 1 + batch.limit_P[problem]
 
 
-def reseat(board: Board, rows: int) -> tuple[np.ndarray, np.ndarray]:
+def compact(board: SlotTable, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Moves the board to `rows` slots, the active ones kept; returns the old slot of each and whether it is kept."""
     seats = len(board.problem_B)
     active_first = np.argsort(board.problem_B < 0, kind="stable")
@@ -86,7 +86,7 @@ def reseat(board: Board, rows: int) -> tuple[np.ndarray, np.ndarray]:
     return chosen_B, kept_B
 
 
-def seat(board: Board, batch: Batch, read: list[int]) -> Entry:
+def assign(board: SlotTable, batch: Batch, read: list[int]) -> SlotInsert:
     """Gives free slots to waiting rollouts of the problems just read."""
     entry = empty_entry(len(board.problem_B))
     for slot in np.flatnonzero(board.problem_B < 0):
@@ -104,17 +104,17 @@ def seat(board: Board, batch: Batch, read: list[int]) -> Entry:
     return entry
 
 
-def to_read(program: Program, board: Board, batch: Batch) -> tuple[list[int], np.ndarray, np.ndarray]:
+def next_prefill(program: SamplerConfig, board: SlotTable, batch: Batch) -> tuple[list[int], np.ndarray, np.ndarray]:
     """The next problems to read, their prompts and the lengths; the last rows may be empty."""
-    problems = list(dict.fromkeys(p for p, _ in reversed(board.waiting)))[: program.reads]
-    tokens = np.zeros((program.reads, program.prompt_window), np.int32)
-    length = np.ones(program.reads, np.int32)
+    problems = list(dict.fromkeys(p for p, _ in reversed(board.waiting)))[: program.prefill_batch]
+    tokens = np.zeros((program.prefill_batch, program.prompt_window), np.int32)
+    length = np.ones(program.prefill_batch, np.int32)
     tokens[: len(problems)] = batch.tokens_PC[problems]
     length[: len(problems)] = batch.length_P[problems]
     return problems, tokens, length
 
 
-def collect(board: Board, batch: Batch, written: Written) -> None:
+def collect(board: SlotTable, batch: Batch, written: DecodeOutput) -> None:
     """Takes a chunk's tokens; rollouts that ended free their slots.
 
     Raises:
@@ -141,7 +141,7 @@ def collect(board: Board, batch: Batch, written: Written) -> None:
             board.finished.append((int(at[0]), int(at[1])))
 
 
-def hand_over(board: Board, on_finished: OnFinished) -> None:
+def emit_finished(board: SlotTable, on_finished: OnFinished) -> None:
     """Tells the caller of rollouts that ended since the last time."""
     for problem, rollout in board.finished:
         length = board.rollouts.length_PG[problem, rollout]

@@ -6,14 +6,14 @@ import jax
 from jax.sharding import Mesh
 from jax.tree_util import register_dataclass
 
-from hsd_jax.sampler.decode_sharding import Layout
+from hsd_jax.sampler.decode_sharding import DecodeSharding
 from models.qwen3 import Qwen3Config
 
 Array = jax.Array
 
 
 @dataclass(frozen=True)
-class Program:
+class SamplerConfig:
     """Everything that shapes the compiled programs of the sampler. See `sampling.program`.
 
     `vocabulary` is the tokenizer's size: ids from there on are never sampled. `shapes` are the cache shapes (slots,
@@ -28,14 +28,14 @@ class Program:
     response_window: int
     shapes: tuple[tuple[int, int], ...]
     chunk: int
-    reads: int
+    prefill_batch: int
     dtype: str
     mesh: Mesh | None
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> DecodeSharding:
         """Where the arrays of the sampler lie."""
-        return Layout(self.mesh)
+        return DecodeSharding(self.mesh)
 
 
 @register_dataclass
@@ -49,7 +49,7 @@ class Cache:
 
 @register_dataclass
 @dataclass(frozen=True)
-class Slots:
+class DecodeState:
     """What each slot is doing. `token_B` is fed next, at `time`; `start_B` is the time of its first prompt token."""
 
     time: Array
@@ -64,7 +64,7 @@ class Slots:
 
 @register_dataclass
 @dataclass(frozen=True)
-class Entry:
+class SlotInsert:
     """Rollouts to start: slot b takes prompt `source_B[b]` of those read last (-1: the slot keeps what it has)."""
 
     source_B: Array
@@ -77,7 +77,7 @@ class Entry:
 
 @register_dataclass
 @dataclass(frozen=True)
-class Written:
+class DecodeOutput:
     """A chunk's tokens, [N, B] step by step, and how the slots stand after it.
 
     `count_B` tokens have been written since the slot's rollout began: those of this chunk stand at the top of its

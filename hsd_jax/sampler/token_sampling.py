@@ -25,7 +25,7 @@ STOP_IDS = 8  # width of the stop list, so that the number of stop ids is no sha
 
 @register_dataclass
 @dataclass(frozen=True)
-class Settings:
+class SamplingParams:
     """How tokens are chosen; all fields are arrays, so changing one compiles nothing. See `settings`."""
 
     temperature: Any
@@ -34,7 +34,9 @@ class Settings:
     stop_ids_E: Any
 
 
-def settings(*, temperature: float = 1.0, top_p: float = 1.0, top_k: int = 0, stop_ids: Sequence[int] = ()) -> Settings:
+def sampling_params(
+    *, temperature: float = 1.0, top_p: float = 1.0, top_k: int = 0, stop_ids: Sequence[int] = ()
+) -> SamplingParams:
     """Checked sampling settings: temperature 0 is greedy, top_p 1 and top_k 0 are off.
 
     With both, top-k acts first and top-p on what is left. Ties at the edge of either set are all kept.
@@ -52,11 +54,11 @@ def settings(*, temperature: float = 1.0, top_p: float = 1.0, top_k: int = 0, st
         raise InputError(f"stop_ids takes at most {STOP_IDS} ids >= 0; got {list(stop_ids)}")
     padded = np.full(STOP_IDS, -1, np.int32)
     padded[: len(stop_ids)] = stop_ids
-    return Settings(np.float32(temperature), np.float32(top_p), np.int32(top_k), padded)
+    return SamplingParams(np.float32(temperature), np.float32(top_p), np.int32(top_k), padded)
 
 
-def choose(
-    logits_BV: Array, key_B: Array, settings: Settings, *, vocabulary: int, active_B: Array
+def sample_token(
+    logits_BV: Array, key_B: Array, settings: SamplingParams, *, vocabulary: int, active_B: Array
 ) -> tuple[Array, Array]:
     """Chosen ids and their untruncated log-probabilities (temperature 1, all V entries), [B] each.
 
@@ -69,14 +71,14 @@ def choose(
     allowed_BV = jnp.where(real_V[None, :], logits_BV, -jnp.inf)
     token_B = lax.cond(
         settings.temperature > 0,
-        lambda: draw(allowed_BV, key_B, settings, active_B & jnp.isfinite(log_total_B)),
+        lambda: nucleus_sample(allowed_BV, key_B, settings, active_B & jnp.isfinite(log_total_B)),
         lambda: jnp.argmax(allowed_BV, axis=-1).astype(jnp.int32),
     )
     chosen_B = jnp.take_along_axis(logits_BV, token_B[:, None], axis=-1)[:, 0]
     return token_B, chosen_B - log_total_B
 
 
-def draw(logits_BV: Array, key_B: Array, settings: Settings, active_B: Array) -> Array:
+def nucleus_sample(logits_BV: Array, key_B: Array, settings: SamplingParams, active_B: Array) -> Array:
     """Ids [B] drawn from softmax(logits / temperature) restricted by top-k, then by top-p; -inf is never drawn."""
     score_BV = (logits_BV - jnp.max(logits_BV, axis=-1, keepdims=True)) / settings.temperature
     floor_B = lax.cond(
@@ -90,7 +92,7 @@ def draw(logits_BV: Array, key_B: Array, settings: Settings, active_B: Array) ->
     score_BnW = score_BV.reshape(score_BV.shape[0], -1, BLOCK)
     everything_B = jnp.full(score_BV.shape[0], -jnp.inf, jnp.float32)
     mass_Bn = jnp.exp(score_BnW).sum(-1)
-    token_B = pick(score_BnW, everything_B, mass_Bn, fold(key_B, 0))
+    token_B = inverse_cdf_sample(score_BnW, everything_B, mass_Bn, fold(key_B, 0))
     return shrink_to_nucleus(score_BnW, mass_Bn, token_B, key_B, settings.top_p, active_B)
 
 
@@ -113,14 +115,14 @@ def shrink_to_nucleus(
         above_B = above_Bn.sum(-1)
         inside_B = jnp.where(top_p < 0.5, above_B < top_p * total_B, rest_B > (1 - top_p) * total_B)
         settled_B = settled_B | inside_B | (above_B <= 0)
-        again_B = pick(score_BnW, level_B, above_Bn, fold(key_B, round_))
+        again_B = inverse_cdf_sample(score_BnW, level_B, above_Bn, fold(key_B, round_))
         return round_ + 1, jnp.where(settled_B, token_B, again_B), settled_B
 
     start = (jnp.int32(1), token_B, ~active_B | (top_p >= 1))
     return lax.while_loop(lambda carry: ~jnp.all(carry[2]), body, start)[1]
 
 
-def pick(score_BnW: Array, level_B: Array, mass_Bn: Array, key_B: Array) -> Array:
+def inverse_cdf_sample(score_BnW: Array, level_B: Array, mass_Bn: Array, key_B: Array) -> Array:
     """One id per row, drawn in proportion to exp(score) among the scores strictly above `level_B`."""
     uniform_B2 = jax.vmap(lambda key: jax.random.uniform(key, (2,)))(key_B)
     block_B = invert(mass_Bn, uniform_B2[:, 0])
@@ -169,7 +171,7 @@ def fold(key_B: Array, data: Any) -> Array:
     return jax.vmap(lambda key: jax.random.fold_in(key, data))(key_B)
 
 
-def address(key: Array, id_B: Array, rollout_B: Array, position_B: Array) -> Array:
+def fold_key(key: Array, id_B: Array, rollout_B: Array, position_B: Array) -> Array:
     """One key per row from (key, question id, rollout index, token position): where the row is computed is no part."""
 
     def one(*numbers: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from hsd_jax.scoring.bin_packing import Lengths, RowPlan, plan_rows
+from hsd_jax.scoring.bin_packing import Lengths, RowPlan, pack_problems
 from hsd_jax.scoring.packed_attention import block_attention, on_mesh
 from hsd_jax.scoring.packing import Sizes
 from hsd_jax.scoring.scorer import Scorer, packed_scorer, padded_scorer
@@ -19,7 +19,7 @@ RowSizes = tuple[Sizes, ...]
 
 
 @dataclass(frozen=True)
-class Layout:
+class BatchLayout:
     """`plan(length_PG, streams, known)` orders problems and sizes rows; `scorer(sizes)` reads rows of these sizes."""
 
     plan: Callable[[np.ndarray, Sequence[Lengths], Sequence[RowSizes]], RowPlan]
@@ -28,7 +28,7 @@ class Layout:
 
 def packed(
     model: Qwen3Config, mesh: Mesh, *, steps: int, block: int, parts: int, minibatches: int, **options: Any
-) -> Layout:
+) -> BatchLayout:
     """One row of whole problems on every device that holds rows; attention in blocks of `block` tokens.
 
     Rows are as wide as the step's texts need, so a few programs are compiled in the course of a run, and memory
@@ -38,16 +38,16 @@ def packed(
 
     def plan(length_PG: np.ndarray, streams: Sequence[Lengths], known: Sequence[RowSizes]) -> RowPlan:
         every = rows * parts * minibatches
-        return plan_rows(length_PG, streams, every, block=block, parts=parts, minibatches=minibatches, known=known)
+        return pack_problems(length_PG, streams, every, block=block, parts=parts, minibatches=minibatches, known=known)
 
     def scorer(sizes: RowSizes) -> Scorer:
         attention = on_mesh(block_attention(block), mesh)
         return packed_scorer(model, sizes[0], sizes[-1], rows=rows, steps=steps, attention=attention, **options)
 
-    return Layout(plan, scorer)
+    return BatchLayout(plan, scorer)
 
 
-def windows(model: Qwen3Config, *, context: int, steps: int, **options: Any) -> Layout:
+def padded(model: Qwen3Config, *, context: int, steps: int, **options: Any) -> BatchLayout:
     """Every text in a window of its cap: one program for the whole run, simple, and wasteful where caps are high."""
 
     def plan(length_PG: np.ndarray, streams: Sequence[Lengths], known: Sequence[RowSizes]) -> RowPlan:
@@ -55,7 +55,7 @@ def windows(model: Qwen3Config, *, context: int, steps: int, **options: Any) -> 
         held = sum(s.length_PM.size * context + length_PG.size * steps for s in streams)
         return RowPlan(np.arange(len(length_PG), dtype=np.int32), (), float(real / held))
 
-    return Layout(plan, partial(_always, padded_scorer(model, steps=steps, **options)))
+    return BatchLayout(plan, partial(_always, padded_scorer(model, steps=steps, **options)))
 
 
 def _always(scorer: Scorer, sizes: RowSizes) -> Scorer:

@@ -22,7 +22,7 @@ class Lengths:
     """The lengths of one stream's contexts: `length_PM`, and which of them each rollout reads, `of_PG`."""
 
     length_PM: IntArray
-    of_PG: IntArray
+    context_index_PG: IntArray
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class RowPlan:
 
     order_P: IntArray
     sizes: tuple[Sizes, ...]
-    filled: float
+    utilization: float
 
 
-def plan_rows(
+def pack_problems(
     length_PG: IntArray,
     streams: Sequence[Lengths],
     rows: int,
@@ -67,7 +67,9 @@ def plan_rows(
         own_PK = loads_PK[k::minibatches]
         row_P[k::minibatches] = k * each + _exchange(_spread(own_PK @ cost_K, each), own_PK, cost_K, each)
     order_P = np.argsort(row_P, kind="stable")
-    needed = tuple(_needed(length_PG[order_P], s.length_PM[order_P], s.of_PG[order_P], rows, block) for s in streams)
+    needed = tuple(
+        _needed(length_PG[order_P], s.length_PM[order_P], s.context_index_PG[order_P], rows, block) for s in streams
+    )
     steps = _steps_per_octave(length_PG.size)
     sizes = _compiled_before(needed, known, 1 + 2.5 / steps) or tuple(_rounded(size, steps) for size in needed)
     positions = rows * sum(size.context_tokens + size.response_tokens for size in sizes)
@@ -160,7 +162,7 @@ def _rounded(size: Sizes, steps: int) -> Sizes:
     context_tokens, response_tokens = (
         _blocks(_step(n, steps), size.block) for n in (size.context_tokens, size.response_tokens)
     )
-    return Sizes(context_tokens, response_tokens, _step(size.pairs, steps), size.block)
+    return Sizes(context_tokens, response_tokens, _step(size.block_pairs, steps), size.block)
 
 
 def _step(n: int, steps: int) -> int:
@@ -172,7 +174,9 @@ def _compiled_before(needed: tuple[Sizes, ...], known: Sequence[tuple[Sizes, ...
     """The smallest known sizes that hold what is needed without being much larger; () if there are none."""
 
     def excess(sizes: tuple[Sizes, ...]) -> float:
-        have, need = (np.array([(s.context_tokens, s.response_tokens, s.pairs) for s in x]) for x in (sizes, needed))
+        have, need = (
+            np.array([(s.context_tokens, s.response_tokens, s.block_pairs) for s in x]) for x in (sizes, needed)
+        )
         fits = (have >= need).all() and all(a.block == b.block for a, b in zip(sizes, needed, strict=True))
         return (have[:, :2].sum() / need[:, :2].sum()) if fits else np.inf
 

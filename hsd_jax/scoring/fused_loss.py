@@ -41,7 +41,7 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Spread:
+class LossSharding:
     """How tokens and vocabulary lie over chips; the default is one chip. `over_mesh` makes the other ones.
 
     `constrain(x, spec)` pins an array to a layout; `tokens` and `vocab` are entries of such a layout, `*_shards` the
@@ -51,16 +51,16 @@ class Spread:
 
     tokens: tuple[str, ...] = ()
     vocab: tuple[str, ...] = ()
-    halfway: P = P()
+    via: P = P()
     token_shards: int = 1
     vocab_shards: int = 1
     constrain: Callable[[Array, P], Array] = lambda x, spec: x
 
 
-ONE_CHIP = Spread()
+ONE_CHIP = LossSharding()
 
 
-def over_mesh(mesh: Mesh, *, tokens: tuple[str, ...] = ("data", "fsdp")) -> Spread:
+def over_mesh(mesh: Mesh, *, tokens: tuple[str, ...] = ("data", "fsdp")) -> LossSharding:
     """The vocabulary over ALL chips of a mesh, tokens over the axes that hold rows.
 
     First over `tensor`, as the parameters have it, then over `data`, which holds copies: all that is left is to change
@@ -74,7 +74,7 @@ def over_mesh(mesh: Mesh, *, tokens: tuple[str, ...] = ("data", "fsdp")) -> Spre
     def constrain(x: Array, spec: P) -> Array:
         return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
 
-    return Spread(tokens, vocab, P("fsdp", vocab[:2]), token_shards, mesh.size, constrain)
+    return LossSharding(tokens, vocab, P("fsdp", vocab[:2]), token_shards, mesh.size, constrain)
 
 
 def fused_token_loss(
@@ -85,7 +85,7 @@ def fused_token_loss(
     weights_N: Array,
     *,
     chunk: int = 1024,
-    spread: Spread = ONE_CHIP,
+    spread: LossSharding = ONE_CHIP,
 ) -> tuple[Array, Stats]:
     """Σ_n weights_n · loss_n and the per-token stats [N] (no gradient flows through these), `loss` among them.
 
@@ -109,7 +109,7 @@ def fused_token_loss(
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _loss(
-    token_loss: TokenLoss, chunk: int, spread: Spread, student: Stream, frozen: tuple[Stream, ...], token: PyTree,
+    token_loss: TokenLoss, chunk: int, spread: LossSharding, student: Stream, frozen: tuple[Stream, ...], token: PyTree,
     weights_N: Array,
 ) -> tuple[Array, Stats]:  # fmt: skip
     def body(heads: tuple[Array, ...], total: Array, part: tuple[Any, ...]) -> tuple[Array, Any]:
@@ -126,7 +126,7 @@ def _loss(
 
 
 def _loss_and_gradient(
-    token_loss: TokenLoss, chunk: int, spread: Spread, student: Stream, frozen: tuple[Stream, ...], token: PyTree,
+    token_loss: TokenLoss, chunk: int, spread: LossSharding, student: Stream, frozen: tuple[Stream, ...], token: PyTree,
     weights_N: Array,
 ) -> tuple[tuple[Array, Stats], tuple[Array, Array]]:  # fmt: skip
     vocab = student.head_DV.shape[1]
@@ -155,12 +155,16 @@ def _loss_and_gradient(
     start = jnp.zeros((), jnp.float32), jnp.zeros(head_DV.shape, jnp.float32)
     (total, grad_DV), (grad_CD, stats) = jax.lax.scan(body, start, parts)
     grad_ND, stats = _whole(spread, len(weights_N), (grad_CD, stats))
-    grad_DV = spread.constrain(grad_DV, spread.halfway)[:, :vocab]
+    grad_DV = spread.constrain(grad_DV, spread.via)[:, :vocab]
     return (total, stats), (grad_ND, grad_DV.astype(student.head_DV.dtype))
 
 
 def _scaled_gradient(
-    token_loss: TokenLoss, chunk: int, spread: Spread, gradient: tuple[Array, Array], cotangent: tuple[Array, Stats]
+    token_loss: TokenLoss,
+    chunk: int,
+    spread: LossSharding,
+    gradient: tuple[Array, Array],
+    cotangent: tuple[Array, Stats],
 ) -> tuple[Stream, None, None, None]:
     grads = [(cotangent[0] * g).astype(g.dtype) for g in gradient]
     return Stream(*grads), None, None, None
@@ -173,7 +177,7 @@ def _hiddens(student: Stream, frozen: tuple[Stream, ...]) -> tuple[Array, ...]:
     return tuple(s.hidden_ND for s in (student, *frozen))
 
 
-def _head(spread: Spread, stream: Stream) -> Array:
+def _head(spread: LossSharding, stream: Stream) -> Array:
     """The head in the compute dtype, its vocabulary padded to the chips and spread over them.
 
     Padded where it lies: that moves its borders, by few columns between neighbours, and must not be mixed with the
@@ -181,11 +185,11 @@ def _head(spread: Spread, stream: Stream) -> Array:
     """
     head_DV = stream.head_DV.astype(stream.hidden_ND.dtype)
     padding = -head_DV.shape[1] % spread.vocab_shards
-    head_DV = spread.constrain(jnp.pad(head_DV, ((0, 0), (0, padding))), spread.halfway)
+    head_DV = spread.constrain(jnp.pad(head_DV, ((0, 0), (0, padding))), spread.via)
     return spread.constrain(head_DV, P(None, spread.vocab))
 
 
-def _logits(spread: Spread, hidden_CD: Array, head_DV: Array, vocab: int) -> Array:
+def _logits(spread: LossSharding, hidden_CD: Array, head_DV: Array, vocab: int) -> Array:
     """Float32 logits of one chunk; what pads the vocabulary is impossible in every stream, so it counts nowhere."""
     hidden_CD = spread.constrain(hidden_CD, P(None, None))
     logits_CV = jnp.einsum("cd,dv->cv", hidden_CD, head_DV, preferred_element_type=jnp.float32)
@@ -193,7 +197,7 @@ def _logits(spread: Spread, hidden_CD: Array, head_DV: Array, vocab: int) -> Arr
     return spread.constrain(jnp.where(padded[None, :], IMPOSSIBLE, logits_CV), P(None, spread.vocab))
 
 
-def _chunks(spread: Spread, chunk: int, arrays: PyTree) -> PyTree:
+def _chunks(spread: LossSharding, chunk: int, arrays: PyTree) -> PyTree:
     """[N, ..] -> [chunks, tokens of a chunk, ..]: each holds `chunk` tokens of every chip, zeros fill the last one."""
     shards = spread.token_shards
 
@@ -206,7 +210,7 @@ def _chunks(spread: Spread, chunk: int, arrays: PyTree) -> PyTree:
     return jax.tree.map(split, arrays)
 
 
-def _whole(spread: Spread, count: int, arrays: PyTree) -> PyTree:
+def _whole(spread: LossSharding, count: int, arrays: PyTree) -> PyTree:
     """The inverse of `_chunks`: [chunks, chunk, ..] -> [N, ..]."""
     shards = spread.token_shards
 

@@ -25,7 +25,7 @@ class Sizes:
 
     context_tokens: int
     response_tokens: int
-    pairs: int
+    block_pairs: int
     block: int
 
 
@@ -94,7 +94,7 @@ def split_rows(tree: Any, rows: int) -> Any:
 def _pack_row(contexts: Contexts, response_PGT: Array, length_PG: Array, sizes: Sizes) -> Packed:
     problems, distinct = contexts.length_PM.shape
     context_Z, response_Z = contexts.length_PM.reshape(-1), length_PG.reshape(-1)
-    of_Z = (contexts.of_PG + distinct * jnp.arange(problems)[:, None]).reshape(-1)  # in the row's contexts
+    of_Z = (contexts.context_index_PG + distinct * jnp.arange(problems)[:, None]).reshape(-1)  # in the row's contexts
     c_sequence, c_offset, c_start = _lay_out(context_Z, sizes.context_tokens)
     sequence, offset, start = _lay_out(response_Z, sizes.response_tokens)
     real, shown = sequence < len(response_Z), jnp.minimum(sequence, len(response_Z) - 1)
@@ -131,7 +131,7 @@ def _visible(
     start_Z = jnp.concatenate([start[0], start[1] + sizes.context_tokens])
     reads_Z = jnp.concatenate([jnp.full(len(start[0]), -1), of_Z])
     seen = visible_blocks(start_Z, jnp.concatenate(length), reads_Z, blocks, sizes.block)
-    (pair_E,) = jnp.nonzero(seen.reshape(-1), size=sizes.pairs, fill_value=blocks * blocks - 1)
+    (pair_E,) = jnp.nonzero(seen.reshape(-1), size=sizes.block_pairs, fill_value=blocks * blocks - 1)
     pairs_E2 = jnp.stack([pair_E // blocks, pair_E % blocks], axis=1).astype(jnp.int32)
     return Visible(sequence_S, reads_S, pairs_E2, jnp.sum(seen))
 

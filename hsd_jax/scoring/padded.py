@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from hsd_jax.types import Array, Contexts
 from models.qwen3 import Params, Qwen3Config, embed, final_norm, layer
-from models.scan import LOCAL, Placement, scan_layers
+from models.scan import LOCAL, ShardingHooks, scan_layers
 
 
 def score_groups(
@@ -23,7 +23,7 @@ def score_groups(
     *,
     dtype: Any = jnp.float32,
     remat: str = "none",
-    placement: Placement = LOCAL,
+    placement: ShardingHooks = LOCAL,
 ) -> Array:
     """hidden_PGTD: the state after the last norm that predicts each response token, whatever stands past a length.
 
@@ -32,7 +32,7 @@ def score_groups(
     """
     (problems, distinct, window), (_, group, steps) = contexts.tokens_PMC.shape, response_PGT.shape
     rows = problems * group
-    read_PG = jnp.take_along_axis(contexts.length_PM, contexts.of_PG, axis=1)
+    read_PG = jnp.take_along_axis(contexts.length_PM, contexts.context_index_PG, axis=1)
     place_C = jnp.broadcast_to(jnp.arange(window), (problems * distinct, window))
     place_T = (read_PG[..., None] + jnp.arange(steps)[None, None, :]).reshape(rows, steps)
     before_CC = (jnp.arange(window)[:, None] >= jnp.arange(window)[None, :])[None, None]
@@ -45,8 +45,8 @@ def score_groups(
         context, (k_context, v_context) = layer(config, weights, streams[0], place_C, read)
 
         def attend(q: Array, k: Array, v: Array) -> tuple[Array, Any]:
-            keys = jnp.concatenate([_own(k_context, contexts.of_PG), k], axis=1)
-            values = jnp.concatenate([_own(v_context, contexts.of_PG), v], axis=1)
+            keys = jnp.concatenate([_own(k_context, contexts.context_index_PG), k], axis=1)
+            values = jnp.concatenate([_own(v_context, contexts.context_index_PG), v], axis=1)
             return jax.nn.dot_product_attention(q, keys, values, mask=seen_RTX[:, None]), ()
 
         response, _ = layer(config, weights, streams[1], place_T, attend)
@@ -56,7 +56,7 @@ def score_groups(
     start = tuple(placement.batch(embed(params, t, dtype, placement=placement)) for t in tokens)
     (context, response), _ = scan_layers(body, start, params["layers"], remat=remat, placement=placement)
     last = jnp.maximum(contexts.length_PM.reshape(-1) - 1, 0)
-    first = _own(jnp.take_along_axis(context, last[:, None, None], axis=1), contexts.of_PG)
+    first = _own(jnp.take_along_axis(context, last[:, None, None], axis=1), contexts.context_index_PG)
     hidden = final_norm(config, params, jnp.concatenate([first, response[:, :-1]], axis=1))
     return hidden.reshape(problems, group, steps, -1)
 

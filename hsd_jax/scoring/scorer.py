@@ -18,7 +18,7 @@ from hsd_jax.scoring.packing import Packed, Sizes, flatten, pack, split_rows, un
 from hsd_jax.scoring.padded import score_groups
 from hsd_jax.types import Array, Contexts
 from models.qwen3 import Params, Qwen3Config, embed, final_norm, layer
-from models.scan import LOCAL, Placement, scan_layers
+from models.scan import LOCAL, ShardingHooks, scan_layers
 
 # (weights, contexts, response_PGT, length_PG) -> hidden_ND, the states that predict the flat response tokens
 Score = Callable[[Params, Contexts, Array, Array], Array]
@@ -97,7 +97,7 @@ def score_rows(
     attention: PackedAttention,
     dtype: Any = jnp.float32,
     remat: str = "none",
-    placement: Placement = LOCAL,
+    placement: ShardingHooks = LOCAL,
 ) -> Array:
     """hidden_BND: for each packed response token the state, after the last norm, that predicts it.
 

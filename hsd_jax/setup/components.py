@@ -12,40 +12,40 @@ from jax.sharding import Mesh, NamedSharding
 
 from hsd_jax import methods
 from hsd_jax.config import Config
-from hsd_jax.data.input_pipeline import Questions, Texts, read_questions, read_texts
+from hsd_jax.data.input_pipeline import Questions, Tokenization, load_tokenization, read_questions
 from hsd_jax.methods import Method
 from hsd_jax.sampler import token_sampling
-from hsd_jax.sampler.buckets import make_program
-from hsd_jax.sampler.decode import Program
+from hsd_jax.sampler.buckets import make_sampler_config
+from hsd_jax.sampler.decode import SamplerConfig
 from hsd_jax.sampler.decode_sharding import decode_mesh
-from hsd_jax.sampler.token_sampling import Settings as Choice
+from hsd_jax.sampler.token_sampling import SamplingParams as Choice
 from hsd_jax.scoring import batch_layout
-from hsd_jax.scoring.batch_layout import Layout
+from hsd_jax.scoring.batch_layout import BatchLayout
 from hsd_jax.scoring.fused_loss import over_mesh
 from hsd_jax.setup import method_overrides, validation
 from hsd_jax.update import teacher
-from hsd_jax.update.step import Settings, TrainState
+from hsd_jax.update.step import StepConfig, TrainState
 from models import hf, sharding
 from models.qwen3 import Params, Qwen3Config
 
 
 @dataclass(frozen=True)
-class Parts:
+class RunComponents:
     """Everything a run is made of besides its state."""
 
     config: Config
     method: Method
     model: Qwen3Config
     mesh: Mesh
-    texts: Texts
+    texts: Tokenization
     questions: Questions
-    settings: Settings
-    layout: Layout
+    settings: StepConfig
+    layout: BatchLayout
     decode_mesh: Mesh
     choice: Choice
 
 
-def assemble(config: Config) -> Parts:
+def build_components(config: Config) -> RunComponents:
     """Reads the model's shape, tokenizer and data, and fixes every program's settings; compiles nothing.
 
     Raises: InputError for anything that cannot work, naming the field.
@@ -56,18 +56,20 @@ def assemble(config: Config) -> Parts:
     validation.check_mesh(config, method, mesh)
     model = Qwen3Config.from_hf(config.model.path)
     sharding.param_shardings(model, mesh)
-    texts = read_texts(config, model)
+    texts = load_tokenization(config, model)
     questions = read_questions(config, texts)
     settings, rows = step_settings(config, method, mesh), step_layout(config, method, model, mesh)
     s = config.sampling
-    choice = token_sampling.settings(temperature=s.temperature, top_p=s.top_p, top_k=s.top_k, stop_ids=texts.stop_ids)
+    choice = token_sampling.sampling_params(
+        temperature=s.temperature, top_p=s.top_p, top_k=s.top_k, stop_ids=texts.stop_ids
+    )
     decoding = decode_mesh(tensor=s.tensor)
-    return Parts(config, method, model, mesh, texts, questions, settings, rows, decoding, choice)
+    return RunComponents(config, method, model, mesh, texts, questions, settings, rows, decoding, choice)
 
 
-def step_settings(config: Config, method: Method, mesh: Mesh) -> Settings:
+def step_settings(config: Config, method: Method, mesh: Mesh) -> StepConfig:
     """What the jitted step is specialised on, besides the sizes of its rows."""
-    return Settings(
+    return StepConfig(
         method=method,
         optimizer=make_optimizer(config),
         prompt_tokens=config.data.prompt_tokens,
@@ -80,13 +82,13 @@ def step_settings(config: Config, method: Method, mesh: Mesh) -> Settings:
     )
 
 
-def step_layout(config: Config, method: Method, model: Qwen3Config, mesh: Mesh) -> Layout:
+def step_layout(config: Config, method: Method, model: Qwen3Config, mesh: Mesh) -> BatchLayout:
     """How the update lays out a step's texts."""
     dtype, o = jnp.dtype(config.model.compute_dtype), config.optimizer
     steps = max(config.sampling.response_tokens, config.sampling.code_response_tokens)
     options = {"dtype": dtype, "remat": config.model.remat, "placement": sharding.placement(model, mesh, dtype)}
-    if o.layout == "windows":
-        return batch_layout.windows(model, context=config.data.context_tokens, steps=steps, **options)
+    if o.layout == "padded":
+        return batch_layout.padded(model, context=config.data.context_tokens, steps=steps, **options)
     parts = {"parts": o.micro_batches, "minibatches": method.minibatches}
     return batch_layout.packed(model, mesh, steps=steps, block=o.attention_block, **parts, **options)
 
@@ -99,7 +101,7 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(o.clip_norm), adamw) if o.clip_norm else adamw
 
 
-def initial_state(parts: Parts) -> TrainState:
+def initial_state(parts: RunComponents) -> TrainState:
     """The state before the first update, sharded over the mesh; nothing is ever whole on one device."""
     config, method = parts.config, parts.method
     params = hf.load_params(config.model.path, parts.model, mesh=parts.mesh)
@@ -137,12 +139,12 @@ def state_shardings(mesh: Mesh, state: TrainState) -> TrainState:
     return jax.tree.map_with_path(place, state)
 
 
-def sampler(parts: Parts, *, rows: int, response_tokens: int) -> Program:
+def sampler(parts: RunComponents, *, rows: int, response_tokens: int) -> SamplerConfig:
     """The sampler's shapes for this process: `rows` rollouts at a time at the most."""
     s = parts.config.sampling
     data = parts.decode_mesh.shape["data"]
     slots = -(-min(s.slots or rows, rows) // data) * data
-    return make_program(
+    return make_sampler_config(
         parts.model,
         vocabulary=len(parts.texts.tokenizer),
         pad_id=parts.texts.pad_id,

@@ -29,8 +29,8 @@ DIVERGENCES: dict[str, TokenLoss] = {
 }
 REFERENCE_KLS: dict[str, TokenLoss] = {"full": losses.full_kl, "k1": losses.k1, "k2": losses.k2, "k3": losses.k3}
 DISTILLED = {"all": advantages.all_rollouts, "failed": advantages.failed, "with_peer": advantages.with_peer}
-ADVANTAGES = {"std": advantages.standardised, "centred": advantages.centred}
-NORMALISERS = {
+ADVANTAGES = {"std": advantages.standardized, "centred": advantages.centered}
+NORMALIZERS = {
     "sequence_mean": advantages.sequence_mean,
     "token_mean": advantages.token_mean,
     "constant": advantages.constant,
@@ -49,7 +49,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "reference_kl": REFERENCE_KLS,
     "distilled": DISTILLED,
     "advantage": ADVANTAGES,
-    "normalise": NORMALISERS,
+    "normalize": NORMALIZERS,
     "reads": READS,
 }
 
@@ -107,7 +107,7 @@ def _as_fields(row: Method, given: dict[str, Any]) -> dict[str, Any]:
         if name in SHAPES:
             continue
         if name == "coefficient":
-            out |= {"distil": value, "policy": 1 - value}
+            out |= {"distill": value, "policy": 1 - value}
         elif name == "fallback":
             needs_peer = row.distilled in NEED_A_PEER
             if needs_peer == value:
@@ -153,11 +153,11 @@ def _without_idle(name: str, row: Method, given: dict[str, Any]) -> dict[str, An
         "reads": not has_teacher(row),
         "teacher": not has_teacher(row),
         "distilled": not has_teacher(row),
-        "divergence": not row.distil,
-        **dict.fromkeys(SHAPES, not row.distil),
+        "divergence": not row.distill,
+        **dict.fromkeys(SHAPES, not row.distill),
         "horizon_every": not given.get("horizon", row.horizon),
         "advantage": not row.policy,
-        "coefficient": not (row.distil and row.policy),
+        "coefficient": not (row.distill and row.policy),
         "teacher_rate": given.get("teacher", row.teacher) != "ema" or not has_teacher(row),
         "teacher_every": given.get("teacher", row.teacher) != "synced" or not has_teacher(row),
         "reference_kl": given.get("beta", row.beta) == 0,
@@ -200,7 +200,7 @@ def _warn(name: str, method: Method) -> Method:
         log.warning("%s: with one update per batch ratios are 1, and its clip has no effect", name)
     if method.beta and method.reference_kl is losses.k1:
         log.warning("method.reference-kl k1 holds nothing back: its expected gradient is zero; full, k2 and k3 do")
-    if method.distil and method.teacher == "live" and not method.beta:
+    if method.distill and method.teacher == "live" and not method.beta:
         log.warning(
             "%s: a live teacher without a KL to the reference may drift away with its student; see RESULTS", name
         )

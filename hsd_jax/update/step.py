@@ -15,12 +15,12 @@ import optax
 from jax.tree_util import register_dataclass
 
 from hsd_jax import advantages, methods
-from hsd_jax.contexts import Frame, Read, student_contexts, teacher_contexts
-from hsd_jax.losses import Token
+from hsd_jax.contexts import PeerMarkers, TeacherInputs, student_contexts, teacher_contexts
+from hsd_jax.losses import TokenInputs
 from hsd_jax.methods import Method
 from hsd_jax.peers import PEER_RANKINGS, peer_scores, select_peers, successful
 from hsd_jax.scoring import fused_loss
-from hsd_jax.scoring.fused_loss import ONE_CHIP, Spread, fused_token_loss
+from hsd_jax.scoring.fused_loss import ONE_CHIP, LossSharding, fused_token_loss
 from hsd_jax.scoring.scorer import Scorer
 from hsd_jax.types import Array, Contexts, Problems, Rollouts
 from hsd_jax.update import teacher
@@ -44,7 +44,7 @@ class TrainState:
 
 
 @dataclass(frozen=True)
-class Settings:
+class StepConfig:
     """What is fixed in a run."""
 
     method: Method
@@ -55,19 +55,19 @@ class Settings:
     micro_batches: int
     chunk: int
     reference_every: int
-    spread: Spread = ONE_CHIP
+    spread: LossSharding = ONE_CHIP
 
 
 @register_dataclass
 @dataclass(frozen=True)
-class Work:
+class MicroBatch:
     """What a micro-batch needs, after everything that looks at whole groups has been decided."""
 
     student: Contexts
     teacher: Contexts
     response_PGT: Array
     length_PG: Array
-    token: Token
+    token: TokenInputs
     weights_PGT: Array
 
 
@@ -78,18 +78,18 @@ class Trace:
 
     peers_PG: Array
     contexts: Contexts
-    read: Read
+    read: TeacherInputs
     divergence_PG: Array
     weights_PGT: Array
     stats: dict[str, Array]
 
 
 def update(
-    settings: Settings,
+    settings: StepConfig,
     scorer: Scorer,
     state: TrainState,
     problems: Problems,
-    frame: Frame,
+    frame: PeerMarkers,
     rollouts: Rollouts,
     rewards_PG: Array,
     peers_PG: Array,
@@ -103,10 +103,12 @@ def update(
 
     def one(state: TrainState, part: tuple[Problems, Rollouts, Array, Array]) -> tuple[TrainState, Any]:
         problems, rollouts, rewards_PG, peers_PG = part
-        work, read = prepare(settings, state, problems, frame, rollouts, rewards_PG, peers_PG)
+        work, read = build_targets(settings, state, problems, frame, rollouts, rewards_PG, peers_PG)
         (loss, stats), grads = gradients(settings, scorer, state, work)
         state, applied = apply(settings, state, loss, grads)
-        tau_PG = divergence_positions(rollouts.response_PGT, rollouts.length_PG, jnp.where(read.kept_PG, peers_PG, -1))
+        tau_PG = divergence_positions(
+            rollouts.response_PGT, rollouts.length_PG, jnp.where(read.has_peer_PG, peers_PG, -1)
+        )
         weights_PGT = work.token.distill * work.weights_PGT
         trace = Trace(peers_PG, work.teacher, read, tau_PG, weights_PGT, stats)
         return state, ({"loss": loss} | applied, trace)
@@ -114,7 +116,7 @@ def update(
     parts = interleave((problems, rollouts, rewards_PG, peers_PG), settings.method.minibatches)
     state, (metrics, trace) = jax.lax.scan(one, state, parts)
     trace = restore_order(trace)
-    return finish_step(settings, state, rollouts, trace), jax.tree.map(jnp.mean, metrics), trace
+    return update_state(settings, state, rollouts, trace), jax.tree.map(jnp.mean, metrics), trace
 
 
 def choose_peers(method: Method, problems: Problems, rollouts: Rollouts, rewards_PG: Array, key: Array) -> Array:
@@ -125,8 +127,8 @@ def choose_peers(method: Method, problems: Problems, rollouts: Rollouts, rewards
 
 
 def privileged_contexts(
-    settings: Settings, problems: Problems, frame: Frame, rollouts: Rollouts, peers_PG: Array
-) -> tuple[Contexts, Read]:
+    settings: StepConfig, problems: Problems, frame: PeerMarkers, rollouts: Rollouts, peers_PG: Array
+) -> tuple[Contexts, TeacherInputs]:
     """What the method's teacher reads."""
     return teacher_contexts(
         problems,
@@ -140,27 +142,27 @@ def privileged_contexts(
     )
 
 
-def prepare(
-    settings: Settings,
+def build_targets(
+    settings: StepConfig,
     state: TrainState,
     problems: Problems,
-    frame: Frame,
+    frame: PeerMarkers,
     rollouts: Rollouts,
     rewards_PG: Array,
     peers_PG: Array,
-) -> tuple[Work, Read]:
+) -> tuple[MicroBatch, TeacherInputs]:
     """Contexts, credit and weights of a batch: all that looks at whole groups."""
     method, group = settings.method, rewards_PG.shape[1]
     contexts, read = privileged_contexts(settings, problems, frame, rollouts, peers_PG)
     steps_T = jnp.arange(rollouts.response_PGT.shape[2])
     valid_PGT = steps_T[None, None, :] < rollouts.length_PG[..., None]
-    distilled_PG = method.distilled(successful(rewards_PG), read.kept_PG) & read.known_PG
+    distilled_PG = method.distilled(successful(rewards_PG), read.has_peer_PG) & read.has_context_PG
     shaped_PG = method.shaping(rewards_PG, rollouts.length_PG, problems.limit_P[:, None])
 
     def over_tokens(values_PG: Array) -> Array:
         return jnp.broadcast_to(values_PG[..., None], valid_PGT.shape).astype(jnp.float32)
 
-    token = Token(
+    token = TokenInputs(
         id=rollouts.response_PGT,
         distill=over_tokens(distilled_PG),
         advantage=over_tokens(method.advantage(shaped_PG)),
@@ -171,17 +173,17 @@ def prepare(
     reach = {"skip": method.skip_tokens, "horizon": method.horizon, "grows_every": method.horizon_every}
     in_loss_T = advantages.counted_tokens(steps_T, state.step, **reach)
     counted_PG = rollouts.finished_PG | (not method.mask_truncated)
-    weights_PGT = method.normalise(valid_PGT & in_loss_T[None, None]) * counted_PG[..., None]
+    weights_PGT = method.normalize(valid_PGT & in_loss_T[None, None]) * counted_PG[..., None]
     student = student_contexts(problems, settings.prompt_tokens, group)
-    work = Work(student, contexts, rollouts.response_PGT, rollouts.length_PG, token, weights_PGT)
+    work = MicroBatch(student, contexts, rollouts.response_PGT, rollouts.length_PG, token, weights_PGT)
     return work, read
 
 
-def gradients(settings: Settings, scorer: Scorer, state: TrainState, work: Work) -> Gradient:
+def gradients(settings: StepConfig, scorer: Scorer, state: TrainState, work: MicroBatch) -> Gradient:
     """((loss, per-token statistics), gradient): the sum over micro-batches of whole problems, in float32."""
     value_and_grad = jax.value_and_grad(partial(micro_loss, settings, scorer), has_aux=True)
 
-    def add(total: Any, part: Work) -> tuple[Any, dict[str, Array]]:
+    def add(total: Any, part: MicroBatch) -> tuple[Any, dict[str, Array]]:
         (loss, stats), grads = value_and_grad(state.params, state, part)
         return jax.tree.map(jnp.add, total, (loss, grads)), stats
 
@@ -192,7 +194,7 @@ def gradients(settings: Settings, scorer: Scorer, state: TrainState, work: Work)
 
 
 def micro_loss(
-    settings: Settings, scorer: Scorer, params: Params, state: TrainState, work: Work
+    settings: StepConfig, scorer: Scorer, params: Params, state: TrainState, work: MicroBatch
 ) -> tuple[Array, dict[str, Array]]:
     """The micro-batch's part of the loss, and its per-token statistics [p, G, T]."""
     method = settings.method
@@ -238,7 +240,7 @@ def micro_loss(
     return loss, {name: scorer.unflatten(value, work.length_PG) for name, value in stats.items()}
 
 
-def apply(settings: Settings, state: TrainState, loss: Array, grads: Params) -> tuple[TrainState, dict[str, Array]]:
+def apply(settings: StepConfig, state: TrainState, loss: Array, grads: Params) -> tuple[TrainState, dict[str, Array]]:
     """The optimiser's step; where loss or gradient is not finite, everything stays as it was."""
     norm = optax.tree.norm(grads)
     good = jnp.isfinite(loss) & jnp.isfinite(norm)
@@ -249,7 +251,7 @@ def apply(settings: Settings, state: TrainState, loss: Array, grads: Params) -> 
     return replace(state, params=params, opt_state=opt_state), {"grad_norm": norm, "skipped": 1.0 - good}
 
 
-def finish_step(settings: Settings, state: TrainState, rollouts: Rollouts, trace: Trace) -> TrainState:
+def update_state(settings: StepConfig, state: TrainState, rollouts: Rollouts, trace: Trace) -> TrainState:
     """Counts the step, moves the copies of weights that move, and lets the method remember what it needs."""
     method, step = settings.method, state.step + 1
     moves = teacher.rates(

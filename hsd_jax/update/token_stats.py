@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from hsd_jax.divergence import entropy_logp, expect, forward_kl_logp, pick
-from hsd_jax.losses import Others, Token, TokenLoss
+from hsd_jax.losses import Others, TokenInputs, TokenLoss
 from hsd_jax.types import Array
 
 ALTERNATIVES = 3
@@ -14,17 +14,17 @@ ALTERNATIVES = 3
 
 def with_stats(
     loss: TokenLoss, names: tuple[str, ...]
-) -> Callable[[tuple[Array, ...], Token], tuple[Array, dict[str, Array]]]:
+) -> Callable[[tuple[Array, ...], TokenInputs], tuple[Array, dict[str, Array]]]:
     """A token loss in the form of `fused_loss`: (log-probabilities of student and streams, token) -> (loss, stats)."""
 
-    def chunk_loss(logps: tuple[Array, ...], token: Token) -> tuple[Array, dict[str, Array]]:
+    def chunk_loss(logps: tuple[Array, ...], token: TokenInputs) -> tuple[Array, dict[str, Array]]:
         student, others = logps[0], dict(zip(names, logps[1:], strict=True))
         return loss(student, others, token), stats_of(lax.stop_gradient(student), others, token)
 
     return chunk_loss
 
 
-def stats_of(student: Array, others: Others, token: Token) -> dict[str, Array]:
+def stats_of(student: Array, others: Others, token: TokenInputs) -> dict[str, Array]:
     """Log-probabilities, entropies, divergences, likeliest tokens; `credit` is A_t of arXiv:2606.15576, Eq. 2."""
     seen = {"student_logprob": pick(student, token.id), "student_entropy": entropy_logp(student)}
     seen |= likeliest(student, "student")
@@ -42,7 +42,7 @@ def stats_of(student: Array, others: Others, token: Token) -> dict[str, Array]:
     return seen
 
 
-def sampled_logprob(logps: tuple[Array, ...], token: Token) -> tuple[Array, dict[str, Array]]:
+def sampled_logprob(logps: tuple[Array, ...], token: TokenInputs) -> tuple[Array, dict[str, Array]]:
     """No loss, only log p(o_t): what methods that weigh whole rollouts need beforehand."""
     return jnp.zeros_like(token.advantage), {"logprob": pick(logps[0], token.id)}
 

@@ -39,7 +39,7 @@ def grade(response: str, answer: str) -> Verdict:
     return grade_with(SHARED_WORKERS, response, answer)
 
 
-def grade_with(lender: worker_pool.WorkerSet, response: str, answer: str) -> Verdict:
+def grade_with(lender: worker_pool.WorkerPool, response: str, answer: str) -> Verdict:
     """`grade` with the workers of a given set."""
     verdict = grade_easy(response, answer)
     return verdict if verdict is not None else _grade_by_algebra(lender, response, answer)
@@ -130,7 +130,7 @@ def _verdict(reasons: list[str], extracted: Extracted) -> Verdict:
     return Verdict(1.0, "correct", extracted.text) if correct else Verdict(0.0, reasons[0], extracted.text)
 
 
-def _grade_by_algebra(lender: worker_pool.WorkerSet, response: str, answer: str) -> Verdict:
+def _grade_by_algebra(lender: worker_pool.WorkerPool, response: str, answer: str) -> Verdict:
     extracted, gold = answer_of(response), reference(answer)
     assert extracted is not None and gold is not None
     reasons = []
@@ -144,7 +144,7 @@ def _grade_by_algebra(lender: worker_pool.WorkerSet, response: str, answer: str)
     return _verdict(reasons, extracted)
 
 
-def ask_twice(lender: worker_pool.WorkerSet, question: dict[str, object]) -> str:
+def ask_twice(lender: worker_pool.WorkerPool, question: dict[str, object]) -> str:
     """A worker's result; a check whose worker is lost is repeated once in the time left, then a crash."""
     left, begun = lender.limit_seconds, time.monotonic()
     for _ in range(2):

@@ -25,7 +25,7 @@ class Pool:
     """Running graders. `submit_*` return at once; close (or leave the context) when no check is wanted any more."""
 
     threads: ThreadPoolExecutor
-    math_workers: worker_pool.WorkerSet
+    math_workers: worker_pool.WorkerPool
     limits: tiers.Limits
     tolerance: comparison.Tolerance
     allow_unsandboxed: bool
@@ -98,6 +98,6 @@ def start(
     if programs:
         print(tier, flush=True)
     lender = worker_pool.open_set(limit_seconds=math_limit_seconds, most=count + 1)
-    worker_pool.warm(lender, count)
+    worker_pool.warm_up(lender, count)
     threads = ThreadPoolExecutor(count, thread_name_prefix="grader")
     return Pool(threads, lender, limits, tolerance, allow_unsandboxed, tier)

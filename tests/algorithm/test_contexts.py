@@ -5,22 +5,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hsd_jax.contexts import Frame, Reads, splice, student_contexts, teacher_contexts
+from hsd_jax.contexts import PeerMarkers, Reads, splice, student_contexts, teacher_contexts
 from hsd_jax.peers import select_peers
-from hsd_jax.types import Problems, Ragged, Rollouts
+from hsd_jax.types import Padded, Problems, Rollouts
 
 STOP = 9
 
 
-def ragged(rows: list[list[int]], width: int) -> Ragged:
+def ragged(rows: list[list[int]], width: int) -> Padded:
     tokens = np.zeros((len(rows), width), np.int32)
     for row, ids in zip(tokens, rows, strict=True):
         row[: len(ids)] = ids
-    return Ragged(jnp.asarray(tokens), jnp.asarray([len(r) for r in rows], jnp.int32))
+    return Padded(jnp.asarray(tokens), jnp.asarray([len(r) for r in rows], jnp.int32))
 
 
-def constant(ids: list[int]) -> Ragged:
-    return Ragged(jnp.asarray(ids, jnp.int32), jnp.asarray(len(ids), jnp.int32))
+def constant(ids: list[int]) -> Padded:
+    return Padded(jnp.asarray(ids, jnp.int32), jnp.asarray(len(ids), jnp.int32))
 
 
 HEAD, ANSWER, SOLUTION, TAIL = [[1, 2, 3], [4]], [[5, 6], []], [[], [7, 7]], [[8, 8], [8]]
@@ -28,14 +28,14 @@ FEEDBACK = [[[11], [], [12, 13]], [[14], [15, 16], []]]
 OPEN, CLOSE, CLOSING = [20], [21, 22], [23]
 PROBLEMS = Problems(
     id_P=jnp.asarray([3, 4], jnp.uint32),
-    head=ragged(HEAD, 4),
+    prefix=ragged(HEAD, 4),
     answer=ragged(ANSWER, 3),
     solution=ragged(SOLUTION, 2),
     feedback=jax.tree.map(lambda *x: jnp.stack(x), *(ragged(rows, 2) for rows in FEEDBACK)),
-    tail=ragged(TAIL, 2),
+    suffix=ragged(TAIL, 2),
     limit_P=jnp.asarray([6, 6]),
 )
-FRAME = Frame(constant(OPEN), constant(CLOSE), constant(CLOSING))
+FRAME = PeerMarkers(constant(OPEN), constant(CLOSE), constant(CLOSING))
 RESPONSES = [[[31, 32, STOP], [33, 34, 35, 36], [37, STOP]], [[41, 42, 43, STOP], [44, STOP], [45]]]
 FINISHED = [[True, False, True], [True, True, False]]
 ROLLOUTS = Rollouts(
@@ -79,15 +79,15 @@ def test_every_rollout_reads_the_ids_it_should(width: int, reads: Reads, peers: 
     )
     for p in range(2):
         for i in range(3):
-            m = int(contexts.of_PG[p, i])
+            m = int(contexts.context_index_PG[p, i])
             length = int(contexts.length_PM[p, m])
             ids = expected(p, i, peers[p][i], reads, width, 3)
             assert contexts.tokens_PMC[p, m, :length].tolist() == ids
             assert not contexts.tokens_PMC[p, m, length:].any()
-            assert bool(read.kept_PG[p, i]) == (OPEN[0] in ids)
-            assert bool(read.known_PG[p, i]) == (ids != HEAD[p] + CLOSING + TAIL[p])
+            assert bool(read.has_peer_PG[p, i]) == (OPEN[0] in ids)
+            assert bool(read.has_context_PG[p, i]) == (ids != HEAD[p] + CLOSING + TAIL[p])
             full = expected(p, i, peers[p][i], reads, 1000, 3)
-            assert bool(read.cut_PG[p, i]) == (bool(read.kept_PG[p, i]) and ids != full)
+            assert bool(read.peer_truncated_PG[p, i]) == (bool(read.has_peer_PG[p, i]) and ids != full)
 
 
 def test_unused_contexts_are_empty_and_independent_peers_get_their_own() -> None:
@@ -100,7 +100,7 @@ def test_unused_contexts_are_empty_and_independent_peers_get_their_own() -> None
         width=24,
         count=3,
     )
-    assert len(set(contexts.of_PG[0].tolist())) == 3
+    assert len(set(contexts.context_index_PG[0].tolist())) == 3
     assert (contexts.length_PM[1] > 0).tolist() == [True, False, False]
 
 
@@ -108,7 +108,7 @@ def test_the_student_reads_the_question_alone() -> None:
     contexts = student_contexts(PROBLEMS, 8, 3)
     for p in range(2):
         assert contexts.tokens_PMC[p, 0, : contexts.length_PM[p, 0]].tolist() == HEAD[p] + TAIL[p]
-    assert contexts.of_PG.tolist() == [[0, 0, 0]] * 2
+    assert contexts.context_index_PG.tolist() == [[0, 0, 0]] * 2
 
 
 def test_student_and_teacher_end_in_the_same_ids() -> None:
@@ -116,7 +116,7 @@ def test_student_and_teacher_end_in_the_same_ids() -> None:
     peers = select_peers(jax.random.key(0), rewards)
     contexts, _ = build(PROBLEMS, FRAME, ROLLOUTS, peers, reads=Reads(answer=True, peer=True), width=24, count=2)
     for p in range(2):
-        for m in set(contexts.of_PG[p].tolist()):
+        for m in set(contexts.context_index_PG[p].tolist()):
             row = contexts.tokens_PMC[p, m, : contexts.length_PM[p, m]].tolist()
             assert row[-len(TAIL[p]) :] == TAIL[p]
 

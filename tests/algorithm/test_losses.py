@@ -11,7 +11,7 @@ import pytest
 
 from hsd_jax import advantages, losses
 from hsd_jax.divergence import forward_kl_logp, jsd_logp
-from hsd_jax.losses import Token, TokenLoss
+from hsd_jax.losses import TokenInputs, TokenLoss
 
 N, V = 6, 11
 RNG = np.random.default_rng(3)
@@ -31,8 +31,8 @@ OTHERS = {"teacher": jnp.asarray(T, jnp.float32), "anchor": jnp.asarray(R, jnp.f
 OTHERS["reference"] = OTHERS["anchor"]
 
 
-def token(**changes: Any) -> Token:
-    made = Token(*(jnp.asarray(x, jnp.float32) for x in (IDS, DISTILL, ADVANTAGE, OLD, np.zeros(N), np.ones(N))))
+def token(**changes: Any) -> TokenInputs:
+    made = TokenInputs(*(jnp.asarray(x, jnp.float32) for x in (IDS, DISTILL, ADVANTAGE, OLD, np.zeros(N), np.ones(N))))
     return replace(made, **({"id": jnp.asarray(IDS)} | changes))
 
 
@@ -104,11 +104,11 @@ def test_reweighted_advantages_golden_values() -> None:
     """lambda .5, width .2: A = 1, -1, 0 and D = .3, -.3, .05 (values of the released RLSD code)."""
     given, differences = np.array([1.0, -1.0, 0.0]), np.array([0.3, -0.3, 0.05])
     expected = np.array([[1.1, 0.9, 1.025635], [-0.9, -1.1, -0.975615], [0, 0, 0]])
-    loss = losses.policy_gradient(0.2, 0.28, losses.reweighted(1.0, 0.2))
+    loss = losses.policy_gradient(0.2, 0.28, losses.teacher_reweighted_advantage(1.0, 0.2))
     for advantage, row in zip(given, expected, strict=True):
         student = jnp.log(jnp.full((3, 2), 0.5))
         teacher = jnp.stack([student[:, 0] + jnp.asarray(differences, jnp.float32), student[:, 1]], axis=1)
-        known = Token(
+        known = TokenInputs(
             *(jnp.zeros(3, jnp.int32), jnp.ones(3), jnp.full(3, advantage), student[:, 0], jnp.zeros(3)),
             jnp.full(3, 0.5),
         )
@@ -119,7 +119,7 @@ def test_reweighted_advantages_golden_values() -> None:
 def test_reweighting_without_strength_is_the_policy_gradient() -> None:
     plain = losses.policy_gradient(0.2, 0.28)
     for sign in (1.0, -1.0):
-        loss = losses.policy_gradient(0.2, 0.28, losses.reweighted(sign, 0.5))
+        loss = losses.policy_gradient(0.2, 0.28, losses.teacher_reweighted_advantage(sign, 0.5))
         np.testing.assert_allclose(value(loss, strength=jnp.zeros(N)), value(plain), atol=1e-6)
         np.testing.assert_allclose(gradient(loss, strength=jnp.zeros(N)), gradient(plain), atol=1e-6)
 
@@ -129,13 +129,13 @@ def test_reweighted_policy_gradient_equals_its_formula(sign: float) -> None:
     weight = np.exp(sign * np.sign(ADVANTAGE) * (at(T) - at(S))).clip(0.5, 1.5)
     share = 0.4 * DISTILL
     expected = clipped(np.exp(at(S) - OLD), ADVANTAGE * (1 - share + share * weight), 0.2, 0.28)
-    loss = losses.policy_gradient(0.2, 0.28, losses.reweighted(sign, 0.5))
+    loss = losses.policy_gradient(0.2, 0.28, losses.teacher_reweighted_advantage(sign, 0.5))
     np.testing.assert_allclose(value(loss, strength=jnp.full(N, 0.4)), expected, atol=1e-5)
 
 
 def test_contrarian_bonus_is_the_gradient_of_the_jsd() -> None:
     """-E_p[phi(u) grad log p] = grad JSD(p, q) by exact enumeration, so descending the loss ascends the JSD."""
-    loss = losses.policy_gradient(0.2, 0.2, losses.contrarian)
+    loss = losses.policy_gradient(0.2, 0.2, losses.antisd_advantage)
     total = np.zeros((N, V))
     for v in range(V):
         changes = {
@@ -153,7 +153,7 @@ def test_attenuated_divergence_equals_its_formula() -> None:
     share = 2 * 0.15 * (1 / (1 + np.exp(-50 * jsd(R, T))) - 0.5)
     importance = np.minimum(np.exp(at(S) - OLD), 2)
     expected = DISTILL * importance * ((1 - share) * kl(S, T) + share * kl(S, R))
-    np.testing.assert_allclose(value(losses.attenuated(0.15, 50.0)), expected, atol=1e-5)
+    np.testing.assert_allclose(value(losses.mixture_kl(0.15, 50.0)), expected, atol=1e-5)
 
 
 GOLDEN_S = np.array([[0.5, -1, 2, 0, 1], [0, 0.3, -0.7, 1.2, -2]])
@@ -220,13 +220,13 @@ def test_what_the_estimates_of_the_kl_really_descend() -> None:
 
 def test_advantages_golden_values() -> None:
     rewards = jnp.asarray([[1.0, 1, 1, 0, 0, 0, 0, 0], [1] * 8, [0] * 8])
-    got = np.asarray(advantages.standardised(rewards))
+    got = np.asarray(advantages.standardized(rewards))
     np.testing.assert_allclose(got[0], [1.2076] * 3 + [-0.7246] * 5, atol=1e-4)
-    np.testing.assert_allclose(np.asarray(advantages.centred(rewards))[0], [0.625] * 3 + [-0.375] * 5)
+    np.testing.assert_allclose(np.asarray(advantages.centered(rewards))[0], [0.625] * 3 + [-0.375] * 5)
     assert (got[1:] == 0).all()
 
 
-def test_normalisers_sum_to_what_they_say() -> None:
+def test_normalizers_sum_to_what_they_say() -> None:
     valid = jnp.arange(5)[None, None, :] < jnp.asarray([[2, 5], [1, 3]])[..., None]
     assert float(advantages.sequence_mean(valid).sum()) == pytest.approx(1.0)
     assert float(advantages.token_mean(valid).sum()) == pytest.approx(1.0)

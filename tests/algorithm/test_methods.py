@@ -50,7 +50,7 @@ def test_feedback_is_read_where_there_is_no_peer(reads: str) -> None:
     result = run("hsd", (("reads", method_overrides.READS[reads]),))
     assert_equals_formula(result, reads, np.asarray(cases.peers_of("hsd", batch())))
     read = result.trace.read
-    assert bool((read.known_PG == (read.kept_PG | (REWARDS < 1))).all())
+    assert bool((read.has_context_PG == (read.has_peer_PG | (REWARDS < 1))).all())
 
 
 def assert_equals_formula(result: Result, name: str, peers: np.ndarray) -> None:
@@ -180,7 +180,7 @@ def test_without_successes_hsd_is_opsd() -> None:
 
 @pytest.mark.parametrize(("share", "part"), [(0.0, "grpo"), (1.0, "opsd")])
 def test_the_hybrid_at_its_ends_is_its_parts(share: float, part: str) -> None:
-    assert_same(run("grpo_opsd", (("distil", share), ("policy", 1 - share))), run(part))
+    assert_same(run("grpo_opsd", (("distill", share), ("policy", 1 - share))), run(part))
 
 
 def test_all_of_the_vocabulary_but_one_and_a_tail_is_all_of_it() -> None:
@@ -201,7 +201,7 @@ def jsd(student: jax.Array, teacher: jax.Array) -> jax.Array:
     return losses.jsd_logp(student, teacher, 0.5)
 
 
-@pytest.mark.parametrize("name", [name for name, row in METHODS.items() if row.policy and not row.distil])
+@pytest.mark.parametrize("name", [name for name, row in METHODS.items() if row.policy and not row.distill])
 def test_groups_of_equal_rewards_give_policy_gradients_exactly_nothing(name: str) -> None:
     """Advantage, loss and gradient; antisd still has its bonus, which does not come from rewards."""
     row = replace(METHODS[name], beta=0.0)
@@ -210,7 +210,7 @@ def test_groups_of_equal_rewards_give_policy_gradients_exactly_nothing(name: str
         assert (np.asarray(advantage_PG) == 0).all()
     student, teacher = np.random.default_rng(3).normal(size=(2, 6, 9)).astype(np.float32)
     ones = jnp.ones(6)
-    token = losses.Token(jnp.arange(6), ones * (name != "antisd"), 0 * ones, -ones, 0.1 * ones, 0.5 * ones)
+    token = losses.TokenInputs(jnp.arange(6), ones * (name != "antisd"), 0 * ones, -ones, 0.1 * ones, 0.5 * ones)
 
     @jax.jit
     def values_and_slope(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -277,7 +277,7 @@ def test_docs_have_every_row_as_it_is() -> None:
         assert all(word in reads for word in ("answer", "solution") if getattr(row.reads, word))
         assert row.reads.peer == ("peer" in reads or "success" in reads)
         assert teacher.split()[0].lower() == (row.teacher if methods.has_teacher(row) else "–")
-        assert divided_by.split(" (")[0].replace(" ", "_") == row.normalise.__name__
+        assert divided_by.split(" (")[0].replace(" ", "_") == row.normalize.__name__
         assert reference == ("full, 1e-3" if row.beta else "none") and row.beta in (0.0, 1e-3)
 
 
@@ -285,8 +285,8 @@ def test_docs_have_every_row_as_it_is() -> None:
     ("name", "functions"),
     [
         ("rlrt", (methods.rlrt_strength, advantages.successful_with_peer)),
-        ("antisd", (methods.antisd_strength, methods.antisd_gate, losses.contrarian)),
-        ("demopsd", (losses.attenuated,)),
+        ("antisd", (methods.antisd_strength, methods.antisd_gate, losses.antisd_advantage)),
+        ("demopsd", (losses.mixture_kl,)),
     ],
 )
 def test_a_method_from_outside_is_a_row_and_its_functions(name: str, functions: tuple[Callable[..., Any], ...]) -> None:

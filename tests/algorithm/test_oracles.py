@@ -64,7 +64,7 @@ def ours(name: str, **row: Any) -> tuple[float, np.ndarray]:
     def loss(logits: jax.Array) -> jax.Array:
         student = jax.nn.log_softmax(logits)
         logprob_PGT = lambda: jax.lax.stop_gradient(pick(student, jnp.asarray(IDS))).reshape(shape)  # noqa: E731
-        token = losses.Token(
+        token = losses.TokenInputs(
             id=jnp.asarray(IDS.reshape(-1)),
             distill=jnp.ones(P * G * T),
             advantage=over_tokens(method.advantage(jnp.asarray(REWARDS))),
@@ -74,7 +74,7 @@ def ours(name: str, **row: Any) -> tuple[float, np.ndarray]:
         )
         others = {name: jax.nn.log_softmax(x).reshape(-1, V) for name, x in OTHERS.items()}
         values = methods.token_loss(method)(student.reshape(-1, V), others, token)
-        return jnp.sum(method.normalise(valid_PGT).reshape(-1) * values)
+        return jnp.sum(method.normalize(valid_PGT).reshape(-1) * values)
 
     value, gradient = jax.value_and_grad(loss)(jnp.asarray(STUDENT))
     return float(value), np.asarray(gradient)
@@ -128,7 +128,7 @@ def test_policy_gradients_equal_trl(torch: Any, name: str, loss_type: str, level
         **{"max_completion_length": T, "accelerator": accelerator, "_entropy_bonus_enabled": False},
         **{"use_adaptive_entropy": False, "_metrics": defaultdict(lambda: defaultdict(list))},
     )
-    advantage = advantages.centred if name == "dr_grpo" else advantages.standardised
+    advantage = advantages.centered if name == "dr_grpo" else advantages.standardized
     prompt = torch.zeros(P * G, 1, dtype=torch.long)
     inputs = {
         **{"prompt_ids": prompt, "prompt_mask": prompt, "completion_ids": torch.tensor(IDS)},
@@ -183,7 +183,7 @@ def test_the_sampled_estimate_equals_trl(torch: Any) -> None:
         logits, teacher, torch.tensor(IDS), distillation_alpha=1.0
     )
     wanted = (per_token * torch.tensor(MASK)).sum() / MASK.sum()
-    mine = ours("hsd", beta=0.0, divergence=losses.sampled_reverse, normalise=advantages.token_mean)
+    mine = ours("hsd", beta=0.0, divergence=losses.sampled_reverse, normalize=advantages.token_mean)
     assert_equal(mine, wanted, logits)
 
 
@@ -213,7 +213,7 @@ def verl() -> Any:
     return module("verl.trainer.ppo.core_algos", "pip install verl==0.9.1 --no-deps, and what it imports")
 
 
-@pytest.mark.parametrize(("standardise", "mine"), [(True, advantages.standardised), (False, advantages.centred)])
+@pytest.mark.parametrize(("standardise", "mine"), [(True, advantages.standardized), (False, advantages.centered)])
 def test_advantages_equal_verl(torch: Any, verl: Any, standardise: bool, mine: Any) -> None:
     mask = torch.tensor(MASK, dtype=torch.float64)
     rewards = torch.zeros(P * G, T, dtype=torch.float64)
@@ -241,7 +241,7 @@ def test_estimates_of_the_reference_kl_equal_verl(torch: Any, verl: Any, kind: s
     wanted = verl.kl_penalty(logprobs(torch, student), logprobs(torch, reference), kind).numpy()
     assert (np.abs(wanted) < 10).all()  # verl cuts k3 there
     ones = jnp.ones((P * G, T))
-    token = losses.Token(jnp.asarray(IDS), ones, ones, ones, ones, ones)
+    token = losses.TokenInputs(jnp.asarray(IDS), ones, ones, ones, ones, ones)
     got = mine(jax.nn.log_softmax(STUDENT), {"reference": jax.nn.log_softmax(near)}, token)
     np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
 
@@ -263,7 +263,7 @@ def test_policy_gradients_equal_verl(
         strategy="fsdp", rollout_n=G, clip_ratio_low=low, clip_ratio_high=high, **size
     )
     logits = leaf(torch)
-    advantages_N = np.asarray(advantages.standardised(jnp.asarray(REWARDS)), np.float64).reshape(-1, 1) * np.ones(
+    advantages_N = np.asarray(advantages.standardized(jnp.asarray(REWARDS)), np.float64).reshape(-1, 1) * np.ones(
         (1, T)
     )
     scored, mask = logprobs(torch, logits), torch.tensor(MASK, dtype=torch.float64)

@@ -14,11 +14,11 @@ from hsd_jax.data.corpora import load_all, pool
 from hsd_jax.data.curation import download, filters
 from hsd_jax.data.problems import Problem, Removed
 from hsd_jax.data.sources import load
-from hsd_jax.data.tokenization import Windows, tokenise
+from hsd_jax.data.tokenization import Windows, tokenize
 from hsd_jax.errors import InputError
 from hsd_jax.evaluation import difficulty
-from hsd_jax.evaluation.generate import Answered
-from hsd_jax.evaluation.model import Asking
+from hsd_jax.evaluation.generate import Samples
+from hsd_jax.evaluation.model import EvalConfig
 from tests.support import corpora
 from tests.support.paths import TINY_MODEL
 
@@ -63,7 +63,7 @@ def test_every_row_is_kept_or_counted(built):
 
 def test_the_prepared_set_trains_in_an_exact_mixture(built):
     tokenizer = AutoTokenizer.from_pretrained(TINY_MODEL)
-    frame, windows = chat_template.chat_frame(tokenizer), Windows(400, 200, 100, {"math": 32, "code": 64})
+    frame, windows = chat_template.load_chat_template(tokenizer), Windows(400, 200, 100, {"math": 32, "code": 64})
     found = pool(load_all("prepared", built / "out"), "train", tokenizer, frame, windows)
     assert set(found.problems) == {"math", "code"} and not any(u.removed for u in found.left_out.values())
     steps = batches.step_batches(found.problems, problems_per_step=10, seed=0, weights={"math": 4, "code": 1})
@@ -71,8 +71,8 @@ def test_the_prepared_set_trains_in_an_exact_mixture(built):
         batch = steps[step]
         assert [problem.kind for problem in batch].count("code") == 2
         assert all(problem.visible for problem in batch if problem.kind == "code")
-        record = tokenise(batch, tokenizer, frame, windows)
-        assert record.head.tokens.shape == (10, 400 - min(record.tail.length)) and record.answer.length.min() > 0
+        record = tokenize(batch, tokenizer, frame, windows)
+        assert record.prefix.tokens.shape == (10, 400 - min(record.suffix.length)) and record.answer.length.min() > 0
 
 
 def test_building_twice_gives_the_same_bytes(built, monkeypatch):
@@ -127,10 +127,10 @@ def test_difficulty_is_joined_when_problems_are_read(tmp_path, monkeypatch):
 
     def asked(examinee, problems, asking, submit, log_file):
         right = (1.0, 1.0, 1.0, 0.0)
-        return [Answered(p.id, right, ("correct",) * 4, ("1",) * 4, (3,) * 4, (True,) * 4, ("",) * 4) for p in problems]
+        return [Samples(p.id, right, ("correct",) * 4, ("1",) * 4, (3,) * 4, (True,) * 4, ("",) * 4) for p in problems]
 
     monkeypatch.setattr(difficulty, "ask_and_save", asked)
-    asking = Asking(
+    asking = EvalConfig(
         str(TINY_MODEL), samples=4, prompt_tokens=200, response_tokens=32, code_response_tokens=32, workers=1
     )
     difficulty.measure(asking, [corpus], "train", Console(quiet=True), first=5)

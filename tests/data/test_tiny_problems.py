@@ -1,4 +1,4 @@
-"""The tiny model's problems: right answers, disjoint splits, and texts whose pieces tokenise like the whole."""
+"""The tiny model's problems: right answers, disjoint splits, and texts whose pieces tokenize like the whole."""
 
 import json
 import re
@@ -18,7 +18,7 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def frame(tokenizer):
-    return chat_template.chat_frame(tokenizer)
+    return chat_template.load_chat_template(tokenizer)
 
 
 def evaluated_by_eval(expression: str) -> int:
@@ -93,11 +93,11 @@ def test_the_ids_of_the_pieces_are_the_ids_of_the_whole(tokenizer, frame):
                 chat_template.student_pieces(frame, problem.question, task),
                 chat_template.teacher_pieces(frame, problem.question, task, answer=problem.answer, feedback="It is 7."),
                 (
-                    chat_template.head(frame, problem.question),
+                    chat_template.prefix(frame, problem.question),
                     chat_template.solution_block(problem.solution),
                     chat_template.PEER_OPEN,
                 ),
-                (chat_template.PEER_CLOSE, chat_template.CLOSING, chat_template.tail(frame, task)),
+                (chat_template.PEER_CLOSE, chat_template.CLOSING, chat_template.suffix(frame, task)),
             )
             for pieces in whole_pieces:
                 apart = [i for piece in pieces for i in tokenizer.encode(piece, add_special_tokens=False)]

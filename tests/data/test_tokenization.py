@@ -30,7 +30,7 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def frame(tokenizer):
-    return chat_template.chat_frame(tokenizer)
+    return chat_template.load_chat_template(tokenizer)
 
 
 def ids_of(ragged, row):
@@ -38,15 +38,15 @@ def ids_of(ragged, row):
 
 
 def test_the_record_spells_the_prompt_and_pads_to_static_widths(tokenizer, frame):
-    record = tokenization.tokenise([MATH, CODE], tokenizer, frame, WINDOWS)
-    other = tokenization.tokenise([CODE], tokenizer, frame, WINDOWS)
+    record = tokenization.tokenize([MATH, CODE], tokenizer, frame, WINDOWS)
+    other = tokenization.tokenize([CODE], tokenizer, frame, WINDOWS)
     for row, problem in enumerate((MATH, CODE)):
         text = "".join(chat_template.student_pieces(frame, problem.question, chat_template.INSTRUCTIONS[problem.kind]))
-        assert ids_of(record.head, row) + ids_of(record.tail, row) == tokenization.encode(tokenizer, [text])[0]
+        assert ids_of(record.prefix, row) + ids_of(record.suffix, row) == tokenization.encode(tokenizer, [text])[0]
     for name in ("head", "answer", "solution", "tail"):
         assert getattr(record, name).tokens.shape[1] == getattr(other, name).tokens.shape[1]
         assert getattr(record, name).tokens.dtype == getattr(record, name).length.dtype == np.int32
-    assert record.head.tokens.shape[1] + min(record.tail.length) == WINDOWS.prompt
+    assert record.prefix.tokens.shape[1] + min(record.suffix.length) == WINDOWS.prompt
     assert list(record.limit_P) == [32, 48]
     assert list(record.id_P) == [id_hash("m"), id_hash("c")] and record.id_P.dtype == np.uint32
     assert tokenizer.decode(ids_of(record.solution, 0)) == chat_template.solution_block(MATH.solution)
@@ -56,7 +56,7 @@ def test_the_record_spells_the_prompt_and_pads_to_static_widths(tokenizer, frame
 
 def test_code_shows_the_first_tests_that_fit_whole(tokenizer, frame):
     for window in (0, 30, 60, 1000):
-        record = tokenization.tokenise([CODE], tokenizer, frame, Windows(120, window, 0, {"code": 8}))
+        record = tokenization.tokenize([CODE], tokenizer, frame, Windows(120, window, 0, {"code": 8}))
         text = tokenizer.decode(ids_of(record.answer, 0))
         allowed = [chat_template.answer_block(tokenization.tests_text(TESTS[:count])) for count in range(9)]
         assert text in allowed and record.answer.length[0] <= window
@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_left_out_with_a_reason(tokenizer, frame):
         CODE,
         Problem("bare", "x", "code", "q", "", "", ({"input": long, "output": long},)),
     ]
-    found = tokenization.usable(problems, tokenizer, frame, WINDOWS)
+    found = tokenization.filter_by_length(problems, tokenizer, frame, WINDOWS)
     assert found.indices == {"math": (0, 4), "code": (5, 6)}
     assert found.removed == {
         "prompt over the window": ("long",),
@@ -90,12 +90,12 @@ def test_what_does_not_fit_is_left_out_with_a_reason(tokenizer, frame):
         "control token in the text": ("control",),
     }
     assert found.notes == {"no test fits the answer window": 1}
-    record = tokenization.tokenise([problems[4], problems[6]], tokenizer, frame, WINDOWS)
+    record = tokenization.tokenize([problems[4], problems[6]], tokenizer, frame, WINDOWS)
     assert record.solution.length[0] == 0 and record.answer.length[1] == 0
     with pytest.raises(InputError, match="prompt window"):
-        tokenization.tokenise([problems[1]], tokenizer, frame, WINDOWS)
+        tokenization.tokenize([problems[1]], tokenizer, frame, WINDOWS)
     with pytest.raises(InputError, match="no response window"):
-        tokenization.usable([CODE], tokenizer, frame, Windows(120, 40, 0, {"math": 8}))
+        tokenization.filter_by_length([CODE], tokenizer, frame, Windows(120, 40, 0, {"math": 8}))
 
 
 @pytest.mark.parametrize("token", ["<|im_end|>", "<|im_start|>", "<|endoftext|>"])

@@ -96,13 +96,13 @@ def test_an_interrupted_evaluation_asks_only_what_is_missing(model, here, monkey
     lines = (here / "a" / "answers.jsonl").read_text().splitlines(keepends=True)
     (here / "a" / "answers.jsonl").write_text("".join(lines[:3]) + lines[3][:40])
     asked = []
-    answer = evaluate.answer
+    answer = evaluate.generate_and_grade
 
     def counted(examinee, problems, **rest):
         asked.extend(problem.id for problem in problems)
         return answer(examinee, problems, **rest)
 
-    monkeypatch.setattr(evaluate, "answer", counted)
+    monkeypatch.setattr(evaluate, "generate_and_grade", counted)
     assert same_answers(run(model, "a", "--batch", "1"), whole)
     assert asked == ["q3", "q4"]
     with pytest.raises(InputError, match="temperature = 1.0, not 0.5"):

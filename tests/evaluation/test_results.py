@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hsd_jax.data.problems import Problem
-from hsd_jax.evaluation.generate import Answered
+from hsd_jax.evaluation.generate import Samples
 from hsd_jax.evaluation.results import summary
 
 REASONS = ("correct", "wrong", "no_answer", "timeout")
@@ -22,13 +22,13 @@ def problems() -> list[Problem]:
 
 
 @pytest.fixture(scope="module")
-def answered(problems: Sequence[Problem]) -> list[Answered]:
+def answered(problems: Sequence[Problem]) -> list[Samples]:
     rng = np.random.default_rng(4)
     made = []
     for problem in problems:
         reasons = tuple(str(rng.choice(REASONS)) for _ in range(SAMPLES))
         made.append(
-            Answered(
+            Samples(
                 id=problem.id,
                 rewards=tuple(float(reason == "correct") for reason in reasons),
                 reasons=reasons,
@@ -41,7 +41,7 @@ def answered(problems: Sequence[Problem]) -> list[Answered]:
     return made
 
 
-def test_counts_lengths_and_truncation(problems: list[Problem], answered: list[Answered]) -> None:
+def test_counts_lengths_and_truncation(problems: list[Problem], answered: list[Samples]) -> None:
     found = summary(problems, answered)
     samples = [(one, i) for one in answered for i in range(SAMPLES)]
     assert dict(found.counts) == {f"verdict/{k}": n for k, n in Counter(o.reasons[i] for o, i in samples).items()}
@@ -51,7 +51,7 @@ def test_counts_lengths_and_truncation(problems: list[Problem], answered: list[A
     assert 0 < cut < len(samples) and found.lengths["truncated"] == pytest.approx(cut / len(samples))
 
 
-def test_pass_at_1_and_its_bins_are_means_over_questions(problems: list[Problem], answered: list[Answered]) -> None:
+def test_pass_at_1_and_its_bins_are_means_over_questions(problems: list[Problem], answered: list[Samples]) -> None:
     found = summary(problems, answered)
     means = {one.id: sum(one.rewards) / SAMPLES for one in answered}
     assert found.metrics["pass@1"]["value"] == pytest.approx(sum(means.values()) / len(means))
@@ -62,7 +62,7 @@ def test_pass_at_1_and_its_bins_are_means_over_questions(problems: list[Problem]
     assert sum(count for count, _ in found.bins.values()) == len(problems)
 
 
-def test_votes_go_to_answers_however_they_are_spelled(problems: list[Problem], answered: list[Answered]) -> None:
+def test_votes_go_to_answers_however_they_are_spelled(problems: list[Problem], answered: list[Samples]) -> None:
     """Two wrong samples of one value outvote a right one; without an answer there is no vote."""
     one = replace(answered[0], rewards=(1.0, 0.0, 0.0, 0.0), extracted=("7", "\\frac{1}{2}", "\\dfrac{1}{2}", None))
     assert summary(problems[:1], [one]).metrics["maj@4"]["value"] == 0
@@ -70,7 +70,7 @@ def test_votes_go_to_answers_however_they_are_spelled(problems: list[Problem], a
     assert summary(problems[:1], [one]).metrics["maj@4"]["value"] == 0.5
 
 
-def test_programs_have_no_majority(problems: list[Problem], answered: list[Answered]) -> None:
+def test_programs_have_no_majority(problems: list[Problem], answered: list[Samples]) -> None:
     mixed = [replace(problems[0], kind="code"), *problems[1:]]
     assert not any(name.startswith("maj") for name in summary(mixed, answered).metrics)
     assert any(name.startswith("maj") for name in summary(problems, answered).metrics)

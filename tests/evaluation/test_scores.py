@@ -64,12 +64,12 @@ def test_the_interval_agrees_with_the_standard_error():
 def test_a_summary_names_every_k_and_votes_only_where_answers_are_known():
     rewards = np.array([[1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 0]])
     answers = [["4", "5", "5", ""], ["1", "2", "3", "4"], ["4", "4.0", "4", "7"]]
-    found = metrics.summarise(rewards, answers)
+    found = metrics.summarize(rewards, answers)
     assert set(found) == {"mean@4", "pass@1", "pass@2", "pass@4", "maj@2", "maj@4"}
     assert found["mean@4"].value == found["pass@1"].value == pytest.approx(4 / 12)
     assert found["pass@4"].value == pytest.approx(2 / 3)
     assert found["maj@4"].value == pytest.approx(1 / 3), "right answers count together however they are spelled"
-    assert set(metrics.summarise(rewards)) == {"mean@4", "pass@1", "pass@2", "pass@4"}
+    assert set(metrics.summarize(rewards)) == {"mean@4", "pass@1", "pass@2", "pass@4"}
     assert metrics.ks(6) == [1, 2, 4, 6]
 
 

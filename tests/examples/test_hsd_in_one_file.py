@@ -154,7 +154,7 @@ def test_student_and_teacher_read_the_same_ids(step: Step, production: tuple[Any
     _, _, work = production
     for theirs, mine in ((work.student, step.batch.student), (work.teacher, step.batch.teacher)):
         for row, (p, i) in enumerate(np.ndindex(P, G)):
-            m = int(theirs.of_PG[p, i])
+            m = int(theirs.context_index_PG[p, i])
             ids = np.asarray(theirs.tokens_PMC[p, m, : int(theirs.length_PM[p, m])])
             assert np.asarray(mine.tokens_BC[row])[np.asarray(mine.valid_BC[row])].tolist() == ids.tolist()
 

@@ -24,7 +24,7 @@ from hsd_jax.errors import InputError
 from hsd_jax.planning import abstract_args, aot, stages, tables
 from hsd_jax.planning.advice import advice, slots_that_fit, with_setting
 from hsd_jax.planning.chips import GIB, parse_topology
-from hsd_jax.planning.compile import Measured, Started, _result, fits, measure, parts_on
+from hsd_jax.planning.compile import Measured, Started, _result, components_for, fits, measure
 from hsd_jax.planning.verdict import as_json, make_plan
 from hsd_jax.planning.workload import workload
 from hsd_jax.sampler.decode_sharding import decode_mesh
@@ -137,7 +137,7 @@ def test_the_planned_state_is_the_state_of_a_run() -> None:
     """The same arrays, dtypes and places as `setup.initial_state` makes: plans and runs cannot drift apart."""
     config = load(TINY)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, path=str(ROOT / config.model.path)))
-    parts = components.assemble(config)
+    parts = components.build_components(config)
     real, planned = components.initial_state(parts), abstract_args.state_of(parts)
     assert jax.tree.structure(real) == jax.tree.structure(planned)
 
@@ -328,10 +328,10 @@ def test_shipped_configs_divide_over_their_slice_and_hold_state_weights_and_cach
     topology = parse_topology(re.search(r"--topology (\S+)", text)[1])  # type: ignore[index]
     assert "Not yet run" in text and f"{topology.chips} chips" in text
     assert config.data.problems_per_step == 128 and config.sampling.group_size == 8 and config.method.name == "hsd"
-    parts = parts_on(topology, config)
+    parts = components_for(topology, config)
     rows = config.data.problems_per_step // topology.hosts * config.sampling.group_size
     program = components.sampler(parts, rows=rows, response_tokens=max(parts.texts.windows.response.values()))
-    board, state = stages.board_of(parts, program), abstract_args.state_of(parts)
+    board, state = stages.sampler_args(parts, program), abstract_args.state_of(parts)
     resident = sum(map(abstract_args.bytes_per_chip, (state, board.params, board.cache, board.read)))
     assert resident < (topology.chip.usable_gib - 0.9) * GIB
 
@@ -343,10 +343,10 @@ def test_every_program_of_a_step_is_planned() -> None:
         data=Data(problems_per_step=16, prompt_tokens=96, answer_tokens=32, context_tokens=320),
     )  # fmt: skip
     devices = jax.devices()
-    parts = abstract_args.parts_of(config, devices, devices[:4])
+    parts = abstract_args.components_on(config, devices, devices[:4])
     assert sharding.batch_sharding(parts.mesh).mesh.size == len(devices)
     found = stages.stages_of(parts, 2, workload(config, mean=0, prompt=0))
     assert tuple(stage.name for stage in found) == stages.NAMES
     decode, update = found[3], found[4]
     assert decode.flops() > 0 and update.flops() > decode.flops()
-    assert decode.beside["training state"] == abstract_args.bytes_per_chip(abstract_args.state_of(parts))
+    assert decode.resident["training state"] == abstract_args.bytes_per_chip(abstract_args.state_of(parts))

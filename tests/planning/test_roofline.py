@@ -137,7 +137,7 @@ def test_planned_rows_hold_the_assumed_texts(contexts: int) -> None:
     rows = batch_layout.packed(QWEN3_8B, mesh, steps=4096, block=128, parts=1, minibatches=1)
     work = Workload(**{**vars(WORK), "contexts": contexts})
     plan = planned_rows(rows, work, 6144)
-    assert len(plan.sizes) == (2 if contexts else 1) and plan.filled > 0.8
+    assert len(plan.sizes) == (2 if contexts else 1) and plan.utilization > 0.8
     responses = sum(response_lengths(work, work.rollouts))
     assert all(4 * size.response_tokens >= responses for size in plan.sizes)
     if contexts > 1:

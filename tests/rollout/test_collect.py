@@ -6,8 +6,8 @@ import pytest
 
 from hsd_jax.data.problems import Problem
 from hsd_jax.rollout.collect import Batch, fill
-from hsd_jax.rollout.grading import Graded
-from hsd_jax.types import Problems, Ragged, Rollouts, Verdict
+from hsd_jax.rollout.grading import GradedBatch
+from hsd_jax.types import Padded, Problems, Rollouts, Verdict
 
 G, T = 3, 4
 MIXED, FAILED, SOLVED = (1, 0, 1), (0, 0, 0), (1, 1, 1)
@@ -19,13 +19,13 @@ def draw(rewards: list[tuple[int, ...]], first: int) -> Batch:
     of_P = np.arange(first, first + count)
     of_PG = np.broadcast_to(of_P[:, None], (count, G))
     of_PGT = np.broadcast_to(of_P[:, None, None], (count, G, T))
-    piece = Ragged(of_PGT[:, 0], of_P)
+    piece = Padded(of_PGT[:, 0], of_P)
     return Batch(
         step=7,
         problems=[Problem(f"{n}", "s", "math", f"question {n}", f"{n}") for n in of_P],
-        pieces=Problems(of_P, piece, piece, piece, Ragged(of_PGT, of_PG), piece, of_P),
+        pieces=Problems(of_P, piece, piece, piece, Padded(of_PGT, of_PG), piece, of_P),
         rollouts=Rollouts(of_PGT, of_PG, of_PG, of_PGT),
-        graded=Graded(
+        graded=GradedBatch(
             np.array(rewards, np.float32),
             [[Verdict(r, "wrong", f"{n}") for r in row] for n, row in zip(of_P, rewards, strict=True)],
             [[f"{n}"] * G for n in of_P],

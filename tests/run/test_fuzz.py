@@ -20,11 +20,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hsd_jax.config import Config, load
-from hsd_jax.contexts import Frame, Reads, splice, teacher_contexts
+from hsd_jax.contexts import PeerMarkers, Reads, splice, teacher_contexts
 from hsd_jax.errors import EXIT_REFUSED, InputError
 from hsd_jax.run import arguments
 from hsd_jax.runtime import cli, faults, workdir
-from hsd_jax.types import Problems, Ragged, Rollouts
+from hsd_jax.types import Padded, Problems, Rollouts
 
 EXAMPLES = int(os.environ.get("HSD_JAX_FUZZ_EXAMPLES", "30"))
 fuzz = settings(
@@ -53,7 +53,7 @@ def test_any_command_line_is_a_config_or_one_line(given: list[str]) -> None:
         found = arguments.parse(["--config", "configs/tiny.py", "--workdir", "x", *given], about="")
         assert isinstance(found.settings, Config)
     except InputError as refused:
-        line, code = cli.last_words(refused)
+        line, code = cli.error_line(refused)
         assert line and len(line.splitlines()) == 1 and code == EXIT_REFUSED
     except SystemExit as asked:  # --help
         assert not asked.code
@@ -80,7 +80,7 @@ def test_any_config_file_is_a_config_or_one_line(lines: list[str]) -> None:
         try:
             assert isinstance(load(file), Config)
         except InputError as refused:
-            line, _ = cli.last_words(refused)
+            line, _ = cli.error_line(refused)
             assert str(file) in line and len(line.splitlines()) == 1
 
 
@@ -95,12 +95,12 @@ def sequences(longest: int, shortest: int = 0) -> st.SearchStrategy[list[int]]:
     return st.lists(ids, min_size=shortest, max_size=longest)
 
 
-def padded(rows: Sequence[Sequence[int]], width: int) -> Ragged:
+def padded(rows: Sequence[Sequence[int]], width: int) -> Padded:
     """Right-padded with an id that no piece has, so that a pad inside would be seen."""
     tokens = np.full((len(rows), width), 777, np.int32)
     for row, ids in zip(tokens, rows, strict=True):
         row[: len(ids)] = ids
-    return Ragged(tokens, np.array([len(row) for row in rows], np.int32))  # type: ignore[arg-type]
+    return Padded(tokens, np.array([len(row) for row in rows], np.int32))  # type: ignore[arg-type]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +173,7 @@ def test_a_teacher_reads_the_very_ids_and_only_a_peers_tail_is_cut(case: Case, r
     filler = [1] * (WIDTH - longest - case.extra)
     case = dataclasses.replace(case, head=[filler + head for head in case.head])
     made, found = built(case, reads)
-    tokens, length, of = made.tokens_PMC, made.length_PM, made.of_PG
+    tokens, length, of = made.tokens_PMC, made.length_PM, made.context_index_PG
     for p in range(P):
         before, after = fixed_ids(case, reads, p)
         for g in range(G):
@@ -186,7 +186,10 @@ def test_a_teacher_reads_the_very_ids_and_only_a_peers_tail_is_cut(case: Case, r
             middle = case.opening + text[:room] + case.close if kept else []
             assert read == before + middle + after
             assert read[len(read) - len(after) :] == after and 777 not in read
-            assert (bool(found.kept_PG[p, g]), bool(found.cut_PG[p, g])) == (kept, kept and room < len(text))
+            assert (bool(found.has_peer_PG[p, g]), bool(found.peer_truncated_PG[p, g])) == (
+                kept,
+                kept and room < len(text),
+            )
 
 
 def fixed_ids(case: Case, reads: Reads, p: int) -> tuple[list[int], list[int]]:
@@ -200,15 +203,15 @@ def built(case: Case, reads: Reads) -> Any:
     limits: Any = np.full(P, T)
     problems = Problems(
         id_P=numbered,
-        head=padded(case.head, WIDTH),
+        prefix=padded(case.head, WIDTH),
         answer=padded(case.answer, ANSWER),
         solution=padded(case.solution, SOLUTION),
-        feedback=Ragged(*(np.zeros(shape, np.int32) for shape in ((P, 0, 0), (P, 0)))),  # type: ignore[arg-type]
-        tail=padded(case.tail, TAIL),
+        feedback=Padded(*(np.zeros(shape, np.int32) for shape in ((P, 0, 0), (P, 0)))),  # type: ignore[arg-type]
+        suffix=padded(case.tail, TAIL),
         limit_P=limits,
     )
     constants = [padded([row], len(row)) for row in (case.opening, case.close, case.closing)]
-    frame = Frame(*(Ragged(piece.tokens[0], piece.length[0]) for piece in constants))
+    frame = PeerMarkers(*(Padded(piece.tokens[0], piece.length[0]) for piece in constants))
     flat = padded([row for rows in case.responses for row in rows], T)
     finished: Any = np.array(case.finished)
     logprob: Any = np.zeros((P, G, T), np.float32)

@@ -46,7 +46,7 @@ def whole(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
 
 def wait_for_a_write(run: Run) -> bool:
     """Whether a checkpoint was seen half written."""
-    while run.process.is_alive() and not (found := checkpoint.unfinished(run.workdir / "checkpoints")):
+    while run.process.is_alive() and not (found := checkpoint.incomplete(run.workdir / "checkpoints")):
         if run.phases.poll():  # the next phase: it was written too fast to be seen
             break
         time.sleep(0.001)
@@ -67,7 +67,7 @@ def test_a_run_killed_at_twenty_points_is_the_run_that_nobody_killed(
             wait_for_a_write(run)
         time.sleep(random.uniform(0, longest[phase]))
         kill(run)
-        half_written += bool(checkpoint.unfinished(workdir / "checkpoints"))
+        half_written += bool(checkpoint.incomplete(workdir / "checkpoints"))
     said = finish(start(variables, workdir, *TINY, "--steps", str(STEPS), "--resume", "auto"))
     assert half_written, "no kill left a checkpoint half written"
     assert f"continuing after step {STEPS}" in said
@@ -87,7 +87,7 @@ def test_a_packed_run_killed_after_it_met_several_sizes_of_rows_is_the_run_that_
     run = start(quick, workdir, *common)
     reach(run, second + 2, "update")  # the checkpoint of `second` is whole: that of the step after it was begun
     kill(run)
-    newest = checkpoint.newest_good(workdir / "checkpoints")
+    newest = checkpoint.latest_valid_step(workdir / "checkpoints")
     assert newest is not None and second <= newest < STEPS
     finish(start(quick, workdir, *common, "--resume", "auto"))
     assert_same(workdir, whole)

@@ -74,16 +74,16 @@ def test_small_batch_fits_the_devices_and_takes_as_little_memory_as_possible() -
 )
 def test_refuses_before_anything_compiles(arguments: dict, word: str) -> None:
     with pytest.raises(InputError, match=word):
-        report.look_ahead(report.Arguments(**arguments))
+        report.run_preflight(report.Arguments(**arguments))
 
 
 def test_refuses_methods_without_a_peer() -> None:
     with pytest.raises(InputError, match="grpo"):
-        preflight.foresee(replace(TINY, method=Method(name="grpo")), 8)
+        preflight.preflight(replace(TINY, method=Method(name="grpo")), 8)
 
 
 def test_a_real_look_agrees_with_its_own_rollout_log(tmp_path: Path) -> None:
-    found = preflight.foresee(TINY, 8)
+    found = preflight.preflight(TINY, 8)
     preflight.write(found, tmp_path, TINY)
     assert found.metrics["step"] == 0 and "time/sample" in found.metrics
     metrics = read_run(tmp_path).metrics[0]

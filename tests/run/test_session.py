@@ -42,7 +42,7 @@ def garble(run: Workdir, step: int) -> None:
             file.write_bytes(b"nonsense")
     (folder / checkpoint.MANIFEST).unlink()
     checkpoint.close(checkpoint.open_store(run.checkpoints))
-    assert checkpoint.damage(folder) == ""
+    assert checkpoint.verify(folder) == ""
 
 
 def test_the_newest_checkpoint_is_restored(run: Workdir) -> None:

@@ -93,7 +93,7 @@ def test_a_stopped_run_saves_and_says_how_to_go_on(
         os.kill(run.process.pid, number)
         output = finish(run, code)
         assert "--resume auto" in output and f"after step {step}; continue with" in output
-        assert checkpoint.newest_good(workdir / "checkpoints") == lines(workdir)[-1]["step"] == step
+        assert checkpoint.latest_valid_step(workdir / "checkpoints") == lines(workdir)[-1]["step"] == step
     finish(begin(cache, workdir, *common, "--resume"))
     assert trained(workdir) == trained(whole[0])
 
@@ -127,7 +127,7 @@ def test_two_runs_cannot_share_a_workdir(cache: dict[str, str], tmp_path: Path) 
 
 def refusal(argv: Sequence[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
     def main(given: Sequence[str]) -> int:
-        components.assemble(arguments.parse(given, about="").settings)
+        components.build_components(arguments.parse(given, about="").settings)
         return 0
 
     monkeypatch.setattr(sys, "argv", ["train", *argv])

@@ -76,14 +76,14 @@ def test_two_processes_one_killed_and_all_restarted_are_one_run(folder: Path, tm
     finish(start(variables(folder, 4), wanted, *BATCH, "--steps", "4"))
     first, second = launch(folder, workdir, 2, *BATCH, "--steps", "4")
     reach(second, 2, "sample")
-    while second.process.is_alive() and checkpoint.newest_good(workdir / "checkpoints") is None:
+    while second.process.is_alive() and checkpoint.latest_valid_step(workdir / "checkpoints") is None:
         time.sleep(0.02)  # both write the first checkpoint in the background
     kill(second)
     said = finish(first, EXIT_FAILED, seconds=90)
     # it breaks the connection in the middle of a program, or is silent for a minute before there is one
     noticed = ("another process of this run has ended", "error: no sign of life from process 1")
     assert any(words in said for words in noticed) and "--resume auto" in said
-    assert checkpoint.newest_good(workdir / "checkpoints") in (1, 2, 3)
+    assert checkpoint.latest_valid_step(workdir / "checkpoints") in (1, 2, 3)
     for run in launch(folder, workdir, 2, *BATCH, "--steps", "4", "--resume", "auto"):
         finish(run)
     assert_same_run(workdir, wanted)

@@ -39,7 +39,7 @@ def written(root: Path, scores: dict[int, float | None], **policy: int) -> Path:
     for step, score in scores.items():
         checkpoint.save(store, step, state_of(step), META | {"step": step}, score=score)
         store.manager.wait_until_finished()
-        checkpoint.seal(store)
+        checkpoint.write_manifests(store)
     checkpoint.close(store)
     return root
 
@@ -96,9 +96,9 @@ def lose_a_part(step: Path) -> None:
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     copy: Path, harm: Any, word: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert checkpoint.newest_good(copy) == 4
+    assert checkpoint.latest_valid_step(copy) == 4
     harm(copy / "4")
-    assert checkpoint.newest_good(copy) == 2
+    assert checkpoint.latest_valid_step(copy) == 2
     assert "checkpoint 4 is damaged" in caplog.text and word in caplog.text
     restored = checkpoint.restore(copy, 2, state_of(0))
     jax.tree.map(np.testing.assert_array_equal, restored, state_of(2))
@@ -106,20 +106,20 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
 
 def test_a_checkpoint_without_manifest_is_accepted_if_it_is_whole(copy: Path) -> None:
     (copy / "4" / checkpoint.MANIFEST).unlink()
-    assert checkpoint.newest_good(copy) == 4
+    assert checkpoint.latest_valid_step(copy) == 4
 
 
 def test_an_interrupted_seal_is_made_anew(copy: Path) -> None:
     (copy / "4" / checkpoint.MANIFEST).rename(copy / "4" / f"{checkpoint.MANIFEST}.part")
     checkpoint.close(checkpoint.open_store(copy))
-    assert checkpoint.damage(epath.Path(copy / "4")) == "" and (copy / "4" / checkpoint.MANIFEST).exists()
+    assert checkpoint.verify(epath.Path(copy / "4")) == "" and (copy / "4" / checkpoint.MANIFEST).exists()
 
 
 def test_a_half_written_checkpoint_is_not_seen(copy: Path) -> None:
     half = copy / "6.orbax-checkpoint-tmp"
     (half / "state").mkdir(parents=True)
-    assert checkpoint.newest_good(copy) == 4
-    assert checkpoint.unfinished(copy) == [epath.Path(half)]
+    assert checkpoint.latest_valid_step(copy) == 4
+    assert checkpoint.incomplete(copy) == [epath.Path(half)]
 
 
 def test_the_newest_the_best_and_every_mth_are_kept(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_failing_run_still_finishes_the_write_in_flight(tmp_path: Path) -> Non
     with pytest.raises(KeyError), checkpoint.finishing(store):
         checkpoint.save(store, 3, state_of(3), META)
         raise KeyError
-    assert checkpoint.newest_good(tmp_path / "checkpoints") == 3
+    assert checkpoint.latest_valid_step(tmp_path / "checkpoints") == 3
     assert set(json.loads((tmp_path / "checkpoints" / "3" / checkpoint.MANIFEST).read_text()))
     checkpoint.close(store)
 
@@ -179,12 +179,12 @@ def test_a_write_that_fails_in_the_background_is_said_after_the_next_step(tmp_pa
         checkpoint.save(store, 1, {"x": np.random.default_rng(0).standard_normal(100_000)}, META)
         with pytest.raises(Exception, match=os.strerror(errno.EFBIG)) as failed:
             for _ in range(600):
-                checkpoint.seal(store)
+                checkpoint.write_manifests(store)
                 time.sleep(0.1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert faults.disk_code(failed.value) == errno.EFBIG
-    assert checkpoint.newest_good(tmp_path / "checkpoints") is None
+    assert checkpoint.latest_valid_step(tmp_path / "checkpoints") is None
 
 
 def test_a_checkpoint_that_is_being_deleted_is_not_sealed_again(tmp_path: Path) -> None:
@@ -192,10 +192,10 @@ def test_a_checkpoint_that_is_being_deleted_is_not_sealed_again(tmp_path: Path) 
     store = checkpoint.open_store(tmp_path / "checkpoints")
     checkpoint.save(store, 1, state_of(1), META)
     store.manager.wait_until_finished()
-    checkpoint.seal(store).result()
+    checkpoint.write_manifests(store).result()
     manifest = tmp_path / "checkpoints" / "1" / checkpoint.MANIFEST
     manifest.unlink()  # the first file to go
-    checkpoint.seal(store).result()
+    checkpoint.write_manifests(store).result()
     assert not manifest.exists()
     checkpoint.close(store)
 

@@ -139,7 +139,7 @@ def test_a_vanished_workdir_ends_the_run_at_once_and_leaves_the_last_good_state(
     last = ended.stderr.strip().splitlines()[-1]
     assert ended.returncode == EXIT_FAILED and "Traceback" not in ended.stderr, ended.stderr
     assert last.startswith("error: save: cannot use") and "checkpoints" in last and "--resume auto" in last
-    assert checkpoint.newest_good(tmp_path / "moved") == 2
+    assert checkpoint.latest_valid_step(tmp_path / "moved") == 2
 
 
 # --- signals
@@ -187,7 +187,7 @@ class Tokenizer:
         return "2"
 
 
-def graded_after(fails: Sequence[bool]) -> grading.Graded:
+def graded_after(fails: Sequence[bool]) -> grading.GradedBatch:
     """20 checks, of which the named ones (in the order of asking) fail by their process."""
     asked = iter([*fails, *[False] * 100])
 
@@ -198,9 +198,9 @@ def graded_after(fails: Sequence[bool]) -> grading.Graded:
         done.set_result(Verdict(1.0, "correct", "2"))
         return done
 
-    marking = grading.desk([PROBLEM], submit, Tokenizer(), [])
+    marking = grading.start_grading([PROBLEM], submit, Tokenizer(), [])
     for rollout in range(20):
-        marking.take(0, rollout, np.array([5, 6, 7]))
+        marking.submit_rollout(0, rollout, np.array([5, 6, 7]))
     return marking.collect(ROWS)
 
 
@@ -224,7 +224,7 @@ def test_an_error_of_the_program_is_not_taken_for_a_failed_check() -> None:
         raise TypeError("hidden tests")
 
     with pytest.raises(TypeError, match="hidden tests"):
-        grading.desk([PROBLEM], submit, Tokenizer(), []).take(0, 0, np.array([5]))
+        grading.start_grading([PROBLEM], submit, Tokenizer(), []).submit_rollout(0, 0, np.array([5]))
 
 
 def test_killed_verifier_processes_are_replaced() -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from hsd_jax.data.problems import Problem
-from hsd_jax.evaluation.generate import Answered, answer_all
+from hsd_jax.evaluation.generate import Samples, answer_all
 from hsd_jax.runtime.gather import gather_json
 from tests.support.paths import ROOT
 
@@ -14,7 +14,7 @@ PROBLEMS = [Problem(f"q{i}", "x", "math", "1+1?", "2") for i in range(7)]
 
 
 def ask(problems):
-    return [Answered(p.id, (1.0,), ("correct",), ("2é",), (i,), (True,), ("2",)) for i, p in enumerate(problems)]
+    return [Samples(p.id, (1.0,), ("correct",), ("2é",), (i,), (True,), ("2",)) for i, p in enumerate(problems)]
 
 
 PROGRAM = """

@@ -10,7 +10,7 @@ import pytest
 
 from hsd_jax.errors import InputError
 from hsd_jax.runtime import multihost
-from hsd_jax.runtime.multihost import Place, place_from
+from hsd_jax.runtime.multihost import ProcessInfo, from_environment
 from tests.support.paths import ROOT
 
 
@@ -70,9 +70,9 @@ def test_the_start_names_who_is_missing() -> None:
 
 
 def test_without_process_0_the_others_say_so() -> None:
-    place = Place(f"127.0.0.1:{free_port()}", 2, 1)
+    place = ProcessInfo(f"127.0.0.1:{free_port()}", 2, 1)
     with pytest.raises(RuntimeError, match="missing: process 0"):
-        multihost.meet(place, 0.5)
+        multihost.rendezvous(place, 0.5)
 
 
 def test_a_process_that_gives_no_answer_is_named_with_its_host() -> None:
@@ -92,16 +92,16 @@ def test_one_process_that_ends_ends_the_others(case: str, code: int) -> None:
 
 
 def test_one_process_needs_no_cluster() -> None:
-    assert place_from({}) is None
-    with multihost.joined(None):
+    assert from_environment({}) is None
+    with multihost.distributed_session(None):
         assert multihost.gather("x", 3) == [3]
-        assert multihost.any_process("y", True)
+        assert multihost.any_host("y", True)
         multihost.same_everywhere("z", 1)
 
 
 def test_the_place_comes_from_three_variables() -> None:
     three = dict(zip(multihost.VARIABLES, ("host:1", "4", "3"), strict=True))
-    assert place_from(three) == Place("host:1", 4, 3)
+    assert from_environment(three) == ProcessInfo("host:1", 4, 3)
     for name, value, message in [
         ("JAX_PROCESS_ID", "4", "JAX_PROCESS_ID must be in"),
         ("JAX_NUM_PROCESSES", "many", "JAX_PROCESS_ID must be in"),
@@ -109,4 +109,4 @@ def test_the_place_comes_from_three_variables() -> None:
         ("JAX_PROCESS_ID", "", "JAX_PROCESS_ID is not; set all three"),
     ]:
         with pytest.raises(InputError, match=message):
-            place_from({**three, name: value})
+            from_environment({**three, name: value})

@@ -37,7 +37,7 @@ def written(*steps: int, root: str = CHECKPOINTS) -> None:
 
 
 def restores(root: str, step: int) -> None:
-    assert checkpoint.newest_good(root) == step
+    assert checkpoint.latest_valid_step(root) == step
     jax.tree.map(np.testing.assert_array_equal, checkpoint.restore(root, step, state_of(0)), state_of(step))
 
 
@@ -52,7 +52,7 @@ def fails(do: Any) -> str:
 def until_it_fails(store: checkpoint.Store) -> None:
     """Seals again and again, as a run does after every step."""
     for _ in range(600):
-        checkpoint.seal(store)
+        checkpoint.write_manifests(store)
         time.sleep(0.05)
 
 
@@ -64,12 +64,12 @@ def test_a_checkpoint_is_neither_seen_nor_sealed_before_it_is_committed(gcs: Clo
     checkpoint.save(store, 10, state_of(10), META)
     in_flight = 0
     while store.manager.is_saving_in_progress():
-        checkpoint.seal(store).result()
+        checkpoint.write_manifests(store).result()
         in_flight += bool(gcs.names("run/checkpoints/10/")) and checkpoint.steps(CHECKPOINTS) == [5]
         time.sleep(0.05)
     assert in_flight and not gcs.names("run/checkpoints/10/manifest")[1:]
     checkpoint.close(store)
-    assert manifest.COMMIT in manifest_of(10) and checkpoint.damage(epath.Path(CHECKPOINTS) / "10") == ""
+    assert manifest.COMMIT in manifest_of(10) and checkpoint.verify(epath.Path(CHECKPOINTS) / "10") == ""
     restores(CHECKPOINTS, 10)
 
 
@@ -89,7 +89,7 @@ def test_who_dies_during_a_save_goes_on_from_the_one_before(gcs: Cloud) -> None:
     restores(CHECKPOINTS, 15)
     left = "gs://bucket/dead/checkpoints"
     assert checkpoint.steps(left) == [5, 10]
-    assert [path.name for path in checkpoint.unfinished(left)] == ["15"]
+    assert [path.name for path in checkpoint.incomplete(left)] == ["15"]
     restores(left, 10)
     workdir.discard_after(epath.Path("gs://bucket/dead"), 10)
     assert not gcs.names("dead/checkpoints/15")
@@ -109,7 +109,7 @@ def test_a_manifest_of_an_unfinished_save_is_no_evidence_of_damage(gcs: Cloud, c
 def test_an_object_that_is_lost_later_is_named(gcs: Cloud, caplog: pytest.LogCaptureFixture) -> None:
     written(5, 10)
     gcs.lose("run/checkpoints/10/state/d/")
-    assert checkpoint.newest_good(CHECKPOINTS) == 5
+    assert checkpoint.latest_valid_step(CHECKPOINTS) == 5
     assert "checkpoint 10 is damaged (state/d/" in caplog.text and "is missing" in caplog.text
 
 
@@ -200,7 +200,7 @@ def test_a_write_that_fails_on_one_host_ends_all_hosts_soon_with_a_line_each(gcs
         assert (process == host) != (f"no sign of life from process {host}" in lines[0])
         assert seconds < 30, "the grace of 1 s and the heartbeat of 4 s"
     gcs.rules.clear()
-    assert checkpoint.newest_good(CHECKPOINTS) == 5
+    assert checkpoint.latest_valid_step(CHECKPOINTS) == 5
 
 
 # --- the check at start

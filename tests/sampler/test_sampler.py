@@ -10,8 +10,15 @@ import pytest
 from jax import monitoring
 
 from hsd_jax.errors import InputError
-from hsd_jax.sampler.sampler import decode_mesh, decode_params, make_program, sample, sample_on_board, settings
-from hsd_jax.types import Ragged
+from hsd_jax.sampler.sampler import (
+    decode_mesh,
+    decode_params,
+    make_sampler_config,
+    sample,
+    sample_with_table,
+    sampling_params,
+)
+from hsd_jax.types import Padded
 from models import hf, qwen3
 from tests.support.random_qwen3 import hf_config, hf_weights, write_hf
 
@@ -34,7 +41,7 @@ def model(checkpoint):
 
 @pytest.fixture(scope="module")
 def program(model):
-    return make_program(
+    return make_sampler_config(
         model[0], vocabulary=VOCABULARY, pad_id=PAD, prompt_window=WINDOW, response_window=LIMIT, slots=8, chunk=16
     )
 
@@ -47,11 +54,11 @@ def weights(model, program):
 @pytest.fixture(scope="module")
 def prompts():
     rng = np.random.default_rng(1)
-    return Ragged(rng.integers(14, VOCABULARY, (4, WINDOW)).astype(np.int32), np.array([1, 5, WINDOW, 9], np.int32))
+    return Padded(rng.integers(14, VOCABULARY, (4, WINDOW)).astype(np.int32), np.array([1, 5, WINDOW, 9], np.int32))
 
 
 def run(program, weights, prompts, *, ids=IDS, key=None, limits=(30, 128, 7, 60), group=GROUP, **rest):
-    chosen = rest.pop("chosen", settings(temperature=1.1, top_p=0.95, stop_ids=STOPS))
+    chosen = rest.pop("chosen", sampling_params(temperature=1.1, top_p=0.95, stop_ids=STOPS))
     return sample(
         program,
         weights,
@@ -66,7 +73,7 @@ def run(program, weights, prompts, *, ids=IDS, key=None, limits=(30, 128, 7, 60)
 
 
 def take(prompts, rows):
-    return Ragged(prompts.tokens[rows], prompts.length[rows])
+    return Padded(prompts.tokens[rows], prompts.length[rows])
 
 
 def assert_same(a, b):
@@ -145,13 +152,13 @@ def test_nothing_compiles_and_nothing_moves_unasked_after_the_first_call(program
         compiled.clear()
         with jax.transfer_guard("disallow"):
             for call, key in enumerate(keys):
-                chosen = settings(
+                chosen = sampling_params(
                     temperature=call % 4 / 2,
                     top_p=(1, 0.95, 0.5)[call % 3],
                     top_k=call % 5,
                     stop_ids=rng.integers(1, VOCABULARY, call % 6),
                 )
-                varied = Ragged(prompts.tokens, rng.integers(1, WINDOW + 1, 4))
+                varied = Padded(prompts.tokens, rng.integers(1, WINDOW + 1, 4))
                 limits = rng.integers(1, (4, 40, LIMIT)[call % 3] + 1, 4)
                 run(program, weights, varied, key=key, limits=limits, chosen=chosen, group=1 + call % 4)
     finally:
@@ -184,14 +191,14 @@ def test_slots_are_kept_busy(program, weights, prompts):
     rng, slots = np.random.default_rng(0), 8
     sigma = np.sqrt(np.log(1 + 0.6**2))
     limits = np.clip(rng.lognormal(np.log(40), sigma, 4 * slots), 1, LIMIT).astype(np.int32)
-    many = Ragged(np.resize(prompts.tokens, (4 * slots, WINDOW)), np.resize(prompts.length, 4 * slots))
-    board = sample_on_board(
+    many = Padded(np.resize(prompts.tokens, (4 * slots, WINDOW)), np.resize(prompts.length, 4 * slots))
+    board = sample_with_table(
         program,
         weights,
         many,
         np.arange(4 * slots),
         jax.random.key(0),
-        settings(),
+        sampling_params(),
         limits,
         1,
         on_finished=lambda *_: None,
@@ -206,7 +213,7 @@ def test_greedy_equals_transformers_generate(checkpoint, program, weights, promp
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     reference = transformers.Qwen3ForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
-    ours = run(program, weights, prompts, limits=[LIMIT] * 4, chosen=settings(temperature=0), group=1)
+    ours = run(program, weights, prompts, limits=[LIMIT] * 4, chosen=sampling_params(temperature=0), group=1)
     for p, n in enumerate(prompts.length):
         ids = torch.tensor(prompts.tokens[p : p + 1, :n].astype(np.int64))
         theirs = reference.generate(
@@ -231,8 +238,8 @@ def test_logits_that_are_not_finite_end_the_call_by_name(model, program, prompts
         ({"limits": [30, 1, 7, LIMIT + 1]}, "problem 3: limit 129"),
         ({"group": 0}, "at least one problem and one rollout"),
         ({"ids": IDS[:2]}, "id_P"),
-        ({"chosen": settings(stop_ids=[PAD])}, "pad"),
-        ({"chosen": settings(stop_ids=[VOCABULARY])}, "stop id"),
+        ({"chosen": sampling_params(stop_ids=[PAD])}, "pad"),
+        ({"chosen": sampling_params(stop_ids=[VOCABULARY])}, "stop id"),
     ],
 )
 def test_impossible_batches_are_refused_by_name(program, weights, prompts, change, words):
@@ -241,11 +248,11 @@ def test_impossible_batches_are_refused_by_name(program, weights, prompts, chang
 
 
 def test_prompts_that_do_not_fit_are_refused_by_name(program, weights, prompts):
-    wide = Ragged(np.pad(prompts.tokens, ((0, 0), (0, 4)), mode="wrap"), np.array([3, WINDOW, WINDOW + 1, 9]))
+    wide = Padded(np.pad(prompts.tokens, ((0, 0), (0, 4)), mode="wrap"), np.array([3, WINDOW, WINDOW + 1, 9]))
     with pytest.raises(InputError, match=f"problem 2: prompt length {WINDOW + 1}"):
         run(program, weights, wide)
     with pytest.raises(InputError, match="problem 0: prompt length 0"):
-        run(program, weights, Ragged(prompts.tokens, np.zeros(4, np.int32)))
+        run(program, weights, Padded(prompts.tokens, np.zeros(4, np.int32)))
     with pytest.raises(InputError, match="at least one problem"):
         run(program, weights, take(prompts, []), ids=IDS[:0], limits=[])
 
@@ -265,6 +272,6 @@ def test_impossible_programs_are_refused_by_name(model, change, words):
     sizes = {"vocabulary": 90, "pad_id": 0, "prompt_window": 16, "response_window": 8, "slots": 4} | change
     sizes["mesh"] = decode_mesh(tensor=sizes["mesh"]) if "mesh" in sizes else None
     with pytest.raises(InputError, match=words):
-        make_program(model[0], **sizes)
+        make_sampler_config(model[0], **sizes)
     with pytest.raises(InputError, match="tensor"):
         decode_mesh(tensor=3)

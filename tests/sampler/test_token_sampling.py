@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from hsd_jax.errors import InputError
-from hsd_jax.sampler.token_sampling import STOP_IDS, address, choose, kth_largest, settings
+from hsd_jax.sampler.token_sampling import STOP_IDS, fold_key, kth_largest, sample_token, sampling_params
 
 DRAWS = 20_000
 SPREAD = np.array([3.0, 2.5, 2.5, 2.0, 1.0, 0.5, 0.0, -0.5, -1.0, -2.0, -3.0, -9.0], np.float32)
@@ -19,9 +19,9 @@ SPREAD = np.array([3.0, 2.5, 2.5, 2.0, 1.0, 0.5, 0.0, -0.5, -1.0, -2.0, -3.0, -9
 def draw_many(logits_V, settings, key, *, vocabulary, rows):
     """Ids and log-probabilities of many rows with the same logits, each with its own address."""
     rows_B = jnp.arange(rows)
-    key_B = address(key, jnp.full(rows, 7, jnp.uint32), rows_B, rows_B // 3)
+    key_B = fold_key(key, jnp.full(rows, 7, jnp.uint32), rows_B, rows_B // 3)
     logits_BV = jnp.broadcast_to(logits_V[None, :], (rows, logits_V.shape[0]))
-    return choose(logits_BV, key_B, settings, vocabulary=vocabulary, active_B=rows_B >= 0)
+    return sample_token(logits_BV, key_B, settings, vocabulary=vocabulary, active_B=rows_B >= 0)
 
 
 def kept_ids(logits, *, temperature=1.0, top_p=1.0, top_k=0):
@@ -39,7 +39,7 @@ def kept_ids(logits, *, temperature=1.0, top_p=1.0, top_k=0):
 @pytest.mark.parametrize("temperature", [0.6, 1.0, 1.2])
 @pytest.mark.parametrize("top_p, top_k", [(0.9, 0), (0.95, 0), (1.0, 0), (1.0, 3), (0.8, 5), (0.3, 0)])
 def test_draws_follow_the_exact_distribution(temperature, top_p, top_k):
-    chosen = settings(temperature=temperature, top_p=top_p, top_k=top_k)
+    chosen = sampling_params(temperature=temperature, top_p=top_p, top_k=top_k)
     ids, _ = draw_many(SPREAD, chosen, jax.random.key(3), vocabulary=len(SPREAD), rows=DRAWS)
     expected = kept_ids(SPREAD, temperature=temperature, top_p=top_p, top_k=top_k)
     counts = np.bincount(ids, minlength=len(SPREAD))
@@ -62,7 +62,7 @@ def test_draws_follow_the_exact_distribution(temperature, top_p, top_k):
 )
 def test_top_p_keeps_exactly_the_reference_set(logits, top_p, expected):
     ids, _ = draw_many(
-        np.asarray(logits, np.float32), settings(top_p=top_p), jax.random.key(0), vocabulary=12, rows=4000
+        np.asarray(logits, np.float32), sampling_params(top_p=top_p), jax.random.key(0), vocabulary=12, rows=4000
     )
     assert set(np.asarray(ids).tolist()) == set(expected)
 
@@ -70,7 +70,7 @@ def test_top_p_keeps_exactly_the_reference_set(logits, top_p, expected):
 @pytest.mark.parametrize("top_p", [0.1, 0.5, 0.95])
 def test_top_p_set_on_a_large_vocabulary(top_p):
     logits = np.random.default_rng(5).normal(0, 3, 20_000).astype(np.float32)
-    ids, _ = draw_many(logits, settings(top_p=top_p), jax.random.key(1), vocabulary=20_000, rows=512)
+    ids, _ = draw_many(logits, sampling_params(top_p=top_p), jax.random.key(1), vocabulary=20_000, rows=512)
     # an id whose neighbourhood of the edge is narrower than float32 sums may fall on either side
     outside = kept_ids(logits, top_p=min(top_p + 1e-6, 1)) == 0
     assert not outside[np.asarray(ids)].any()
@@ -88,34 +88,36 @@ def test_ids_beyond_the_tokenizer_are_never_chosen_but_count_in_the_logprob():
     logits = np.zeros(12, np.float32)
     logits[9:] = 20
     for temperature in (0.0, 1.0):
-        ids, logprob = draw_many(logits, settings(temperature=temperature), jax.random.key(0), vocabulary=9, rows=4000)
+        ids, logprob = draw_many(
+            logits, sampling_params(temperature=temperature), jax.random.key(0), vocabulary=9, rows=4000
+        )
         assert np.asarray(ids).max() < 9
         np.testing.assert_allclose(logprob, logits[0] - np.log(np.exp(logits.astype(np.float64)).sum()), rtol=1e-6)
 
 
 def test_logprobs_are_untruncated_and_at_temperature_one():
-    chosen = settings(temperature=0.6, top_p=0.9, top_k=4)
+    chosen = sampling_params(temperature=0.6, top_p=0.9, top_k=4)
     ids, logprob = draw_many(SPREAD, chosen, jax.random.key(2), vocabulary=12, rows=DRAWS)
     np.testing.assert_allclose(logprob, jax.nn.log_softmax(SPREAD)[ids], atol=1e-6)
 
 
 def test_temperature_zero_takes_the_likeliest():
-    ids, _ = draw_many(SPREAD, settings(temperature=0, top_p=0.5), jax.random.key(0), vocabulary=12, rows=DRAWS)
+    ids, _ = draw_many(SPREAD, sampling_params(temperature=0, top_p=0.5), jax.random.key(0), vocabulary=12, rows=DRAWS)
     assert set(np.asarray(ids).tolist()) == {0}
 
 
 def test_rows_that_are_broken_or_inactive_end_the_search():
     logits = np.stack([SPREAD, SPREAD * np.nan, np.full(12, np.inf, np.float32), SPREAD])
-    key_B = address(jax.random.key(0), jnp.zeros(4, jnp.uint32), jnp.arange(4), jnp.arange(4))
+    key_B = fold_key(jax.random.key(0), jnp.zeros(4, jnp.uint32), jnp.arange(4), jnp.arange(4))
     active_B = np.array([True, True, True, False])
-    pick = jax.jit(choose, static_argnames="vocabulary")
-    _, logprob = pick(logits, key_B, settings(top_p=0.5, top_k=2), vocabulary=12, active_B=active_B)
+    pick = jax.jit(sample_token, static_argnames="vocabulary")
+    _, logprob = pick(logits, key_B, sampling_params(top_p=0.5, top_k=2), vocabulary=12, active_B=active_B)
     assert np.isfinite(logprob).tolist() == [True, False, False, True]
 
 
 def test_noise_differs_between_rollouts_questions_and_positions():
     def first(question, rollout, position):
-        key_B = address(jax.random.key(0), *(jnp.array([n], jnp.uint32) for n in (question, rollout, position)))
+        key_B = fold_key(jax.random.key(0), *(jnp.array([n], jnp.uint32) for n in (question, rollout, position)))
         return float(jax.random.uniform(key_B[0]))
 
     places = [(q, r, p) for q in (0, 1, 2**31 + 5) for r in (0, 1) for p in (0, 1, 2)]
@@ -136,4 +138,4 @@ def test_noise_differs_between_rollouts_questions_and_positions():
 )
 def test_settings_out_of_range_are_refused_by_name(wrong, words):
     with pytest.raises(InputError, match=words):
-        settings(**wrong)
+        sampling_params(**wrong)

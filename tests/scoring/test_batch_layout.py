@@ -10,7 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hsd_jax.run.programs import Programs, jit_decide, jit_update, meet_again, sizes_met, update_for
+from hsd_jax.run.programs import (
+    Programs,
+    compiled_sizes,
+    jit_assign_peers,
+    jit_update,
+    restore_compiled_sizes,
+    update_for,
+)
 from hsd_jax.scoring import batch_layout
 from hsd_jax.scoring.bin_packing import Lengths
 from hsd_jax.scoring.fused_loss import over_mesh
@@ -30,7 +37,7 @@ def run(kind: str, devices: int, case: Case, weights: tuple[Params, Params], *, 
     mesh = sharding.make_mesh(1, -1, tensor, jax.devices()[:devices])
     setting = settings("hsd", row=row, spread=over_mesh(mesh))
     setting = replace(setting, micro_batches=parts)
-    rows: Any = batch_layout.windows(CONFIG, context=32, steps=T)
+    rows: Any = batch_layout.padded(CONFIG, context=32, steps=T)
     if kind == "packed":
         divided = {"parts": parts, "minibatches": setting.method.minibatches}
         rows = batch_layout.packed(CONFIG, mesh, steps=T, block=BLOCK, **divided)
@@ -38,7 +45,7 @@ def run(kind: str, devices: int, case: Case, weights: tuple[Params, Params], *, 
     state, frame, key = jax.device_put((state_of(setting, *weights), case.frame, jax.random.key(5)), whole)
     given = case.problems, case.rollouts, jnp.asarray(REWARDS)
     problems, rollouts, rewards_PG = jax.device_put(given, sharding.batch_sharding(mesh))
-    decided = jit_decide(setting, mesh)(problems, frame, rollouts, rewards_PG, key)
+    decided = jit_assign_peers(setting, mesh)(problems, frame, rollouts, rewards_PG, key)
     streams = [Lengths(*jax.device_get(lengths)) for lengths in decided.contexts]
     plan = rows.plan(np.asarray(decided.length_PG), streams, [])
     step = jit_update(setting, rows.scorer(plan.sizes), mesh)
@@ -48,7 +55,7 @@ def run(kind: str, devices: int, case: Case, weights: tuple[Params, Params], *, 
 
 @pytest.fixture(scope="module")
 def expected(case: Case, weights: tuple[Params, Params]):
-    return run("windows", 1, case, weights)
+    return run("padded", 1, case, weights)
 
 
 def same(seen: Any, wanted: Any, case: Case) -> None:
@@ -68,7 +75,7 @@ def same(seen: Any, wanted: Any, case: Case) -> None:
 
 def test_packed_rows_make_the_same_step(expected, case: Case, weights: tuple[Params, Params]) -> None:
     seen = run("packed", 1, case, weights)
-    assert seen[0].filled > expected[0].filled and sorted(seen[0].order_P) == list(range(P))
+    assert seen[0].utilization > expected[0].utilization and sorted(seen[0].order_P) == list(range(P))
     same(seen, expected, case)
 
 
@@ -79,12 +86,12 @@ def test_packed_rows_of_two_micro_batches_on_four_devices_make_the_same_step(
 
 
 def test_minibatches_keep_their_problems(case: Case, weights: tuple[Params, Params]) -> None:
-    same(run("packed", 1, case, weights, minibatches=2), run("windows", 1, case, weights, minibatches=2), case)
+    same(run("packed", 1, case, weights, minibatches=2), run("padded", 1, case, weights, minibatches=2), case)
 
 
 def test_contexts_of_single_rollouts_are_packed_as_well(case: Case, weights: tuple[Params, Params]) -> None:
-    seen, wanted = (run(kind, 1, case, weights, reads=READS["peer_or_feedback"]) for kind in ("packed", "windows"))
-    assert seen[3].contexts.length_PM.shape == REWARDS.shape and bool((seen[3].read.known_PG > REWARDS).any())
+    seen, wanted = (run(kind, 1, case, weights, reads=READS["peer_or_feedback"]) for kind in ("packed", "padded"))
+    assert seen[3].contexts.length_PM.shape == REWARDS.shape and bool((seen[3].read.has_context_PG > REWARDS).any())
     same(seen, wanted, case)
 
 
@@ -97,5 +104,5 @@ def test_a_continued_run_knows_the_sizes_it_had_met() -> None:
     first, second = (Programs(*[None] * 2, {}, *[None] * 3) for _ in range(2))  # type: ignore[arg-type]
     for sizes in met:
         update_for(parts, first, sizes)
-    meet_again(parts, second, json.loads(json.dumps(sizes_met(first))))
+    restore_compiled_sizes(parts, second, json.loads(json.dumps(compiled_sizes(first))))
     assert list(second.updates) == met

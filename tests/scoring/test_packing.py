@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hsd_jax.scoring import bin_packing
-from hsd_jax.scoring.bin_packing import Lengths, plan_rows
+from hsd_jax.scoring.bin_packing import Lengths, pack_problems
 from hsd_jax.scoring.packing import Sizes, flatten, full_sizes, pack, split_rows, unflatten
 from hsd_jax.types import Contexts
 
@@ -32,7 +32,7 @@ def packed_rows(batch, rows, sizes):
 def by_hand(batch, p, g):
     """The ids [context; response] of one rollout."""
     contexts, response, length = jax.tree.map(np.asarray, batch)
-    m = contexts.of_PG[p, g]
+    m = contexts.context_index_PG[p, g]
     return contexts.tokens_PMC[p, m, : contexts.length_PM[p, m]], response[p, g, : length[p, g]]
 
 
@@ -67,14 +67,14 @@ def test_flatten_and_unflatten_are_inverse_and_in_the_order_of_the_rows(batch):
 def test_the_plan_counts_the_pairs_of_blocks_that_the_device_lists(batch):
     contexts, _, length = jax.tree.map(np.asarray, batch)
     for rows, block in ((1, 2), (2, 4), (4, 2)):
-        plan = plan_rows(length, [Lengths(contexts.length_PM, contexts.of_PG)], rows, block=block)
+        plan = pack_problems(length, [Lengths(contexts.length_PM, contexts.context_index_PG)], rows, block=block)
         (sizes,) = plan.sizes
         ordered = jax.tree.map(lambda x, order=plan.order_P: x[order], batch)
         packed = packed_rows(ordered, rows, sizes)
-        in_order = [x[plan.order_P] for x in (length, contexts.length_PM, contexts.of_PG)]
-        needed = bin_packing._needed(*in_order, rows, block).pairs
+        in_order = [x[plan.order_P] for x in (length, contexts.length_PM, contexts.context_index_PG)]
+        needed = bin_packing._needed(*in_order, rows, block).block_pairs
         assert needed == int(packed.visible.count_B.max())
-        assert sizes.pairs == bin_packing._step(needed, bin_packing._steps_per_octave(length.size))
+        assert sizes.block_pairs == bin_packing._step(needed, bin_packing._steps_per_octave(length.size))
         real = int(np.sum(length) + np.sum(contexts.length_PM))
         assert int((packed.visible.sequence_BS >= 0).sum()) == real
 

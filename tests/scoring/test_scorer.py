@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hsd_jax.scoring.bin_packing import Lengths, plan_rows
+from hsd_jax.scoring.bin_packing import Lengths, pack_problems
 from hsd_jax.scoring.packed_attention import block_attention, on_mesh
 from hsd_jax.scoring.packing import full_sizes
 from hsd_jax.scoring.scorer import packed_scorer, padded_scorer
@@ -46,7 +46,7 @@ def plain_sequences(contexts, response, length):
     """Every rollout alone, as one right-padded sequence [q; c; o]: tokens, lengths, where its states begin."""
     sequence, start = [], []
     for p, g in np.ndindex(*length.shape):
-        m = int(contexts.of_PG[p, g])
+        m = int(contexts.context_index_PG[p, g])
         c = np.array(contexts.tokens_PMC)[p, m, : int(contexts.length_PM[p, m])]
         o = np.array(response)[p, g, : int(length[p, g])]
         sequence.append(np.concatenate([c, o, np.zeros(C + T - len(c) - len(o), int)]))
@@ -105,8 +105,8 @@ def test_states_and_gradients_equal_those_of_plain_sequences(params, expected, b
 def planned(data, rows, block):
     """The same batch in the order of a plan, and the scorer of the planned sizes."""
     contexts, response, length = jax.tree.map(np.asarray, data)
-    stream = Lengths(contexts.length_PM, contexts.of_PG)
-    plan = plan_rows(length, [stream], rows, block=block)
+    stream = Lengths(contexts.length_PM, contexts.context_index_PG)
+    plan = pack_problems(length, [stream], rows, block=block)
     scorer = packed_scorer(CONFIG, plan.sizes[0], plan.sizes[0], rows=rows, steps=T)
     return jax.tree.map(lambda x: jnp.asarray(x[plan.order_P]), (contexts, response, length)), scorer, plan.order_P
 

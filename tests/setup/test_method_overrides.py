@@ -10,7 +10,7 @@ import pytest
 
 from hsd_jax import advantages, config
 from hsd_jax.errors import InputError
-from hsd_jax.losses import Token
+from hsd_jax.losses import TokenInputs
 from hsd_jax.methods import METHODS, Method
 from hsd_jax.setup.method_overrides import describe, resolve
 
@@ -125,7 +125,7 @@ def one_token(method: Method) -> np.ndarray:
     """The divergence of a method at four tokens of a small vocabulary."""
     student, teacher = (jax.nn.log_softmax(3 * jax.random.normal(jax.random.key(k), (4, 9))) for k in (0, 1))
     ones, none = jnp.ones(4), jnp.zeros(4)
-    token = Token(jnp.arange(4), ones, none, none, none, ones)
+    token = TokenInputs(jnp.arange(4), ones, none, none, none, ones)
     return np.asarray(method.divergence(student, {"teacher": teacher}, token))
 
 

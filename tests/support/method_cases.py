@@ -16,12 +16,12 @@ import optax
 from jax.sharding import Mesh
 
 from hsd_jax import methods
-from hsd_jax.contexts import Frame
+from hsd_jax.contexts import PeerMarkers
 from hsd_jax.methods import METHODS
 from hsd_jax.scoring.fused_loss import ONE_CHIP, over_mesh
 from hsd_jax.scoring.scorer import Scorer
-from hsd_jax.types import Contexts, Problems, Ragged, Rollouts
-from hsd_jax.update.step import Settings, TrainState, choose_peers, update
+from hsd_jax.types import Contexts, Padded, Problems, Rollouts
+from hsd_jax.update.step import StepConfig, TrainState, choose_peers, update
 from models import sharding
 
 P, G, T, V, D = 8, 4, 8, 120, 6
@@ -46,10 +46,10 @@ def toy_scorer() -> Scorer:
         share_PMC = jnp.where(place_C < contexts.length_PM[..., None], 1 + 0.1 * (place_C % 7), 0.0)
         share_PMC /= jnp.maximum(contexts.length_PM, 1)[..., None]
         read_PMD = jnp.einsum("pmc,pmcd->pmd", share_PMC, params["embed_VD"][contexts.tokens_PMC]) @ params["read_DD"]
-        read_PGD = jnp.take_along_axis(read_PMD, contexts.of_PG[..., None], axis=1)
+        read_PGD = jnp.take_along_axis(read_PMD, contexts.context_index_PG[..., None], axis=1)
         ends_PM1 = jnp.maximum(contexts.length_PM - 1, 0)[..., None]
         last_PM = jnp.take_along_axis(contexts.tokens_PMC, ends_PM1, axis=2)[..., 0]
-        last_PG1 = jnp.take_along_axis(last_PM, contexts.of_PG, axis=1)[..., None]
+        last_PG1 = jnp.take_along_axis(last_PM, contexts.context_index_PG, axis=1)[..., None]
         before_PGT = jnp.concatenate([last_PG1, response_PGT[..., :-1]], axis=2)
         hidden_PGTD = jnp.tanh(read_PGD[:, :, None] + params["embed_VD"][before_PGT])
         return hidden_PGTD.reshape(-1, hidden_PGTD.shape[-1])
@@ -83,18 +83,18 @@ class Batch:
     """The same groups as device records and as Python lists; `weights` by the name of who uses them."""
 
     problems: Problems
-    frame: Frame
+    frame: PeerMarkers
     rollouts: Rollouts
     pieces: Mapping[str, list[list[int]]]
     responses: list[list[list[int]]]
     weights: Mapping[str, Params]
 
 
-def window(rows: list[list[int]], width: int) -> Ragged:
+def window(rows: list[list[int]], width: int) -> Padded:
     tokens = np.zeros((len(rows), width), np.int32)
     for row, ids in zip(tokens, rows, strict=True):
         row[: len(ids)] = ids
-    return Ragged(jnp.asarray(tokens), jnp.asarray([len(ids) for ids in rows], jnp.int32))
+    return Padded(jnp.asarray(tokens), jnp.asarray([len(ids) for ids in rows], jnp.int32))
 
 
 @lru_cache
@@ -117,18 +117,18 @@ def batch() -> Batch:
         for i, ids in enumerate(responses[p]):
             logp = np_logp(policy, pieces["head"][p] + [7, 8], ids)[np.arange(len(ids)), ids]
             old_PGT[p, i, : len(ids)] = logp + (2e-4, 2e-3, 0.3, 0.9)[i] * rng.normal(size=len(ids))
-    fixed = lambda ids: Ragged(jnp.asarray(ids), jnp.asarray(len(ids)))  # noqa: E731
+    fixed = lambda ids: Padded(jnp.asarray(ids), jnp.asarray(len(ids)))  # noqa: E731
     return Batch(
         Problems(
             id_P=jnp.arange(P, dtype=jnp.uint32) + 11,
-            head=window(pieces["head"], 6),
+            prefix=window(pieces["head"], 6),
             answer=window(pieces["answer"], 4),
             solution=window(pieces["solution"], 6),
-            feedback=Ragged(jnp.asarray(FEEDBACK_PGX), jnp.asarray(FEEDBACK_PGX.shape[2] * (REWARDS < 1))),
-            tail=window(pieces["tail"], 2),
+            feedback=Padded(jnp.asarray(FEEDBACK_PGX), jnp.asarray(FEEDBACK_PGX.shape[2] * (REWARDS < 1))),
+            suffix=window(pieces["tail"], 2),
             limit_P=jnp.full(P, T, jnp.int32),
         ),
-        Frame(fixed([50]), fixed([51, 52]), fixed([53])),
+        PeerMarkers(fixed([50]), fixed([51, 52]), fixed([53])),
         Rollouts(
             jnp.asarray(response_PGT),
             jnp.asarray([[len(ids) for ids in group] for group in responses], jnp.int32),
@@ -159,7 +159,7 @@ def doubles(params: Params) -> Params:
 class Program:
     """A compiled step, and how often it was traced, which is how often it was compiled."""
 
-    settings: Settings
+    settings: StepConfig
     step: Callable[..., Any]
     traces: list[str]
 
@@ -168,7 +168,7 @@ class Program:
 def program(method: str, row: tuple[tuple[str, Any], ...] = (), devices: int = 1, micro_batches: int = 1) -> Program:
     """The step of a row. One plain gradient step of size 1, so that the change of weights is the gradient."""
     fields = {"mask_truncated": True, "minibatches": 1} | dict(row)
-    settings = Settings(
+    settings = StepConfig(
         method=replace(METHODS[method], **fields),
         optimizer=optax.sgd(1.0),
         prompt_tokens=8,

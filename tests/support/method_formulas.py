@@ -110,7 +110,7 @@ def np_demopsd(x: Seen) -> np.ndarray:
     share = 2 * 0.15 * (1 / (1 + np.exp(-50 * jsd(x.anchor, x.teacher))) - 0.5)
     target = log_softmax((1 - share[:, None]) * x.teacher + share[:, None] * x.anchor)
     constant = kl(x.student, target) - (1 - share) * kl(x.student, x.teacher) - share * kl(x.student, x.anchor)
-    # the barycentre's own normaliser does not depend on the student: subtract it, to have the two-term form
+    # the barycentre's own normalizer does not depend on the student: subtract it, to have the two-term form
     return x.distilled * x.capped() * (kl(x.student, target) - constant)
 
 

@@ -21,7 +21,7 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def batches(tokenizer):
-    encode, frame = tiny_documents.encoder(tokenizer), chat_template.chat_frame(tokenizer)
+    encode, frame = tiny_documents.encoder(tokenizer), chat_template.load_chat_template(tokenizer)
     return tiny_documents.batch(encode, frame, tiny_documents.Mixture(), tokenizer.pad_token_id, [0, 1])
 
 

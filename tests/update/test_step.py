@@ -10,11 +10,11 @@ import optax
 import pytest
 
 from hsd_jax import advantages, methods
-from hsd_jax.contexts import Frame
+from hsd_jax.contexts import PeerMarkers
 from hsd_jax.methods import METHODS
 from hsd_jax.scoring.scorer import padded_scorer
-from hsd_jax.types import Problems, Ragged, Rollouts
-from hsd_jax.update.step import Settings, TrainState, choose_peers, gradients, prepare, update
+from hsd_jax.types import Padded, Problems, Rollouts
+from hsd_jax.update.step import StepConfig, TrainState, build_targets, choose_peers, gradients, update
 from models.qwen3 import Params, Qwen3Config, init_params
 
 CONFIG = Qwen3Config(
@@ -87,18 +87,18 @@ def np_kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True)
 class Case:
     problems: Problems
-    frame: Frame
+    frame: PeerMarkers
     rollouts: Rollouts
     pieces: dict[str, list[list[int]]]
     responses: list[list[list[int]]]
 
 
-def window(rows: list[list[int]]) -> Ragged:
+def window(rows: list[list[int]]) -> Padded:
     width = max(map(len, rows), default=0) or 1
     tokens = np.zeros((len(rows), width), np.int32)
     for row, ids in zip(tokens, rows, strict=True):
         row[: len(ids)] = ids
-    return Ragged(jnp.asarray(tokens), jnp.asarray([len(r) for r in rows], jnp.int32))
+    return Padded(jnp.asarray(tokens), jnp.asarray([len(r) for r in rows], jnp.int32))
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def case() -> Case:
     pieces = {"head": [some(3, 7) for _ in range(P)], "answer": [some(2, 4) for _ in range(P)], "tail": [[7, 8]] * P}
     responses = [[some(2, T + 1) for _ in range(G)] for _ in range(P)]
     responses[0][1][:1] = responses[0][0][:1]  # a shared beginning
-    constant = lambda ids: Ragged(jnp.asarray(ids), jnp.asarray(len(ids)))  # noqa: E731
+    constant = lambda ids: Padded(jnp.asarray(ids), jnp.asarray(len(ids)))  # noqa: E731
     response_PGT = np.zeros((P, G, T), np.int32)
     for p in range(P):
         for i, ids in enumerate(responses[p]):
@@ -117,14 +117,14 @@ def case() -> Case:
     return Case(
         Problems(
             id_P=jnp.arange(P, dtype=jnp.uint32) + 11,
-            head=window(pieces["head"]),
+            prefix=window(pieces["head"]),
             answer=window(pieces["answer"]),
             solution=window([[]] * P),
-            feedback=Ragged(jnp.asarray(rng.integers(1, 60, (P, G, 3)), jnp.int32), jnp.asarray(3 * (REWARDS < 1))),
-            tail=window(pieces["tail"]),
+            feedback=Padded(jnp.asarray(rng.integers(1, 60, (P, G, 3)), jnp.int32), jnp.asarray(3 * (REWARDS < 1))),
+            suffix=window(pieces["tail"]),
             limit_P=jnp.full(P, T),
         ),
-        Frame(constant([50]), constant([51, 52]), constant([53])),
+        PeerMarkers(constant([50]), constant([51, 52]), constant([53])),
         Rollouts(
             jnp.asarray(response_PGT),
             length_PG,
@@ -143,8 +143,8 @@ def weights() -> tuple[Params, Params]:
     return tuple(jax.tree.map(lambda x: x * 4 if x.ndim > 1 else x, params) for params in made)
 
 
-def settings(method: str, **changes: object) -> Settings:
-    return Settings(
+def settings(method: str, **changes: object) -> StepConfig:
+    return StepConfig(
         method=replace(METHODS[method], **changes.pop("row", {})),
         optimizer=optax.adam(1e-3),
         prompt_tokens=12,
@@ -157,7 +157,7 @@ def settings(method: str, **changes: object) -> Settings:
     )
 
 
-def state_of(setting: Settings, params: Params, reference: Params) -> TrainState:
+def state_of(setting: StepConfig, params: Params, reference: Params) -> TrainState:
     copy = partial(jax.tree.map, jnp.array)
     copies = {"initial": copy(reference)}
     return TrainState(
@@ -169,13 +169,13 @@ def state_of(setting: Settings, params: Params, reference: Params) -> TrainState
     )
 
 
-def run(setting: Settings, weights: tuple[Params, Params], case: Case, rewards: np.ndarray = REWARDS):
+def run(setting: StepConfig, weights: tuple[Params, Params], case: Case, rewards: np.ndarray = REWARDS):
     """((loss, stats), gradient) and the peers of one batch."""
 
     @jax.jit
     def go(state: TrainState, problems: Problems, rollouts: Rollouts, rewards_PG: jax.Array):
         peers = choose_peers(setting.method, problems, rollouts, rewards_PG, jax.random.key(5))
-        work, _ = prepare(setting, state, problems, case.frame, rollouts, rewards_PG, peers)
+        work, _ = build_targets(setting, state, problems, case.frame, rollouts, rewards_PG, peers)
         return gradients(setting, SCORER, state, work), peers
 
     return go(state_of(setting, *weights), case.problems, case.rollouts, jnp.asarray(rewards))
@@ -245,10 +245,10 @@ def test_a_teacher_that_reads_what_the_student_reads_teaches_nothing(
     case: Case, weights: tuple[Params, Params]
 ) -> None:
     """No answer, no peer, no closing line: both contexts are the question, so loss and gradient are zero."""
-    nothing = Ragged(jnp.zeros(1, jnp.int32), jnp.asarray(0))
+    nothing = Padded(jnp.zeros(1, jnp.int32), jnp.asarray(0))
     plain = replace(
         case,
-        frame=Frame(case.frame.peer_open, case.frame.peer_close, nothing),
+        frame=PeerMarkers(case.frame.peer_open, case.frame.peer_close, nothing),
         problems=replace(case.problems, answer=window([[]] * P), solution=window([[]] * P)),
     )
     # count every rollout as distilled although nothing privileged is known

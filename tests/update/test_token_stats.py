@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hsd_jax import losses
-from hsd_jax.losses import Token
+from hsd_jax.losses import TokenInputs
 from hsd_jax.update import token_stats
 from tests.support.numpy_oracles import entropy, kl, log_softmax
 
@@ -13,7 +13,7 @@ N, V = 9, 13
 RNG = np.random.default_rng(2)
 STUDENT, TEACHER, REFERENCE = (log_softmax(3 * RNG.normal(size=(N, V))) for _ in range(3))
 IDS = RNG.integers(0, V, N)
-TOKEN = Token(jnp.asarray(IDS), *(jnp.ones(N) for _ in range(2)), *(jnp.zeros(N) for _ in range(2)), jnp.ones(N))
+TOKEN = TokenInputs(jnp.asarray(IDS), *(jnp.ones(N) for _ in range(2)), *(jnp.zeros(N) for _ in range(2)), jnp.ones(N))
 LOGPS = tuple(jnp.asarray(logp, jnp.float32) for logp in (STUDENT, TEACHER, REFERENCE))
 OTHERS = {"teacher": LOGPS[1], "reference": LOGPS[2]}
 

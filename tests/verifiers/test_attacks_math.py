@@ -17,7 +17,7 @@ LIMIT_SECONDS = 3.0
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, tuple[Verdict, float]]:
     lender = worker_pool.open_set(limit_seconds=LIMIT_SECONDS, most=6)
-    worker_pool.warm(lender, 5)
+    worker_pool.warm_up(lender, 5)
 
     def timed(attack: tuple[str, str]) -> tuple[Verdict, float]:
         begun = time.monotonic()

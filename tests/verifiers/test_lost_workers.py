@@ -73,7 +73,7 @@ def test_a_killed_sandbox_is_repeated_once(tier: tiers.Tier, victim: str, times:
 @pytest.mark.parametrize(("times", "reason"), [(1, "timeout"), (400, "crash")])
 def test_a_killed_math_worker_is_repeated_once(times: int, reason: str) -> None:
     lender = worker_pool.open_set(limit_seconds=4.0, most=2)
-    worker_pool.warm(lender, 2)
+    worker_pool.warm_up(lender, 2)
     verdicts: list[Verdict] = []
     thread = threading.Thread(target=lambda: verdicts.append(math.grade_with(lender, r"\boxed{x^{9^{9^9}}}", "x^2")))
     thread.start()
@@ -89,7 +89,7 @@ def test_a_killed_math_worker_is_repeated_once(times: int, reason: str) -> None:
     worker_pool.close_set(lender)
 
 
-def kill_busy_math_workers(lender: worker_pool.WorkerSet) -> None:
+def kill_busy_math_workers(lender: worker_pool.WorkerPool) -> None:
     for pid in set(descendants(os.getpid())) - {worker.process.pid for worker in lender.idle}:
         with contextlib.suppress(OSError):
             if b"math_worker" in Path(f"/proc/{pid}/cmdline").read_bytes():

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hsd_jax.data import golds
-from hsd_jax.data.chat_template import ChatFrame
+from hsd_jax.data.chat_template import ChatTemplate
 from hsd_jax.data.curation import ngrams
 from hsd_jax.data.curation.decontamination import Index, Match, Rules, SameAnswer, find, read
 from hsd_jax.data.problems import Problem, Removed
 from hsd_jax.data.record_files import Rows
-from hsd_jax.data.tokenization import Windows, usable
+from hsd_jax.data.tokenization import Windows, filter_by_length
 
 Stage = Callable[[Iterable[Problem]], Rows]
 SCAN = 512
@@ -89,7 +89,7 @@ def payable(problems: Iterable[Problem]) -> Rows:
         yield Removed(problem.id, problem.source, reason, f"{problem.answer!r:.200}") if reason else problem
 
 
-def fitting(tokenizer: Any, frame: ChatFrame, windows: Windows) -> Stage:
+def fitting(tokenizer: Any, frame: ChatTemplate, windows: Windows) -> Stage:
     """A stage that removes prompts and answers over their window, and texts with control tokens."""
 
     def stage(problems: Iterable[Problem]) -> Rows:
@@ -104,8 +104,8 @@ def fitting(tokenizer: Any, frame: ChatFrame, windows: Windows) -> Stage:
     return stage
 
 
-def _judged(problems: list[Problem], tokenizer: Any, frame: ChatFrame, windows: Windows) -> Rows:
-    found = usable(problems, tokenizer, frame, windows)
+def _judged(problems: list[Problem], tokenizer: Any, frame: ChatTemplate, windows: Windows) -> Rows:
+    found = filter_by_length(problems, tokenizer, frame, windows)
     reasons = {problem_id: reason for reason, ids in found.removed.items() for problem_id in ids}
     for problem in problems:
         reason = reasons.get(problem.id)

@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 0.5
 
 
 @dataclass(eq=False)
-class WorkerSet:
+class WorkerPool:
     """Idle math workers and how many exist; borrow with `borrowed`."""
 
     limit_seconds: float = 5.0
@@ -27,11 +27,11 @@ class WorkerSet:
     changed: threading.Condition = field(default_factory=threading.Condition)
 
 
-_OPEN_SETS: "weakref.WeakSet[WorkerSet]" = weakref.WeakSet()
+_OPEN_SETS: "weakref.WeakSet[WorkerPool]" = weakref.WeakSet()
 
 
 @contextlib.contextmanager
-def borrowed(workers: WorkerSet) -> Iterator[Worker]:
+def borrowed(workers: WorkerPool) -> Iterator[Worker]:
     """A worker for one question. Dead and worn-out workers do not come back to the set."""
     worker = _take(workers)
     try:
@@ -45,7 +45,7 @@ def borrowed(workers: WorkerSet) -> Iterator[Worker]:
             _replace(workers)
 
 
-def _take(workers: WorkerSet) -> Worker:
+def _take(workers: WorkerPool) -> Worker:
     patience = time.monotonic() + (PATIENCE_SECONDS if workers.existing else 0.0)
     with workers.changed:
         while True:
@@ -75,7 +75,7 @@ def _take(workers: WorkerSet) -> Worker:
         raise
 
 
-def _alive(workers: WorkerSet) -> Worker | None:
+def _alive(workers: WorkerPool) -> Worker | None:
     """An idle worker that still lives; the dead are collected."""
     while workers.idle:
         worker = workers.idle.pop()
@@ -86,7 +86,7 @@ def _alive(workers: WorkerSet) -> Worker | None:
     return None
 
 
-def _give_back(workers: WorkerSet, worker: Worker) -> None:
+def _give_back(workers: WorkerPool, worker: Worker) -> None:
     usable = worker.process.poll() is None and worker.asked < RECYCLE_AFTER
     with workers.changed:
         keep = usable and not workers.closed
@@ -99,12 +99,12 @@ def _give_back(workers: WorkerSet, worker: Worker) -> None:
         stop(worker)
 
 
-def _replace(workers: WorkerSet) -> None:
+def _replace(workers: WorkerPool) -> None:
     """Starts one more worker in the background, so that the check after a killed worker does not wait for it."""
     threading.Thread(target=_add, args=(workers,), daemon=True).start()
 
 
-def _add(workers: WorkerSet) -> None:
+def _add(workers: WorkerPool) -> None:
     with workers.changed:
         if workers.closed or workers.existing >= workers.most:
             return
@@ -119,7 +119,7 @@ def _add(workers: WorkerSet) -> None:
     _give_back(workers, worker)
 
 
-def warm(workers: WorkerSet, count: int) -> None:
+def warm_up(workers: WorkerPool, count: int) -> None:
     """Starts up to `count` workers at the same time, ahead of the first question.
 
     Raises:
@@ -134,14 +134,14 @@ def warm(workers: WorkerSet, count: int) -> None:
         raise RuntimeError(CANNOT_START)
 
 
-def open_set(*, limit_seconds: float = 5.0, most: int = MOST_BORROWED) -> WorkerSet:
+def open_set(*, limit_seconds: float = 5.0, most: int = MOST_BORROWED) -> WorkerPool:
     """An empty set of math workers, closed at exit if not before."""
-    workers = WorkerSet(limit_seconds, most)
+    workers = WorkerPool(limit_seconds, most)
     _OPEN_SETS.add(workers)
     return workers
 
 
-def close_set(workers: WorkerSet) -> None:
+def close_set(workers: WorkerPool) -> None:
     """Kills the idle workers; those still lent out are killed when they come back."""
     with workers.changed:
         workers.closed = True

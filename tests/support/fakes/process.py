@@ -28,7 +28,7 @@ def body(case: str) -> None:
     match case:
         case "decide":
             print("sum", total(me), multihost.gather("n", {"me": me}), flush=True)
-            print("stop", multihost.any_process("stop/1", me == 1), multihost.any_process("stop/2", False), flush=True)
+            print("stop", multihost.any_host("stop/1", me == 1), multihost.any_host("stop/2", False), flush=True)
             multihost.same_everywhere("step", 4)
         case "differ":
             multihost.same_everywhere("step", me)
@@ -45,8 +45,8 @@ def body(case: str) -> None:
 
 
 def main(argv: list[str]) -> int:
-    place = multihost.place_from(os.environ)
-    with multihost.joined(place, start_seconds=float(os.environ.get("START", "30")), heartbeat_seconds=10):
+    place = multihost.from_environment(os.environ)
+    with multihost.distributed_session(place, start_seconds=float(os.environ.get("START", "30")), heartbeat_seconds=10):
         body(argv[0])
     return 0
 
