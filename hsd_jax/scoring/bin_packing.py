@@ -57,7 +57,7 @@ def pack_problems(
     problems = len(length_PG)
     if rows < 1 or problems % rows or rows % (parts * minibatches):
         raise ValueError(
-            f"plan_rows: {problems} problems, {rows} rows, {minibatches} x {parts} parts do not divide; change one"
+            f"pack_problems: {problems} problems, {rows} rows, {minibatches} x {parts} parts do not divide; change one"
         )
     responses_P = length_PG.sum(1)
     loads_PK = np.stack([responses_P] + [s.length_PM.sum(1) for s in streams], axis=1)

@@ -48,7 +48,7 @@ def pack(contexts: Contexts, response_BPGT: Array, length_BPG: Array, sizes: Siz
     """Lays out rows of whole problems; every argument has a leading row axis before its problem axis (`split_rows`).
 
     Positions of a response continue from the true length of its context. What does not fit into `sizes` would be
-    lost: take them from `row_plan.plan_rows`, or from `full_sizes` where lengths are unknown.
+    lost: take them from `bin_packing.pack_problems`, or from `full_sizes` where lengths are unknown.
     """
     return jax.vmap(lambda c, r, n: _pack_row(c, r, n, sizes))(contexts, response_BPGT, length_BPG)
 

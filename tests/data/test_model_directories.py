@@ -91,29 +91,29 @@ def test_files_of_a_tokenizer_that_make_no_sense_are_refused(directory: Path, na
 )
 def test_chat_templates_that_cannot_be_used_are_refused(directory: Path, template: str, said: str):
     (directory / "chat_template.jinja").write_text(template)
-    assert said in refused(chat_template.chat_frame, read_tokenizer(str(directory)))
+    assert said in refused(chat_template.load_chat_template, read_tokenizer(str(directory)))
 
 
 def test_an_endless_template_is_refused(directory: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(chat_template, "WALL_SECONDS", 2)
     endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     (directory / "chat_template.jinja").write_text(endless)
-    assert "does not come to an end" in refused(chat_template.chat_frame, read_tokenizer(str(directory)))
+    assert "does not come to an end" in refused(chat_template.load_chat_template, read_tokenizer(str(directory)))
     assert render_chat.CPU_SECONDS < 60
 
 
 def test_several_templates_without_a_default_and_none_are_refused(directory: Path):
     tokenizer = read_tokenizer(str(directory))
     tokenizer.chat_template = {"tool_use": USER}
-    assert "no default chat template" in refused(chat_template.chat_frame, tokenizer)
+    assert "no default chat template" in refused(chat_template.load_chat_template, tokenizer)
     tokenizer.chat_template = None
-    assert "no chat template" in refused(chat_template.chat_frame, tokenizer)
+    assert "no chat template" in refused(chat_template.load_chat_template, tokenizer)
 
 
 def test_a_template_renders_as_in_transformers():
     tokenizer = read_tokenizer(str(TINY_MODEL))
     for thinking in (False, True):
-        frame = chat_template.chat_frame(tokenizer, thinking=thinking)
+        frame = chat_template.load_chat_template(tokenizer, thinking=thinking)
         wanted = tokenizer.apply_chat_template(
             [{"role": "user", "content": "Why?"}], tokenize=False, add_generation_prompt=True, enable_thinking=thinking
         )
@@ -135,7 +135,7 @@ def test_a_template_that_does_not_think_as_asked_is_said(
 ):
     prompt = "{% if add_generation_prompt %}<|im_start|>assistant\n" + ending + "{% endif %}"
     (directory / "chat_template.jinja").write_text(USER + prompt)
-    chat_template.chat_frame(read_tokenizer(str(directory)), thinking=thinking)
+    chat_template.load_chat_template(read_tokenizer(str(directory)), thinking=thinking)
     assert said in caplog.text and bool(said) == bool(caplog.text)
 
 

@@ -14,15 +14,15 @@ from transformers import AutoTokenizer
 
 from examples import hsd_in_one_file as example
 from hsd_jax import methods
-from hsd_jax.contexts import Frame
+from hsd_jax.contexts import PeerMarkers
 from hsd_jax.data import chat_template, tiny
 from hsd_jax.data.problems import Problem
-from hsd_jax.data.tokenization import Windows, encode, tokenise
+from hsd_jax.data.tokenization import Windows, encode, tokenize
 from hsd_jax.methods import METHODS
 from hsd_jax.scoring.scorer import padded_scorer
-from hsd_jax.types import Ragged, Rollouts
+from hsd_jax.types import Padded, Rollouts
 from hsd_jax.update.credit import divergence_positions
-from hsd_jax.update.step import Settings, TrainState, Work, gradients, prepare
+from hsd_jax.update.step import MicroBatch, StepConfig, TrainState, build_targets, gradients
 from hsd_jax.verifiers.math import grade
 from models import hf, hf_layout
 from models.qwen3 import Params, Qwen3Config
@@ -99,21 +99,21 @@ def named(params: Params) -> example.Params:
     }
 
 
-def production_step(step: Step, initial: Params, params: Params) -> tuple[Any, Params, Work]:
+def production_step(step: Step, initial: Params, params: Params) -> tuple[Any, Params, MicroBatch]:
     """((loss, statistics), gradient, what was read) of the project's step on the same attempts."""
     tokenizer = AutoTokenizer.from_pretrained(example.MODEL)
-    frame = chat_template.chat_frame(tokenizer)
+    frame = chat_template.load_chat_template(tokenizer)
     asked = [Problem(p.id, "tiny", "math", p.question, p.answer) for p in step.problems]
-    problems = tokenise(asked, tokenizer, frame, Windows(example.PROMPT, 32, 0, {"math": T}))
+    problems = tokenize(asked, tokenizer, frame, Windows(example.PROMPT, 32, 0, {"math": T}))
     fixed = encode(tokenizer, [chat_template.PEER_OPEN, chat_template.PEER_CLOSE, chat_template.CLOSING])
     method = replace(METHODS["hsd"], teacher="frozen", peer_draws="independent")
-    settings = Settings(method, optax.identity(), example.PROMPT, example.CONTEXT, 8, 1, 2048, 0)
+    settings = StepConfig(method, optax.identity(), example.PROMPT, example.CONTEXT, 8, 1, 2048, 0)
     grouped = step.rollouts.response_BT.reshape(P, G, T), step.rollouts.length_B.reshape(P, G)
     finished_PG = jnp.asarray([row[-1] == 488 for row in step.rollouts.ids]).reshape(P, G)
     state = TrainState(params, (), {"initial": initial}, methods.start_memory(method), jnp.zeros((), jnp.int32))
     args = (
         problems,
-        Frame(*(Ragged(jnp.asarray(ids), jnp.asarray(len(ids))) for ids in fixed)),
+        PeerMarkers(*(Padded(jnp.asarray(ids), jnp.asarray(len(ids))) for ids in fixed)),
         Rollouts(*grouped, finished_PG, jnp.zeros((P, G, T))),
         jnp.asarray(step.rollouts.rewards_PG),
         jnp.asarray(step.peers_PG),
@@ -121,19 +121,19 @@ def production_step(step: Step, initial: Params, params: Params) -> tuple[Any, P
 
     @partial(jax.jit, compiler_options=QUICK)
     def go(state: TrainState, args: Any) -> Any:
-        work, _ = prepare(settings, state, *args)
+        work, _ = build_targets(settings, state, *args)
         return *gradients(settings, padded_scorer(CONFIG, steps=T), state, work), work
 
     return go(state, args)
 
 
 @pytest.fixture(scope="module")
-def production(step: Step, weights: tuple[Params, Params]) -> tuple[Any, Params, Work]:
+def production(step: Step, weights: tuple[Params, Params]) -> tuple[Any, Params, MicroBatch]:
     return production_step(step, *weights)
 
 
 def test_loss_credit_and_gradient_are_those_of_the_production_step(
-    step: Step, weights: tuple[Params, Params], production: tuple[Any, Params, Work]
+    step: Step, weights: tuple[Params, Params], production: tuple[Any, Params, MicroBatch]
 ) -> None:
     (loss, stats), gradient, _ = production
     initial, moved = named(weights[0]), named(weights[1])
@@ -150,7 +150,7 @@ def test_loss_credit_and_gradient_are_those_of_the_production_step(
         np.testing.assert_allclose(own_gradient[name], value, atol=1e-5 * size, err_msg=name)
 
 
-def test_student_and_teacher_read_the_same_ids(step: Step, production: tuple[Any, Params, Work]) -> None:
+def test_student_and_teacher_read_the_same_ids(step: Step, production: tuple[Any, Params, MicroBatch]) -> None:
     _, _, work = production
     for theirs, mine in ((work.student, step.batch.student), (work.teacher, step.batch.teacher)):
         for row, (p, i) in enumerate(np.ndindex(P, G)):

@@ -83,7 +83,7 @@ def test_a_packed_run_killed_after_it_met_several_sizes_of_rows_is_the_run_that_
     whole, workdir = tmp_path / "whole", tmp_path / "run"
     common = [*PACKED, "--steps", str(STEPS)]
     finish(start(quick, whole, *common))
-    second = next(step for step in range(1, STEPS + 1) if len(sizes_met(whole, step)) > 1)
+    second = next(step for step in range(1, STEPS + 1) if len(compiled_sizes(whole, step)) > 1)
     run = start(quick, workdir, *common)
     reach(run, second + 2, "update")  # the checkpoint of `second` is whole: that of the step after it was begun
     kill(run)
@@ -91,10 +91,10 @@ def test_a_packed_run_killed_after_it_met_several_sizes_of_rows_is_the_run_that_
     assert newest is not None and second <= newest < STEPS
     finish(start(quick, workdir, *common, "--resume", "auto"))
     assert_same(workdir, whole)
-    assert sizes_met(workdir, STEPS) == sizes_met(whole, STEPS)
+    assert compiled_sizes(workdir, STEPS) == compiled_sizes(whole, STEPS)
 
 
-def sizes_met(workdir: Path, step: int) -> Any:
+def compiled_sizes(workdir: Path, step: int) -> Any:
     """The sizes of packed rows that a checkpoint remembers."""
     return checkpoint.restore_meta(workdir / "checkpoints", step)["row_sizes"]
 

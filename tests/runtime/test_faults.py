@@ -129,7 +129,7 @@ def main(argv):
     return 0
 
 
-cli.run(main, leave=cli.leave_at_once)
+cli.run(main, leave=cli.hard_exit)
 """
 
 

@@ -10,7 +10,7 @@ import pytest
 # Frees one large block, which raises glibc's limit for blocks of their own, then many smaller ones below a live one.
 PROGRAM = """
 import ctypes, resource, sys
-from hsd_jax.runtime.malloc import give_back_what_is_freed
+from hsd_jax.runtime.malloc import tune_malloc
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 def resident():
@@ -20,7 +20,7 @@ def block(size):
     ctypes.memset(place, 1, size)
     return place
 if sys.argv[1] == "fixed":
-    give_back_what_is_freed()
+    tune_malloc()
 libc.free(block(24 << 20))
 before, many = resident(), [block(4 << 20) for _ in range(20)]
 last = block(64 << 10)

@@ -23,7 +23,7 @@ def state_of(step: int) -> dict[str, jax.Array]:
 
 
 def main(argv: list[str]) -> int:
-    with multihost.joined(multihost.place_from(os.environ), start_seconds=60, heartbeat_seconds=4):
+    with multihost.distributed_session(multihost.from_environment(os.environ), start_seconds=60, heartbeat_seconds=4):
         store = checkpoint.open_store(f"{argv[0]}/checkpoints")
         with checkpoint.finishing(store), checkpoint.watched(store, multihost.leave, grace=1.0):
             checkpoint.save(store, 5, state_of(5), {"step": 5})
@@ -36,4 +36,4 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-cli.run(main, leave=cli.leave_at_once)
+cli.run(main, leave=cli.hard_exit)
