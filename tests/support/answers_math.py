@@ -268,6 +268,242 @@ x | x+0y
 x=5 | 2x=10
 5 | x=2+3
 """,
+    "siblings": r"""
+6 | 6\text{x}
+6 | 6\mathrm{xy}
+6 | 6\mathrm{x}
+6 | 6\,x
+6 | 6 \text{ m n}
+6 | 6~ab
+6 | 6\cdot x
+6 | 6 \text{ cm}/x
+6 | 6\text{ xyz}
+6 | 6k
+6 | 6 mod 5
+6 | 6 \text{ score}
+6 | 6 \text{ gross}
+6 | 6 \text{ quarters}
+6 | 6 \text{ thirds}
+6 | 6 \text{ tenths}
+6 | 6 \text{ more than } x
+6 | 6 \text{ fewer}
+6 | 6 \text{ less}
+6 | \text{below } 6
+6 | \text{above } 6
+6 | 6 \text{ doubled}
+6 | \text{double } 6
+6 | 6 \text{ tripled}
+6 | 6 \text{ reciprocal}
+6 | \text{negative of } 6
+6 | 6 \text{ is impossible}
+6 | 6 \text{ excluded}
+6 | 6 \text{ rejected}
+6 | \text{either } 6 \text{ or } 7
+6 | \text{between } 5 \text{ and } 7
+6 | 5 \text{ to } 7
+6 | 6-7
+6 | 6 - 6
+6 | 6--7
+6 | 6\sim7
+6 | \text{six hundred}
+6 | \text{sixty}
+6 | \text{sixth}
+6 | \text{six plus one}
+6 | 6\%x
+6 | 6^{\circ}C x
+0.06 | 6
+6 | 0.6e2
+60 | 6e2
+2\pi | 2\pi r
+2\pi | 2\pi R
+2\pi | 2\pi\text{r}
+\frac{1}{2} | \frac{1}{2}h
+\frac12 | 1/2x
+5 | 5\prime
+5 | 5^{\prime}
+5 | {5}'
+x | \vec{x}'
+x | \ddot x
+7 | \phantom{7}
+7 | \not7
+7 | \not\in 7
+7 | \nexists 7
+7 | \neg 7
+7 | \cancel7
+7 | \sout{7}
+7 | \require{cancel}\cancel{7}
+\cos 60^\circ | \cos 60
+\sin x^\circ | \sin x
+45^\circ | 45^\circ 0' 1''
+3-4i | (3+4i)^*
+3+4i | 3+4j
+x=1,y=2 | x=1,z=2
+x=1,y=2 | x=1
+x=1,y=2 | x=1,y=2,z=3
+x=1,y=2 | x+y=3
+a=3,b=4 | b=3,a=4
+a=3,b=4 | 4,3
+3,4 | a=4,b=5
+x=5 | 1/x=5
+x=5 | \ln x=5
+x=5 | x'=5
+x=5 | x_1=5
+x=5 | X=5
+x=5 | x\approx 6
+x=5 | x>5
+x=5 | 5>x
+x=5 | x\to5
+x=5 | x\equiv 5 \pmod 7
+5 | x \equiv 5 \pmod 7
+5 | \sin x = 5
+5 | e^x=5
+5 | x!=5
+5 | \lfloor x\rfloor=5
+5 | x^3=5
+5 | 3-x=5
+5 | xy=5
+5 | 5=5=6
+5 | 5\in\{5,6\}
+5 | x\in\{5,6\}
+5 | x\in[5,6]
+p \implies q | q \implies p
+A\cup B | A\cap B
+A\cap B | B\cup A
+AB^{-1} | B^{-1}A
+ABA^{-1} | B
+A^{-1} | A^T
+A B^T | B^T A
+\vec{AB} | \vec{BA}
+\angle A | \angle B
+\triangle ABC \sim \triangle DEF | \triangle ABC \sim \triangle DFE
+a<b<c | c<b<a
+a<b<c | a<c<b
+A, C, B | A, B, C
+B, A, D, C | A, B, C, D
+1,2,3,4 | 1,2,4,3
+\text{red, blue, green} | \text{blue, red, green}
+\infty | 10^{9999}
+\infty | 1/0
+\infty | 999999
+-\infty | -1000
+(2,\infty) | (2,1000000)
+(-\infty,\infty) | (-100,100)
+0,5 | 0.5
+1,2 | 1.2
+2,75 | 2.75
+10^{100} | 10^{100}+1
+3\cdot 10^{20} | 3\cdot10^{20}+1
+3^{100} | 3^{100}+1
+100! | 100!+1
+\sqrt{10^{100}+1} | 10^{50}
+(0.333333333, 1) | (0.3333, 1)
+\frac{22}{7} | 3.142857
+\frac{22}{7} | \pi
+\sqrt{2} | 1.41421356
+e | 2.718281828
+\begin{pmatrix}e\\1\end{pmatrix} | \begin{pmatrix}2.718281828\\1\end{pmatrix}
+[\sqrt2,2] | [1.414213562,2]
+64 | 2^{6}
+64 | 8^2
+64 | (-8)^2
+64 | 4^{3}
+64 | \left(2\right)^{6}
+64 | 2\times 32
+64 | 8*8
+64 | 8\cdot8
+64 | 60+4
+64 | 128/2/1
+64 | \frac{128}{1+1}
+64 | e^{6\ln 2}
+64 | 10^{\log_{10}64}
+64 | \log_2 2^{64}
+64 | \sqrt{4096}
+64 | \sqrt[3]{262144}
+64 | \max(64,3)
+64 | \lceil 63.5\rceil
+64 | \det\begin{pmatrix}8&0\\0&8\end{pmatrix}
+64 | \begin{vmatrix}8&0\\0&8\end{vmatrix}
+64 | 64x^0
+64 | \frac{64x}{x}
+64 | \int_0^{64}dx
+64 | 1+1+...+1
+64 | 64+0
+64 | 64\cdot 1
+64 | --64
+64 | +-64
+64 | |-64|
+64 | (8,8)
+0.5 | 2^{-1}
+\frac{1}{8} | 2^{-3}
+\frac18 | \left(\frac12\right)^3
+\frac{1}{8} | 8^{-1}
+\frac{1}{6} | \frac12\cdot\frac13
+\frac56 | 1-\frac16
+x^2-5x+6 | x^2-6x+6
+(x-2)(x-3) | x^2-5x+6
+(x-2)(x-3) | (x^2-5x+6)
+(x-2)(x-3) | 1\cdot(x^2-5x+6)
+(x-2)^2(x+1) | (x-2)(x^2-x-2)
+(2x+1)(x-3) | 2x^2-5x-3
+4(x+1)^2 | (2x+2)^2+0
+x(x-1) | x^2-x
+x^2(x+1) | x^3+x^2
+3(2a+b) | 6a+3b
+-(x-1)(x+1) | 1-x^2
+x^2+2x | x^2+x+x
+6x | 2\cdot 3x
+x^3 | x\cdot x\cdot x+0
+\frac{x}{2} | \frac{x^2}{2x}
+2\sqrt{3} | \sqrt{3}+\sqrt{3}
+2\sqrt3 | \sqrt{27}-\sqrt3
+2\sqrt3 | \sqrt{3\cdot4}
+2\sqrt{3} | \sqrt2\cdot\sqrt6
+3i | \sqrt{-9}
+1 | e^{2\pi i}
+-1 | e^{i\pi}
+\text{True} | \text{not True}
+\text{Yes} | \text{No}
+\text{Yes} | \text{Yes, but no}
+\text{Yes} | \text{Maybe yes}
+\text{Monday} | \text{Monday or Sunday}
+\text{Alice} | \text{Alice and Bob}
+\text{Alice} | \text{Alicea}
+\text{Alice} | \text{not Alice}
+C | \text{(C) is eliminated}
+C | \text{(C) or maybe D}
+C | C, D
+C | \text{C and D}
+C | CD
+C | \text{C?}
+C | \text{(C) False}
+C | c
+C | \text{(C) The incorrect answer}
+C | C+D
+C | C'
+C | C_1
+\emptyset | \{0\}
+\emptyset | 0
+\emptyset | \{\emptyset\}
+\mathbb{R} | \mathbb{Q}
+\mathbb{R} | R
+3:45 | 4:45
+3:4 | 3:4:5
+1:2 | 2:1
+12_5 | 12
+12_5 | 7
+12 | 12_{10}
+2/3 | 23
+\frac{2}{3} | 2:3:1
+5 \text{ minutes} | 5 \text{ seconds}
+5 \text{ ms} | 5 \text{ Ms}
+5 \text{ mm} | 5 \text{ Mm}
+5 \text{ kg} | 5 \text{ Kg m}
+5 \text{ cm}^2 | 5 \text{ cm}^3
+5 \text{ cm}^2 | 5 \text{ cm}
+5 \text{ N} | 5 \text{ J}
+5 \text{ apples} | 5 \text{ oranges}
+\$5 | 5 \text{ cents}
+""",
 }
 RIGHT = {
     "unicode": r"""
@@ -465,6 +701,200 @@ x^2+y^2=9 | x^2+y^2-9=0
 f'(x)=2x | 2x
 e^{2x} | (e^x)^2
 \ln 2 | \frac12\ln 4
+""",
+    "siblings": r"""
+\frac13 | ⅓
+\frac58 | ⅝
+2\frac{3}{4} | 2¾
+x^{10} | x¹⁰
+2\sqrt{3} | 2√3
+\sqrt{x+1} | √(x+1)
+\sqrt{10} | √{10}
+12 | 𝟏𝟐
+\{1,2\} | ｛1，2｝
+\mathbb{Z} | ℤ
+5 | 5⁠
+-\frac12 | −½
+a\cdot b | a·b
+3\times10^5 | 3×10⁵
+10 | 10％ = 10％
+x\in\mathbb{R} | x∈ℝ
+\angle ABC | ∠ABC
+\alpha+\beta | α+β
+5 | 5米
+5 | 5 个
+60 | 60公里
+60 | 60公里/小时
+18 | 18元。
+3 | 3小时
+25 | 25岁
+5 | 共5个
+5 | 答：5
+5 | 5\text{ man}\text{-}\text{hours}
+5 | 5\,\text{kg}/\text{m}^3
+5 | 5\,\mathrm{kg\cdot m/s}
+5 | 5\text{ N}\cdot\text{m}
+5 | 5\text{ ft-lb}
+5 | 5 \frac{\text{km}}{\text{h}}
+5 | 5\;\frac{\mathrm{m}}{\mathrm{s}^2}
+5 | US\$5
+5 | 5\$
+5 | £5
+5 | 5 cents
+5 | 5¢
+5 | 5\text{ days}
+5 | 5 \text{ in}
+5 | 5 \text{ inches}
+5 | 5 \text{ cm.}
+5 | 5 (\text{cm})
+5 | 5\text{ cubic units}
+5 | 5 \text{ unit}
+5 | 5\text{ times}
+5 | 5 \text{ pieces of candy}
+5 | 5 \text{ more apples}
+5 | 5\text{ children}
+5 | 5\text{ cookies left}
+5 | 5 \text{ dollars per hour}
+5 | \$5 \text{ per hour}
+5 | 5\text{ km per hour}
+5 | 5 \text{ apples each}
+120 | 5!=5\cdot4\cdot3\cdot2\cdot1=120
+12 | f(2)+f(3)=5+7=12
+\frac38 | P(X\ge 2)=\frac{3}{8}
+\frac38 | P(X \geq 2) = \frac{3}{8} = 0.375
+\frac12 | \sin 30^\circ=\frac12
+\frac12 | \cos(60^\circ) = \frac{1}{2}
+5 | \sqrt{3^2+4^2}=5
+5 | \sqrt{25}=5
+10 | \frac{5\cdot4}{2}=10
+10 | {5 \choose 2}=10
+6 | \operatorname{lcm}(2,3)=6
+1 | \lim_{x\to0}\frac{\sin x}{x}=1
+\frac13 | \int_0^1x^2dx=\frac13
+4 | a_3=4
+4 | n(A)=4
+4 | n(A\cap B)=4
+7 | |A\cup B|=7
+13 | a+b=13
+13 | a + b + c = 13
+5 | x+y=5
+4 | f(g(1))=4
+4 | f'(2)=4
+16 | S_{\triangle ABC}=16
+16 | S=16
+16 | \text{Area}=16 \text{ cm}^2
+16 | \text{Area of triangle}=16
+16 | \text{area} = 16
+5 | \text{Maximum: }5
+5 | \text{minimum value is }5
+5 | \text{The number of ways is } 5
+5 | \text{So the answer is } 5
+5 | \text{Therefore, } x = 5
+5 | x = 5 \text{ (approximately)}
+5 | x=5.
+5 | \underline{5}
+5 | \underline{\underline{5}}
+5 | \mathbf{5}
+5 | \textbf{5.}
+5 | **5**
+5 | \color{red}{5}
+5 | {\color{blue} 5}
+5 | \Large 5
+5 | \quad5\quad
+5 | 5\;\checkmark
+5 | 5 \, \text{.}
+5 | \$5.00
+5 | 5\text{ (units)}
+5 | \approx5
+5 | \text{approximately } 5
+5 | \text{roughly } 5
+7.25 | ≈ 7.25
+7.25 | 7.25 \text{ (approx)}
+(0,\infty) | \{x\in\mathbb{R}: x>0\}
+(0,\infty) | x \in (0, +\infty)
+(0,\infty) | \{x\,|\,x>0\}
+[-1,1] | \{x \mid |x| \le 1\}
+[-1,1] | |x|\le1
+(1,3) | ]1;3[
+(-\infty,0)\cup(0,\infty) | x\neq 0
+(-\infty,0)\cup(0,\infty) | \mathbb{R}\setminus\{0\}
+(-\infty,0)\cup(0,\infty) | \mathbb{R}-\{0\}
+(-\infty,0)\cup(0,\infty) | \{x \mid x\ne0\}
+\mathbb{R} | x\in\mathbb{R}
+\mathbb{R} | \text{all real numbers}
+\{1,2\} | x\in\{1,2\}
+\{1,2\} | x_1=1, x_2=2
+1,2 | x_1=1, x_2=2
+1,2 | x=1, 2
+1,2 | x = 1 \text{ or } 2
+(1,2) | x=1 \text{ and } y=2
+(1,2) | (x,y)=(1,2)
+(1,2,3) | \begin{cases}x=1\\y=2\\z=3\end{cases}
+(1,2) | \left\{\begin{array}{l}x=1\\y=2\end{array}\right.
+x=1,y=2 | x=1\\y=2
+x=k\pi,k\in\mathbb{Z} | k\pi\ (k\in\mathbb{Z})
+\frac{d}{2} | \frac d2
+\frac{dx}{2} | \frac{dx}{2}
+3:4 | 3\colon4
+3:4 | 3∶4
+1:2:3 | 1 : 2 : 3
+C | (C) A square
+C | \text{(C) A square}
+C | \text{C. A square}
+C | \text{(C)}\ 12\text{ cm}
+C | \mathbf{(C)}
+C | \text{choice C}
+C | \text{The answer is C}
+C | C)
+C | [C]
+C | \boxed{C}
+(C) | C
+\text{(C)} | \textbf{C}
+\text{Yes} | \textbf{Yes}
+\text{True} | true
+\text{Alice} | \text{alice}
+\text{Alice} | Alice
+\text{isosceles} | \text{an isosceles}
+2x+1 | 1+2x
+2x+1 | f(x)=2x+1
+y=x^2 | x^2
+x^2+1 | y=x^2+1
+\frac{x+1}{2} | \frac12(x+1)
+\frac{x+1}{2} | \frac{x}{2}+\frac12
+\frac{a+b}{c} | (a+b)/c
+e^x | \exp(x)
+\ln x | \log_e x
+\log 2 | \log_{10}2
+\sqrt x | x^{1/2}
+x^{-1} | \frac1x
+\frac{1}{x^2} | x^{-2}
+\sin x\cos x | \frac12\sin 2x
+2^{n+1} | 2\cdot2^n
+n! | n(n-1)!
+C(n,2) | C(n,2)
+\binom{n}{2} | \frac{n(n-1)}{2}
+-3 | -3.0
+0.125 | \frac18
+1e3 | 1000
+1000000 | 10^6
+1000000 | 1\text{ million}
+2500 | 2.5\times10^3
+2500 | 2.5\cdot 10^{3}
+\frac{2}{3} | 0.\overline{6}
+\frac{2}{3} | 0.666666666666667
+\frac{5}{2} | 2\tfrac12
+45\% | 0.45
+0.45 | 45\%
+\begin{pmatrix}1\\2\end{pmatrix} | \begin{bmatrix}1\\2\end{bmatrix}
+\begin{pmatrix}1\\2\end{pmatrix} | \begin{pmatrix}1.0\\2\end{pmatrix}
+\begin{pmatrix}1&2\\3&4\end{pmatrix} | A=\begin{pmatrix}1&2\\3&4\end{pmatrix}
+\langle1,2\rangle | \langle 1,2\rangle
+3i+4j | 4j+3i
+\vec{v} | v
+6\text{ hours }20\text{ minutes} | 6\text{ hours and }20\text{ minutes}
+30^\circ15' | 30°15′
+7:30\text{ PM} | 7:30 p.m.
+7:30\text{ PM} | 7:30
 """,
 }
 # whole responses: reference, response

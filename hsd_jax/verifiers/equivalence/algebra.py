@@ -12,11 +12,11 @@ import sympy
 from math_verify import verify
 
 from hsd_jax.verifiers.equivalence import policy
-from hsd_jax.verifiers.equivalence.atoms import Tree, spelled
 from hsd_jax.verifiers.equivalence.equality import easy, equal
 from hsd_jax.verifiers.equivalence.forms import CONSTANTS, Number, nodes, number, same_number, symbols
 from hsd_jax.verifiers.equivalence.grammar import read
-from hsd_jax.verifiers.equivalence.tokens import Unread, tokens
+from hsd_jax.verifiers.equivalence.tokens import tokens
+from hsd_jax.verifiers.equivalence.trees import Tree, Unread, spelled
 
 DIGITS = 300
 POINTS = (sympy.Rational(137, 61), sympy.Rational(-83, 47), sympy.Rational(29, 101), sympy.Rational(571, 89))
@@ -126,8 +126,8 @@ def _same_relation(gold: Tree, given: Tree) -> bool:
     if not factor.is_number or not factor.is_finite or factor == 0:
         return False
     flipped = {"<": ">", ">": "<", "\\leq": "\\geq", "\\geq": "\\leq"}
-    if signs not in flipped:
-        return signs == other
+    if signs not in flipped:  # only these may be multiplied, and turned round
+        return signs == other and signs in ("=", "\\neq")
     return bool(factor.is_real) and (signs == other if factor > 0 else flipped[signs] == other)
 
 

@@ -3,21 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 from hsd_jax.verifiers.equivalence import tables
-from hsd_jax.verifiers.equivalence.tokens import Token, Unread, joined
+from hsd_jax.verifiers.equivalence.trees import Token, Tree, Unread, joined, spelled
 
-Tree = tuple[Any, ...]
 CLOSING = {
     "(": (")", "]"), "[": ("]", ")", "["), "]": ("[", "]"), "\\{": ("\\}",), "\\langle": ("\\rangle",), "{": ("}",),
     "|": ("|",), "\\|": ("\\|",), "\\lfloor": ("\\rfloor",), "\\lceil": ("\\rceil",),
 }  # fmt: skip
 ENDS = frozenset([")", "]", "\\}", "\\rangle", "}", "|", "\\|", "\\rfloor", "\\rceil"])
 BIG = frozenset("\\sum \\prod \\int \\iint \\oint \\lim \\partial \\nabla \\sup \\inf \\exists \\forall \\det".split())
-ACCENTS = frozenset(
-    "\\overline \\bar \\hat \\widehat \\tilde \\widetilde \\dot \\ddot \\overrightarrow \\overarc".split()
-)
+ACCENTS = frozenset("\\overline \\bar \\hat \\widehat \\tilde \\widetilde \\dot \\ddot".split())
+_ARROWS = frozenset("\\vec \\overrightarrow \\overarc".split())
 _CALLED = frozenset("f g h F G P E \\phi \\sigma \\tau \\Gamma".split())
 _MATRICES = frozenset("matrix pmatrix bmatrix Bmatrix smallmatrix array".split())
 _LINES = frozenset("cases aligned align align* gathered split".split())
@@ -76,15 +73,6 @@ def number(text: str) -> Tree:
     return ("num", exact, -1 if power or "." not in mantissa else len(mantissa.partition(".")[2]))
 
 
-def spelled(tree: Tree) -> str:
-    """A tree as text, for names that are compared literally."""
-    if tree[0] in ("num", "sym"):
-        return str(tree[1])
-    return (
-        f"{tree[0]}({','.join(spelled(part) if isinstance(part, tuple) and part else str(part) for part in tree[1:])})"
-    )
-
-
 def argument(cursor: Cursor, *, whole: bool = False) -> Tree:
     """What a command takes: a group in braces, else one token; of a number its first digit, or the `whole` of it."""
     if whole and peek(cursor) in ("-", "+"):
@@ -111,6 +99,10 @@ def atom(cursor: Cursor) -> Tree:
         return _function(cursor)
     if text in ACCENTS:
         return ("fn", take(cursor)[1:], argument(cursor))
+    if text in _ARROWS:
+        cursor.at += 1
+        below = argument(cursor)
+        return below if below[0] == "sym" else ("sym", f"\\vec {spelled(below)}")
     if text not in _READERS:
         raise refused(cursor)
     cursor.at += 1

@@ -9,7 +9,6 @@ import itertools
 from collections.abc import Callable
 
 from hsd_jax.verifiers.equivalence import policy
-from hsd_jax.verifiers.equivalence.atoms import Tree, spelled
 from hsd_jax.verifiers.equivalence.forms import (
     INTEGERS,
     Region,
@@ -21,6 +20,7 @@ from hsd_jax.verifiers.equivalence.forms import (
     symbols,
     values,
 )
+from hsd_jax.verifiers.equivalence.trees import Tree, spelled
 
 Rule = Callable[[Tree, Tree, str], bool]
 MOST_PARTS = 64

@@ -5,17 +5,15 @@ from hsd_jax.verifiers.equivalence.atoms import (
     ACCENTS,
     BIG,
     Cursor,
-    Tree,
     argument,
     atom,
     is_function,
     kind,
     number,
     peek,
-    spelled,
     take,
 )
-from hsd_jax.verifiers.equivalence.tokens import Unread, joined
+from hsd_jax.verifiers.equivalence.trees import Tree, Unread, joined, spelled
 
 DEEPEST = 80
 _STARTS = frozenset(
@@ -70,10 +68,20 @@ def _starts_factor(cursor: Cursor) -> bool:
         return len(text) == 1 and text.isascii() and tables.unit(text) is None
     if text == "\\frac" and kind(cursor, 2) == "word" and tables.unit(peek(cursor, 2)):
         return False
+    if text == "(" and kind(cursor, 1) == "word" and peek(cursor, 1)[1:]:
+        return False  # a remark
     if text == "[":  # of ]1, 2[ it closes
         return kind(cursor, 1) in ("num", "sym") or peek(cursor, 1) in _STARTS
     bar = text in ("|", "\\|") and not cursor.bar
-    return sort == "sym" or bar or text in _STARTS or is_function(text) or text in ACCENTS or text in BIG
+    return (
+        sort == "sym"
+        or bar
+        or text in _STARTS
+        or is_function(text)
+        or text in ACCENTS
+        or text in BIG
+        or text == "\\vec"
+    )
 
 
 def _mixed(cursor: Cursor) -> Tree | None:

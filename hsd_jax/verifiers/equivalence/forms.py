@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-from hsd_jax.verifiers.equivalence.atoms import Tree, spelled
+from hsd_jax.verifiers.equivalence.trees import Tree, spelled
 
 CONSTANTS = frozenset(["\\pi", "e", "i", "\\infty", "\\dots"])
 INFINITY: Tree = ("sym", "\\infty")
@@ -125,10 +125,15 @@ def is_name(tree: Tree, value: Tree = REALS) -> bool:
             and rest[0][1] in (("sym", "f"), ("sym", "g"), ("sym", "h"))
             and rest[0][2] == ("neg", ("num", Fraction(1), -1))
         )
-        applied = len(rest) == 2 and (rest[1][0] == "num" or rest[1][0] == "sym" and rest[1][1] in symbols(value))
+        counted = (
+            len(rest) == 2 and rest[0][0] == "sym" and (rest[1][0] in ("cup", "cap") or spelled(rest[1]).isupper())
+        )
+        applied = (
+            counted or len(rest) == 2 and (rest[1][0] == "num" or rest[1][0] == "sym" and rest[1][1] in symbols(value))
+        )
         return _segment(tree) or applied and (inverse or rest[0][0] == "sym" and rest[0][1] not in CONSTANTS)
     if sort == "fn":
-        return tree[1] in ("abs", "norm", "overline") and _segment(tree[2])
+        return tree[1] in ("abs", "norm", "overline") and (_segment(tree[2]) or tree[2][0] in ("cup", "cap"))
     if sort == "/":
         return _segment(tree[1]) and _segment(tree[2])
     if sort in ("group", "ratio"):
@@ -190,6 +195,8 @@ def region(tree: Tree) -> Region | None:
         return found._replace(name="") if found and domain else None
     if sort == "rel":
         return _inequality(tree)
+    if sort == "+" and len(tree) == 3 and tree[1] == REALS and tree[2][0] == "neg":
+        tree, sort = ("minus", REALS, tree[2][1]), "minus"
     if sort == "minus" and tree[2][0] == "set" and tree[1] == REALS:
         return Region("", _without(tree[2][1:]) or ())
     if sort == "cup" or sort == "list" and tree[1] == "\\or":

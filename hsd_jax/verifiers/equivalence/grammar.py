@@ -12,13 +12,13 @@ builder, matrix, cup, cap, minus, ratio, quantity, rel, list.
 import re
 
 from hsd_jax.verifiers.equivalence import tables
-from hsd_jax.verifiers.equivalence.atoms import ENDS, Cursor, Tree, kind, peek, refused, take
+from hsd_jax.verifiers.equivalence.atoms import ENDS, Cursor, kind, peek, refused, take
 from hsd_jax.verifiers.equivalence.expressions import DEEPEST, applied, value
-from hsd_jax.verifiers.equivalence.tokens import Token, Unread, joined
+from hsd_jax.verifiers.equivalence.trees import Token, Tree, Unread, joined
 
 _SEPARATORS = (",", ";", "\\\\", "\\and", "\\or", "&")
 _SET_SIGNS = {"\\cup": "cup", "\\cap": "cap", "\\setminus": "minus"}
-_CURRENCIES = {"\\$": "dollar", "€": "euro", "£": "sterling", "¥": "yen", "₹": "rupee"}
+_CURRENCIES = {"\\$": "dollar", "€": "euro", "£": "sterling", "¥": "yen", "₹": "rupee", "¢": "cent"}
 
 
 def read(tokens: list[Token]) -> Tree:
@@ -77,7 +77,20 @@ def _clause(cursor: Cursor) -> Tree:
         members.append(_side(cursor))
     while kind(cursor) == "word" and peek(cursor).lower() in tables.HARMLESS["after"]:
         cursor.at += 1
+    _pass_remark(cursor)
     return ("rel", tuple(signs), *members) if signs else members[0]
+
+
+def _pass_remark(cursor: Cursor) -> None:
+    """Passes harmless words in parentheses behind a value: `12 (approximately)`, `5 (cm)`."""
+    end = cursor.at + 1
+    while end < len(cursor.tokens) and cursor.tokens[end].kind == "word":
+        word = cursor.tokens[end].text
+        if tables.unit(word) is None and word.lower() not in tables.HARMLESS["after"]:
+            return
+        end += 1
+    if peek(cursor) == "(" and end > cursor.at + 1 and end < len(cursor.tokens) and cursor.tokens[end].text == ")":
+        cursor.at = end + 1
 
 
 def _negated(cursor: Cursor) -> bool:
@@ -130,6 +143,7 @@ def _quantity(cursor: Cursor) -> Tree:
     if currency:
         cursor.at += 1
     pairs: list[tuple[Tree, str]] = []
+    pairs_end = cursor.at
     while True:
         tree = value(cursor)
         inner = tree[1] if tree[0] == "neg" else tree
@@ -138,13 +152,22 @@ def _quantity(cursor: Cursor) -> Tree:
             tree, unit = ("neg", inner[1]) if tree[0] == "neg" else inner[1], "degree"
         elif inner[0] == "*" and len(inner) == 3 and inner[1][0] == "deg" and inner[2] in (("sym", "C"), ("sym", "F")):
             tree, unit = ("neg", inner[1][1]) if tree[0] == "neg" else inner[1][1], inner[2][1]
+        if currency and peek(cursor).lower() in ("per", "/"):
+            cursor.at += 1
+            unit += f" per {_unit(cursor)}"
         unit = _unit(cursor) or unit
+        if not unit and pairs and peek(cursor, pairs_end - cursor.at) == "\\and":
+            cursor.at = pairs_end
+            return ("quantity", *pairs)
         if not unit and pairs:
             raise Unread("unparsed")
         if not unit:
             return tree
         pairs.append((tree, unit))
-        if kind(cursor) != "num" or currency:
+        pairs_end = cursor.at
+        if peek(cursor) == "\\and" and kind(cursor, 1) == "num" and not currency:
+            cursor.at += 1
+        elif kind(cursor) != "num" or currency:
             return ("quantity", *pairs)
 
 
@@ -201,10 +224,10 @@ def _unit_factors(cursor: Cursor, powers: dict[str, int], sign: int) -> bool:
 
 def _unit_power(cursor: Cursor) -> int:
     if peek(cursor) == "^":
-        match = re.match(r"\^\{?(-?[1-4])\}?(?![\d}])", joined(cursor.tokens[cursor.at : cursor.at + 5]))
+        match = re.match(r"\^(?:\{(-?[1-4])\}|([1-4])(?!\d))", joined(cursor.tokens[cursor.at : cursor.at + 5]))
         if match:
             cursor.at += len(re.findall(r"\d|[^\d]", match.group()))
-            return int(match.group(1))
+            return int(match.group(1) or match.group(2))
         raise Unread("unparsed")
     if kind(cursor) == "word" and peek(cursor).lower() in ("squared", "cubed"):
         return 2 if take(cursor).lower() == "squared" else 3

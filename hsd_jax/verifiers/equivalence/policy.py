@@ -10,8 +10,8 @@ relation                               in the reference's symbols, without opera
 
 from fractions import Fraction
 
-from hsd_jax.verifiers.equivalence.atoms import Tree
 from hsd_jax.verifiers.equivalence.forms import nodes, number, symbols
+from hsd_jax.verifiers.equivalence.trees import Tree
 
 _TRIGONOMETRY = frozenset("sin cos tan cot sec csc".split())
 _CLASSES = {name: "trigonometry" for name in _TRIGONOMETRY} | {
@@ -50,7 +50,7 @@ def admitted(gold: Tree, given: Tree) -> bool:
 
 def operations(tree: Tree) -> set[str]:
     """The classes of operations that leave work to be done: functions, sums and limits, counting."""
-    found = {_CLASSES.get(node[1], node[1]) for node in nodes(tree) if node[0] == "fn"}
+    found = {_CLASSES.get(node[1], node[1]) for node in nodes(tree) if node[0] == "fn" and node[1] != "exp"}
     return found | {node[0] for node in nodes(tree) if node[0] in ("call", "opaque", "base", "deg")}
 
 
@@ -81,7 +81,8 @@ def _arithmetic(tree: Tree) -> bool:
 
 def _is_arithmetic(node: Tree) -> bool:
     if node[0] in ("+", "*"):
-        return number(node) is None and sum(number(part) is not None for part in node[1:]) > 1
+        roots = sum(part[0] == "root" and number(part[1]) is not None for part in node[1:]) if node[0] == "*" else 0
+        return roots > 1 or number(node) is None and sum(number(part) is not None for part in node[1:]) > 1
     if node[0] == "/":
         return number(node) is None and number(node[1]) is not None and number(node[2]) is not None
     if node[0] == "^":
@@ -89,7 +90,7 @@ def _is_arithmetic(node: Tree) -> bool:
         whole = power is not None and power.value.denominator == 1 and abs(power.value) != 1
         return whole and number(node) is None and (number(node[1]) is not None or node[1] == ("sym", "i"))
     base = number(node[1]) if node[0] == "root" else None
-    return base is not None and node[2][0] == "num" and base.value >= 0 and _is_power(base.value, int(node[2][1]))
+    return base is not None and node[2][0] == "num" and _is_power(abs(base.value), int(node[2][1]))
 
 
 def _is_power(value: Fraction, degree: int) -> bool:

@@ -32,7 +32,7 @@ CHARACTERS = {char: f"\\{name} " for char, name in _GREEK.items()} | {
 # commands that only set type: they go, their group stays
 DROPPED = frozenset(
     "left right bigl bigr Bigl Bigr biggl biggr Biggl Biggr big Big bigg Bigg middle displaystyle textstyle scriptstyle limits nolimits "
-    "hfill noindent rm bf it sf large Large LARGE huge small normalsize checkmark mathbf mathit mathsf mathtt boldsymbol bm pmb vec "
+    "hfill noindent rm bf it sf large Large LARGE huge small normalsize checkmark mathbf mathit mathsf mathtt boldsymbol bm pmb "
     "underline underbrace mathop mathstrut strut ensuremath mathcal mathscr mathfrak bold ! \n".split(" ")
 )
 SPACES = frozenset([*",;:> ()[]", "quad", "qquad", "enspace", "thinspace", "medspace", "thickspace", "space", "nobreakspace"])
@@ -93,7 +93,7 @@ cupcake pie pizza slice piece sandwich burger donut muffin candy chocolate sweet
 breakfast drink bottle can glass jar box bag basket packet package pack bucket barrel case crate carton bowl plate spoon fork knife tray tank book page
 chapter novel magazine newspaper letter word card stamp sticker poster picture photo painting pencil pen crayon marker eraser notebook paper sheet
 envelope folder marble ball toy doll block brick tile bead button ribbon balloon puzzle game point goal run lap level coin note ticket token bill
-student pupil child kid boy girl man woman men women adult teacher worker employee farmer player member friend guest visitor passenger customer family
+student pupil child children kid boy girl man woman men women adult teacher worker employee farmer player member friend guest visitor passenger customer family
 team group class club set row column table chair desk bed room house home building floor stair step window door school store shop office city
 town country state car truck bus bike bicycle train plane boat ship wheel tire seat trip ride flight animal dog cat puppy kitten bird chicken hen duck
 goose cow horse pig sheep goat rabbit mouse mice fish shark turtle frog snake insect bug bee ant spider butterfly caterpillar flower rose tulip tree plant leaf
@@ -127,7 +127,7 @@ HARMLESS = {
     ),
     "after": frozenset(
         """is the our final correct answer solution result in total altogether left remaining only each long tall wide high deep old away later ago
-        respectively per of water gold milk juice rice flour sugar money them it 。 的""".split()
+        approximately approx roughly units respectively per of water gold milk juice rice flour sugar money them it 。 的""".split()
     ),
 }
 ANSWERS = frozenset("yes no true false odd even none never always".split())  # answers that are words
@@ -164,7 +164,7 @@ UNITS = _unit_table()
 
 def unit(word: str) -> str | None:
     """The one name of a unit or counted noun, whatever its number; None for any other word."""
-    for form in (word, _singular(word), word.lower() if len(word) > 3 else word, _singular(word.lower())):
+    for form in (word, _singular(word), word[:-1] if word[-1:] == "s" and len(word) > 4 else word, word.lower() if len(word) > 3 else word, _singular(word.lower())):
         if form in UNITS and (len(form) > 2 or form in (word, _singular(word))):
             return UNITS[form]
     return None

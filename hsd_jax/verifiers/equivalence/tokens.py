@@ -3,22 +3,9 @@
 import re
 import unicodedata
 from itertools import groupby
-from typing import NamedTuple
 
 from hsd_jax.verifiers.equivalence import tables
-
-
-class Token(NamedTuple):
-    """One token. `kind` is num, sym, word or op; `spaced` says that white space stood before it."""
-
-    kind: str
-    text: str
-    spaced: bool = False
-
-
-class Unread(Exception):
-    """A text that the grammar does not read; the message is the verdict's reason."""
-
+from hsd_jax.verifiers.equivalence.trees import Token, Unread, joined
 
 _TOKEN = re.compile(
     r"\\[A-Za-z]+\*?|\\.|\d+(?:\.\d+)?[eE][+-]?\d{1,3}(?![\d.A-Za-z])|\d+(?:\.\d+)?|\.\d+|[A-Za-z]+|[\u4e00-\u9fff]+|\s+|.",
@@ -32,6 +19,10 @@ _JOINTS = [
     (re.compile(r"(?<=\d),\s?\\!\s?(?=\d)"), ""),
     (re.compile(r"\\(?:text)?color\{[A-Za-z]+\}|\\(?:[hv]space|label|tag|[hv]?phantom)\*?\{[^{}]*\}"), " "),
     (re.compile(r"\\\\(?=(?:[dt]?frac|sqrt|text|pi|left|right|infty|cdot|times|boxed)(?![A-Za-z]))"), r"\\"),
+    (re.compile(r"US ?\\?\$"), r"\\$"),
+    (re.compile(r"\\left ?\\\{ ?\\begin\{array\} ?\{[lcr ]{1,9}\}"), r"\\begin{cases}"),
+    (re.compile(r"\\end\{array\} ?\\right ?\."), r"\\end{cases}"),
+    (re.compile(r"\\? ?\( ?([a-z]) ?\\in ?\\mathbb ?\{Z\} ?\) ?$"), r", \1\\in\\mathbb{Z}"),
     (re.compile(r"\.{3,}"), r"\\dots "),
     (re.compile(r"(?<![A-Za-z])([ap])\.\s?m(?![A-Za-z])\.?", re.IGNORECASE), r" \1m "),
     (re.compile(r"(?<=\d)[ \t]*[\r\n]\s*(?=\d)"), r" \\\\ "),  # numbers on two lines are two numbers
@@ -236,12 +227,3 @@ def canonical(text: str) -> str:
         return joined(tokens(text))
     except Unread:
         return "".join(text[: tables.LONGEST_ANSWER].split())
-
-
-def joined(found: list[Token]) -> str:
-    """The text of tokens; white space counts between two words or numbers only."""
-    parts = []
-    for before, token in zip([None, *found], found, strict=False):
-        apart = before and before.kind in ("num", "word") and token.kind in ("num", "word")
-        parts.append(f" {token.text}" if apart or before and before.text == "," else token.text)
-    return "".join(parts)

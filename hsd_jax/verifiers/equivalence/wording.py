@@ -1,7 +1,7 @@
 """Answers in words: texts that are compared word by word, letters of choices with or without their text."""
 
 from hsd_jax.verifiers.equivalence import tables
-from hsd_jax.verifiers.equivalence.tokens import Token, joined
+from hsd_jax.verifiers.equivalence.trees import Token, joined
 
 _CHOICES = frozenset("ABCDEFGHIJ")
 _STOPS = (")", ".", ":", ",", "]")
