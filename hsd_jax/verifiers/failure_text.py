@@ -28,5 +28,5 @@ def of_output(output: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    text = text.strip()
+    text = text.strip().encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair is no text
     return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]} [...]"

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from hsd_jax.verifiers.sandbox.child import STDIN_COPY
 
@@ -47,9 +46,8 @@ def start(way: str, python: str, prefix: str, boot: str, uid: int) -> "subproces
     if way.startswith("bubblewrap"):
         environment["LD_LIBRARY_PATH"] = f"{PYTHON_AT}/lib"
         command = [*_bubblewrap(way, python, prefix), _inside(python, prefix), *_FLAGS, boot]
-    other: dict[str, Any] = (
-        {"user": uid, "group": uid, "extra_groups": []} if uid and way == "bubblewrap-userns" else {}
-    )
+    if uid and way == "bubblewrap-userns":  # Popen's own `user` would fork this process, however large it is
+        command = ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups", *command]
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -59,7 +57,6 @@ def start(way: str, python: str, prefix: str, boot: str, uid: int) -> "subproces
         cwd="/",
         start_new_session=True,
         bufsize=0,
-        **other,
     )
     for pipe in (process.stdin, process.stdout):
         assert pipe is not None

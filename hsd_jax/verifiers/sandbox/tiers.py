@@ -87,7 +87,7 @@ def candidates() -> list[Tier]:
         namespaces = "namespaces, read-only system, no network, another uid, seccomp, limits"
         if root:
             tiers.append(Tier("bubblewrap", namespaces, "", launch.interpreter(), sys.base_prefix))
-        if any(readable):
+        if any(readable) and (not root or shutil.which("setpriv")):
             tiers.append(Tier("bubblewrap-userns", namespaces, "", *readable))
     if root and any(readable):
         tiers.append(Tier("seccomp", "another uid, seccomp, landlock, limits; no namespaces", "", *readable))
