@@ -43,7 +43,7 @@ def test_the_record_spells_the_prompt_and_pads_to_static_widths(tokenizer, frame
     for row, problem in enumerate((MATH, CODE)):
         text = "".join(chat_template.student_pieces(frame, problem.question, chat_template.INSTRUCTIONS[problem.kind]))
         assert ids_of(record.prefix, row) + ids_of(record.suffix, row) == tokenization.encode(tokenizer, [text])[0]
-    for name in ("head", "answer", "solution", "tail"):
+    for name in ("prefix", "answer", "solution", "suffix"):
         assert getattr(record, name).tokens.shape[1] == getattr(other, name).tokens.shape[1]
         assert getattr(record, name).tokens.dtype == getattr(record, name).length.dtype == np.int32
     assert record.prefix.tokens.shape[1] + min(record.suffix.length) == WINDOWS.prompt
@@ -108,7 +108,7 @@ def test_chat_markup_in_tests_never_reaches_a_context(token, tokenizer, frame):
     ]  # fmt: skip
     problems = [Problem(str(n), "x", "code", "q", "", "", tuple(tests)) for n, tests in enumerate(marked)]
     wide = Windows(120, 1000, 0, {"code": 8}, feedback=1000)
-    found = tokenization.usable([*problems, CODE], tokenizer, frame, wide)
+    found = tokenization.filter_by_length([*problems, CODE], tokenizer, frame, wide)
     assert found.indices == {"code": (len(marked),)}
     for tests in marked:
         case = cases.visible(tests).cases[-1]
@@ -133,7 +133,7 @@ def test_a_pool_names_what_it_skips_and_remembers_it(tokenizer, frame, tmp_path,
             found = pool([corpus], "train", tokenizer, frame, WINDOWS)
         assert [found.problems["math"][i].question for i in range(len(found.problems["math"]))] == ["1+1?"]
         assert "skipped 1, prompt over the window: train-train-00001" in caplog.text
-    assert len(list(corpus.directory.glob("usable-*.json"))) == 1
+    assert len(list(corpus.directory.glob("filter_by_length-*.json"))) == 1
     with pytest.raises(InputError, match="no 'test' split"):
         pool([corpus], "test", tokenizer, frame, WINDOWS)
     with pytest.raises(InputError, match="fits the windows"):
