@@ -20,6 +20,9 @@ from hsd_jax.errors import InputError
 Floats = npt.NDArray[np.float32]
 Alternatives = list[list[tuple[str, float]]]
 Record = dict[str, Any]
+LARGEST = 3.5e38  # what is beyond float32 was not measured by a run
+MOST_STEPS = 10**9
+TEXTS = ("question_id", "source", "question", "answer")
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,13 @@ def read_run(workdir: Path) -> Run:
     damage: Counter[str] = Counter()
     by_step: dict[int, Record] = {}
     for record in read_jsonl(workdir / "metrics.jsonl", damage):
-        step = record.get("step")
-        if isinstance(step, int) and not isinstance(step, bool):
-            by_step[step] = by_step.get(step, {}) | record
-        else:
-            damage["metrics.jsonl: records without a step"] += 1
+        step = _index(record.get("step"), MOST_STEPS)
+        if step < 0:
+            damage["metrics.jsonl: records without a step that can be"] += 1
+            continue
+        numbers = {key: value for key, value in record.items() if _is_metric(value)}
+        damage["metrics.jsonl: values that are no numbers"] += len(record) - len(numbers)
+        by_step[step] = by_step.get(step, {}) | numbers
     config = _read_config(workdir / "config.json", damage)
     metrics = [by_step[step] for step in sorted(by_step)]
     return Run(workdir.resolve().name, workdir, config, metrics, damage)
@@ -100,7 +105,8 @@ def read_run(workdir: Path) -> Run:
 
 def read_groups(workdir: Path, damage: Counter[str]) -> Iterator[Group]:
     """Every group of the rollout log in the order of steps, one at a time: a log may be larger than memory."""
-    for path in sorted((workdir / "rollouts").glob("step-*.jsonl"), key=lambda path: (_step_of(path), path.name)):
+    files = [path for path in (workdir / "rollouts").glob("step-*.jsonl") if path.is_file()]
+    for path in sorted(files, key=lambda path: (_step_of(path), path.name)):
         for record in read_jsonl(path, damage):
             group = parse_group(record, damage)
             if group is not None:
@@ -111,7 +117,12 @@ def read_jsonl(path: Path, damage: Counter[str]) -> Iterator[Record]:
     """The objects of a JSON-lines file; bytes that are not UTF-8 become U+FFFD, unreadable lines are counted."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+    try:
+        opened = path.open(encoding="utf-8", errors="replace", newline="\n")
+    except OSError as error:
+        damage[f"{path.name}: cannot be opened ({error.strerror})"] += 1
+        return
+    with opened as lines:
         for line in lines:
             if not line.strip():
                 continue
@@ -135,22 +146,26 @@ def parse_group(record: Record, damage: Counter[str]) -> Group | None:
         return None
     kept = [rollout if isinstance(rollout, dict) else {} for rollout in rollouts]
     damage["rollout log: rollouts that are not objects"] += sum(not isinstance(item, dict) for item in rollouts)
+    damage["rollout log: texts that are none"] += sum(
+        isinstance(text, list | dict)
+        for text in (*(record.get(name) for name in TEXTS), *(contexts if isinstance(contexts, list) else ()))
+    )
     difficulty = _number(record.get("difficulty"), np.nan)
     return Group(
-        step=int(_number(record.get("step"), -1)),
+        step=_index(record.get("step"), MOST_STEPS),
         question_id=clean(record.get("question_id")),
         source=clean(record.get("source")),
         question=clean(record.get("question")),
         answer=clean(record.get("answer")),
-        difficulty=difficulty if np.isfinite(difficulty) else None,
+        difficulty=difficulty if 0 <= difficulty <= 1 else None,
         contexts=[clean(text) for text in contexts] if isinstance(contexts, list) else [],
         rollouts=[_parse_rollout(rollout, len(kept), damage) for rollout in kept],
     )
 
 
 def clean(value: object) -> str:
-    """`value` as valid Unicode: None is empty, surrogate halves (from cut JSON escapes) become U+FFFD."""
-    text = "" if value is None else str(value)
+    """A text (or number) as valid Unicode: anything else is empty, surrogate halves (from cut JSON) become U+FFFD."""
+    text = str(value) if isinstance(value, str | int | float) else ""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -160,10 +175,9 @@ def _parse_rollout(record: Record, group_size: int, damage: Counter[str]) -> Rol
     text, tokens = clean(record.get("text")), record.get("tokens")
     tokens = [clean(token) for token in tokens] if isinstance(tokens, list) else []
     count = len(tokens)
-    peer, divergence = int(_number(record.get("peer"), -1)), int(_number(record.get("divergence"), -1))
-    if not -1 <= peer < group_size:
+    peer = _index(record.get("peer", -1), group_size - 1)
+    if peer < 0 and record.get("peer", -1) != -1:
         damage["rollout log: peers outside the group"] += 1
-        peer = -1
     extracted = record.get("extracted")
 
     def floats(name: str) -> Floats:
@@ -177,8 +191,8 @@ def _parse_rollout(record: Record, group_size: int, damage: Counter[str]) -> Rol
         extracted=None if extracted is None else clean(extracted),
         finished=bool(record.get("finished", True)),
         peer=peer,
-        context=int(_number(record.get("context"), -1)),
-        divergence=divergence if 0 <= divergence <= count else -1,
+        context=_index(record.get("context"), MOST_STEPS),
+        divergence=_index(record.get("divergence"), count),
         weight=_number(record.get("weight"), 0.0),
         credit=floats("credit"),
         kl=floats("kl"),
@@ -195,11 +209,9 @@ def _floats(values: object, count: int, damage: Counter[str]) -> Floats:
     values = values if isinstance(values, list) else []
     if len(values) != count and values:
         damage["rollout log: per-token numbers that do not match the number of tokens"] += 1
-    try:
-        found = np.array(values[:count], np.float32)
-    except (ValueError, TypeError, OverflowError):
-        found = np.array([_number(value, np.nan) for value in values[:count]], np.float32)
-    return np.concatenate([found, np.full(count - len(found), np.nan, np.float32)])
+    numbers = [_number(value, np.nan) for value in values[:count]]
+    damage["rollout log: per-token values that are no numbers"] += sum(not _is_number(value) for value in values)
+    return np.array(numbers + [np.nan] * (count - len(numbers)), np.float32)
 
 
 def _alternatives(values: object, count: int) -> Alternatives:
@@ -215,10 +227,26 @@ def _alternatives(values: object, count: int) -> Alternatives:
 
 
 def _number(value: object, otherwise: float) -> float:
-    try:
-        return float(value) if isinstance(value, int | float) and math.isfinite(value) else otherwise
-    except OverflowError:
-        return otherwise
+    # The comparison also holds for integers that no float can hold; nan compares false.
+    return float(value) if isinstance(value, int | float) and -LARGEST < value < LARGEST else otherwise
+
+
+def _index(value: object, high: int) -> int:
+    """A whole number from 0 to `high`, -1 for anything else."""
+    number = _number(value, -1)
+    return int(number) if 0 <= number <= high and number == int(number) and not isinstance(value, bool) else -1
+
+
+def _is_metric(value: object) -> bool:
+    """A number or a list of numbers."""
+    return all(map(_is_number, value)) if isinstance(value, list) else _is_number(value)
+
+
+def _is_number(value: object) -> bool:
+    """Of the size of a float32, or one that is not finite (null or nan)."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return True
+    return value is None or isinstance(value, int | float) and -LARGEST < value < LARGEST
 
 
 def _read_config(path: Path, damage: Counter[str]) -> Record:
@@ -226,7 +254,7 @@ def _read_config(path: Path, damage: Counter[str]) -> Record:
         return {}
     try:
         config = json.loads(path.read_text(encoding="utf-8", errors="replace"))
-    except (ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         config = None
     if isinstance(config, dict):
         return config
@@ -236,4 +264,4 @@ def _read_config(path: Path, damage: Counter[str]) -> Record:
 
 def _step_of(path: Path) -> int:
     digits = path.stem.removeprefix("step-")
-    return int(digits) if digits.isdecimal() else -1
+    return int(digits) if digits.isdecimal() and len(digits) < 20 else -1

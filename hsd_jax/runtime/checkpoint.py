@@ -232,9 +232,20 @@ def latest_valid_step(root: str | os.PathLike[str], before: float = float("inf")
 
 
 def restore_meta(root: str | os.PathLike[str], step: int) -> dict[str, Any]:
-    """What a checkpoint says about itself: step, data position, best score, config, versions."""
-    with ocp.CheckpointManager(root) as manager:
-        return manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+    """What a checkpoint says about itself: step, data position, best score, config, versions.
+
+    Raises: InputError for data that cannot be read.
+    """
+    try:
+        with ocp.CheckpointManager(root) as manager:
+            return manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _no_meta(root, step, error) from error
+
+
+def _no_meta(root: str | os.PathLike[str], step: int, error: Exception) -> InputError:
+    what = f"checkpoint {root}/{step}: what it says about itself cannot be read ({type(error).__name__}: {error})"
+    return InputError(f"{what}; delete it, then the one before it is taken")
 
 
 def restore(root: str | os.PathLike[str], step: int, like: PyTree) -> PyTree:
@@ -259,14 +270,20 @@ def restore_params(checkpoint: str | os.PathLike[str], mesh: Mesh | None = None)
             f"--checkpoint {checkpoint}: no finished checkpoint here; expected <workdir>/checkpoints/<step>"
         )
     meta = restore_meta(root, step)
-    model = Qwen3Config(**meta["model"])
+    try:
+        model, source = (
+            Qwen3Config(**meta["model"]),
+            paths.absolute(meta["config"]["model"]["path"], "model.path", paths.ROOT),
+        )
+    except (KeyError, TypeError) as error:
+        raise _no_meta(root, step, error) from error
     target = {"params": _on_host(model) if mesh is None else abstract_params(model, mesh, np.float32)}
     with ocp.PyTreeCheckpointer() as reader:
         how = ocp.args.PyTreeRestore(
             item=target, restore_args=ocp.checkpoint_utils.construct_restore_args(target), partial_restore=True
         )
         params = reader.restore(root / str(step) / "state", args=how)["params"]
-    return model, params, paths.absolute(meta["config"]["model"]["path"], "model.path", paths.ROOT)
+    return model, params, source
 
 
 def _on_host(model: Qwen3Config) -> Any:

@@ -40,8 +40,9 @@ def damage(step_dir: epath.Path) -> str:
         return "" if all((step_dir / part).exists() for part in ("state", "meta")) else "it is incomplete"
     manifest = step_dir / MANIFEST
     try:
-        expected: dict[str, list[int]] = json.loads(manifest.read_text())
-    except ValueError:
+        read = json.loads(manifest.read_text())
+        expected = {str(name): (int(size), int(checksum)) for name, (size, checksum) in read.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return f"{MANIFEST} is not readable"
     for name, (size, checksum) in expected.items():
         file = step_dir / name

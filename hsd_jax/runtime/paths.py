@@ -5,6 +5,7 @@ in the record of a run) at the root of the checkout. `~` is the home directory; 
 """
 
 import dataclasses
+import importlib.util
 import os
 import re
 from pathlib import Path
@@ -16,6 +17,7 @@ from hsd_jax.errors import InputError
 ROOT = Path(__file__).resolve().parents[2]
 GIVEN = "a path that a user gives"  # the mark of such fields: Annotated[str, GIVEN]; `cli.parse` resolves them
 REMOTE = ("gs://", "s3://")
+PACKAGES = {"gs://": "gcsfs", "s3://": "s3fs"}  # through which fsspec reaches them
 LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, as file systems and Linux have them
 NO_TEXT = re.compile("[\0-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")  # the last are bytes that are not UTF-8
 
@@ -37,6 +39,9 @@ def absolute(text: str, field: str, base: Path) -> str:
     if NO_TEXT.search(text):
         raise InputError(f"{field} {text!r}: a path must not hold line breaks or other control characters")
     if is_remote(text):
+        package = PACKAGES[text[:5]]
+        if importlib.util.find_spec(package) is None:
+            raise InputError(f"{field} {text!r}: needs the package {package}; install it (pip install {package})")
         return text
     if scheme := re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
         raise InputError(

@@ -128,9 +128,11 @@ def _held(root: epath.Path) -> dict[str, Any] | None:
     if not (root / "config.json").exists():
         return None
     try:
-        return json.loads((root / "config.json").read_text())["config"]
-    except (ValueError, KeyError, TypeError):
+        held = json.loads((root / "config.json").read_text())["config"]
+        flat(held)  # nested as a config is
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"--workdir {root}: its config.json is not a run's; choose another directory") from None
+    return held
 
 
 def _refuse_foreign(root: epath.Path) -> None:

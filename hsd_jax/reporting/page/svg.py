@@ -90,8 +90,9 @@ def thinned(series: Series) -> tuple[Numbers, Numbers, Numbers]:
 
 def _scale(values: Sequence[float], start: float, end: float, *, rounded: bool) -> Scale:
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    if high - low < 1e-12:
-        low, high = (low, low + 1.0) if rounded else (low - 0.5, high + 0.5)
+    width = max(1.0, abs(low))  # a step that a float of this size can still tell apart
+    if high - low < 1e-12 * width:
+        low, high = (low, low + width) if rounded else (low - width / 2, high + width / 2)
     marks = ticks(low, high)
     if rounded:
         return Scale(marks[0], marks[-1], start, end, tuple(marks))
