@@ -2,25 +2,14 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from hsd_jax.contexts import PeerMarkers, Reads, splice, student_contexts, teacher_contexts
 from hsd_jax.peers import select_peers
-from hsd_jax.types import Padded, Problems, Rollouts
+from hsd_jax.types import Problems, Rollouts
+from tests.support.padding import constant, right_padded, right_padded_groups
 
 STOP = 9
-
-
-def ragged(rows: list[list[int]], width: int) -> Padded:
-    tokens = np.zeros((len(rows), width), np.int32)
-    for row, ids in zip(tokens, rows, strict=True):
-        row[: len(ids)] = ids
-    return Padded(jnp.asarray(tokens), jnp.asarray([len(r) for r in rows], jnp.int32))
-
-
-def constant(ids: list[int]) -> Padded:
-    return Padded(jnp.asarray(ids, jnp.int32), jnp.asarray(len(ids), jnp.int32))
 
 
 HEAD, ANSWER, SOLUTION, TAIL = [[1, 2, 3], [4]], [[5, 6], []], [[], [7, 7]], [[8, 8], [8]]
@@ -28,19 +17,19 @@ FEEDBACK = [[[11], [], [12, 13]], [[14], [15, 16], []]]
 OPEN, CLOSE, CLOSING = [20], [21, 22], [23]
 PROBLEMS = Problems(
     id_P=jnp.asarray([3, 4], jnp.uint32),
-    prefix=ragged(HEAD, 4),
-    answer=ragged(ANSWER, 3),
-    solution=ragged(SOLUTION, 2),
-    feedback=jax.tree.map(lambda *x: jnp.stack(x), *(ragged(rows, 2) for rows in FEEDBACK)),
-    suffix=ragged(TAIL, 2),
+    prefix=right_padded(HEAD, 4),
+    answer=right_padded(ANSWER, 3),
+    solution=right_padded(SOLUTION, 2),
+    feedback=right_padded_groups(FEEDBACK, 2),
+    suffix=right_padded(TAIL, 2),
     limit_P=jnp.asarray([6, 6]),
 )
 FRAME = PeerMarkers(constant(OPEN), constant(CLOSE), constant(CLOSING))
 RESPONSES = [[[31, 32, STOP], [33, 34, 35, 36], [37, STOP]], [[41, 42, 43, STOP], [44, STOP], [45]]]
 FINISHED = [[True, False, True], [True, True, False]]
 ROLLOUTS = Rollouts(
-    response_PGT=jnp.stack([ragged(group, 6).tokens for group in RESPONSES]),
-    length_PG=jnp.asarray([[len(r) for r in group] for group in RESPONSES]),
+    response_PGT=right_padded_groups(RESPONSES, 6).tokens,
+    length_PG=right_padded_groups(RESPONSES, 6).length,
     finished_PG=jnp.asarray(FINISHED),
     logprob_PGT=jnp.zeros((2, 3, 6)),
 )
@@ -122,5 +111,5 @@ def test_student_and_teacher_end_in_the_same_ids() -> None:
 
 
 def test_splice_cuts_at_the_window() -> None:
-    window = splice([ragged([[1, 2]], 3), ragged([[3, 4, 5]], 3)], 4)
+    window = splice([right_padded([[1, 2]], 3), right_padded([[3, 4, 5]], 3)], 4)
     assert window.tokens.tolist() == [[1, 2, 3, 4]] and window.length.tolist() == [4]

@@ -1,4 +1,4 @@
-"""Token losses against formulas in float64 NumPy, published golden values, and other implementations."""
+"""TokenInputs losses against formulas in float64 NumPy, published golden values, and other implementations."""
 
 from dataclasses import replace
 from functools import partial
@@ -12,14 +12,10 @@ import pytest
 from hsd_jax import advantages, losses
 from hsd_jax.divergence import forward_kl_logp, jsd_logp
 from hsd_jax.losses import TokenInputs, TokenLoss
+from tests.support.numpy_oracles import clipped_surrogate, jsd, kl, log_softmax
 
 N, V = 6, 11
 RNG = np.random.default_rng(3)
-
-
-def log_softmax(x: np.ndarray) -> np.ndarray:
-    x = x - x.max(-1, keepdims=True)
-    return x - np.log(np.exp(x).sum(-1, keepdims=True))
 
 
 S, T, R = (log_softmax(2 * RNG.normal(size=(N, V))) for _ in range(3))
@@ -51,19 +47,6 @@ def at(logp: np.ndarray) -> np.ndarray:
     return logp[np.arange(N), IDS]
 
 
-def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    return (np.exp(p) * (p - q)).sum(-1)
-
-
-def jsd(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    m = np.log((np.exp(p) + np.exp(q)) / 2)
-    return (kl(p, m) + kl(q, m)) / 2
-
-
-def clipped(ratio: np.ndarray, advantage: np.ndarray, low: float, high: float) -> np.ndarray:
-    return -np.minimum(ratio * advantage, ratio.clip(1 - low, 1 + high) * advantage)
-
-
 def test_forward_distillation_has_the_papers_gradient() -> None:
     np.testing.assert_allclose(value(losses.forward), DISTILL * kl(T, S), atol=1e-5)
     np.testing.assert_allclose(gradient(losses.forward), DISTILL[:, None] * (np.exp(S) - np.exp(T)), atol=1e-6)
@@ -81,14 +64,14 @@ def test_sampled_reverse_estimates_the_student_first_gradient() -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(0.2, 0.2), (0.2, 0.28)])
 def test_policy_gradient_clips_the_ratio(low: float, high: float) -> None:
-    expected = clipped(np.exp(at(S) - OLD), ADVANTAGE, low, high)
+    expected = clipped_surrogate(np.exp(at(S) - OLD), ADVANTAGE, low, high)
     np.testing.assert_allclose(value(losses.policy_gradient(low, high)), expected, atol=1e-5)
 
 
 def test_sequence_ratio_is_shared_by_the_rollouts_tokens() -> None:
     log_ratio = jnp.full(N, 2e-4)
     got = value(losses.sequence_policy_gradient(3e-4, 4e-4), log_ratio=log_ratio)
-    np.testing.assert_allclose(got, clipped(np.exp(np.full(N, 2e-4)), ADVANTAGE, 3e-4, 4e-4), atol=1e-6)
+    np.testing.assert_allclose(got, clipped_surrogate(np.exp(np.full(N, 2e-4)), ADVANTAGE, 3e-4, 4e-4), atol=1e-6)
     past = gradient(losses.sequence_policy_gradient(3e-4, 4e-4), log_ratio=jnp.full(N, 1e-3))
     assert np.abs(past[ADVANTAGE > 0]).max() == 0 and np.abs(past[ADVANTAGE < 0]).max() > 0
 
@@ -128,7 +111,7 @@ def test_reweighting_without_strength_is_the_policy_gradient() -> None:
 def test_reweighted_policy_gradient_equals_its_formula(sign: float) -> None:
     weight = np.exp(sign * np.sign(ADVANTAGE) * (at(T) - at(S))).clip(0.5, 1.5)
     share = 0.4 * DISTILL
-    expected = clipped(np.exp(at(S) - OLD), ADVANTAGE * (1 - share + share * weight), 0.2, 0.28)
+    expected = clipped_surrogate(np.exp(at(S) - OLD), ADVANTAGE * (1 - share + share * weight), 0.2, 0.28)
     loss = losses.policy_gradient(0.2, 0.28, losses.teacher_reweighted_advantage(sign, 0.5))
     np.testing.assert_allclose(value(loss, strength=jnp.full(N, 0.4)), expected, atol=1e-5)
 

@@ -14,7 +14,7 @@ import pytest
 
 import tests.support.method_cases as cases
 import tests.support.method_formulas as formulas
-import tests.update.test_step as qwen3
+import tests.support.step_case as qwen3
 from hsd_jax import advantages, losses, methods
 from hsd_jax.methods import METHODS
 from hsd_jax.setup import method_overrides
@@ -22,8 +22,6 @@ from hsd_jax.update.step import choose_peers, update
 from models.qwen3 import init_params
 from tests.support.method_cases import REWARDS, Result, batch, run
 from tests.support.paths import ROOT
-
-qwen3_case = qwen3.case
 
 
 @pytest.fixture(scope="module", params=METHODS)
@@ -136,8 +134,8 @@ def test_every_row_compiles_once(stepped: tuple[str, Result]) -> None:
     assert changed or not (METHODS[name].policy or METHODS[name].reads.peer)
 
 
-def test_rows_with_more_passes_run_on_qwen3(qwen3_case: qwen3.Case) -> None:
-    """A third stream (demopsd) and a pass for the rollout's ratio (sdft, gspo) at once; test_update.py has the rest."""
+def test_rows_with_more_passes_run_on_qwen3() -> None:
+    """A third stream (demopsd) and a pass for the rollout's ratio (sdft, gspo) at once; test_step.py has the rest."""
     both = losses.with_rollout_importance(METHODS["demopsd"].divergence)
     row = {"divergence": both, "rollout_ratio": advantages.mean_clipped_ratio, "beta": 1e-3}
     setting = qwen3.settings("demopsd", row=row)
@@ -146,8 +144,9 @@ def test_rows_with_more_passes_run_on_qwen3(qwen3_case: qwen3.Case) -> None:
     policy, other = (jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype) / 3, shapes) for _ in range(2))
     state = qwen3.state_of(setting, policy, other)
     state = replace(state, copies=state.copies | {"teacher": jax.tree.map(jnp.array, other)})
-    near = jnp.full_like(qwen3_case.rollouts.logprob_PGT, -np.log(qwen3.CONFIG.vocab_size))  # of an untrained policy
-    of = replace(qwen3_case, rollouts=replace(qwen3_case.rollouts, logprob_PGT=near))
+    of = qwen3.make_case()
+    untrained_PGT = jnp.full_like(of.rollouts.logprob_PGT, -np.log(qwen3.CONFIG.vocab_size))
+    of = replace(of, rollouts=replace(of.rollouts, logprob_PGT=untrained_PGT))
     rewards_PG = jnp.asarray(qwen3.REWARDS)
     peers_PG = choose_peers(setting.method, of.problems, of.rollouts, rewards_PG, jax.random.key(5))
     step = jax.jit(partial(update, setting, qwen3.SCORER), compiler_options=cases.cheap_compilation())

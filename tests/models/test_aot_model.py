@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 from models.attention import attention_for
 from models.qwen3 import Params, Qwen3Config, forward
 from models.sharding import abstract_params, batch_sharding, make_mesh, placement
-from tests.models.test_sharding import QWEN3_8B, QWEN3_32B
+from tests.support.tiny_config import QWEN3_8B, QWEN3_32B
 
 pytest.importorskip("libtpu", reason="compiling for TPU ahead of time needs libtpu")
 pytestmark = pytest.mark.aot

@@ -30,11 +30,10 @@ from models.sharding import (
     spec_of,
 )
 from tests.support.random_qwen3 import hf_config, hf_weights, write_hf
+from tests.support.tiny_config import QWEN3_8B, QWEN3_32B
 
 RAW = hf_config(vocab_size=96)
 CONFIG = Qwen3Config.from_hf(RAW)
-QWEN3_8B = Qwen3Config(151936, 4096, 12288, 36, 32, 8, 128, 1e6, 1e-6, False, 40960)
-QWEN3_32B = Qwen3Config(151936, 5120, 25600, 64, 64, 8, 128, 1e6, 1e-6, False, 40960)
 
 
 def test_the_table_reads_axes_off_names():

@@ -11,12 +11,8 @@ from hsd_jax.planning.chips import parse_topology
 from hsd_jax.planning.workload import Workload, planned_rows, response_lengths
 from hsd_jax.scoring import batch_layout
 from models import sharding
-from models.qwen3 import Qwen3Config
+from tests.support.tiny_config import QWEN3_8B
 
-QWEN3_8B = Qwen3Config(
-    vocab_size=151_936, width=4096, mlp_width=12_288, layers=36, heads=32, kv_heads=8, head_dim=128,
-    rope_theta=1e6, norm_eps=1e-6, tied=False, max_positions=40_960,
-)  # fmt: skip
 WORK = Workload(
     problems=128, group=8, prompt=256, answer=64, mean=1536, spread=0.6, cap=4096, contexts=2, reference=True
 )

@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from hsd_jax.errors import EXIT_REFUSED, InputError
 from hsd_jax.run import arguments
 from hsd_jax.runtime import cli, faults, workdir
 from hsd_jax.types import Padded, Problems, Rollouts
+from tests.support.padding import constant, right_padded, right_padded_groups
 
 EXAMPLES = int(os.environ.get("HSD_JAX_FUZZ_EXAMPLES", "30"))
 fuzz = settings(
@@ -95,12 +96,8 @@ def sequences(longest: int, shortest: int = 0) -> st.SearchStrategy[list[int]]:
     return st.lists(ids, min_size=shortest, max_size=longest)
 
 
-def padded(rows: Sequence[Sequence[int]], width: int) -> Padded:
-    """Right-padded with an id that no piece has, so that a pad inside would be seen."""
-    tokens = np.full((len(rows), width), 777, np.int32)
-    for row, ids in zip(tokens, rows, strict=True):
-        row[: len(ids)] = ids
-    return Padded(tokens, np.array([len(row) for row in rows], np.int32))  # type: ignore[arg-type]
+# padded with an id that no piece has, so that a pad inside would be seen
+padded = partial(right_padded, pad_id=777)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,14 +207,13 @@ def built(case: Case, reads: Reads) -> Any:
         suffix=padded(case.tail, TAIL),
         limit_P=limits,
     )
-    constants = [padded([row], len(row)) for row in (case.opening, case.close, case.closing)]
-    frame = PeerMarkers(*(Padded(piece.tokens[0], piece.length[0]) for piece in constants))
-    flat = padded([row for rows in case.responses for row in rows], T)
+    frame = PeerMarkers(*(constant(row) for row in (case.opening, case.close, case.closing)))
+    responses = right_padded_groups(case.responses, T, pad_id=777)
     finished: Any = np.array(case.finished)
     logprob: Any = np.zeros((P, G, T), np.float32)
     rollouts = Rollouts(
-        response_PGT=flat.tokens.reshape(P, G, T),
-        length_PG=flat.length.reshape(P, G),
+        response_PGT=responses.tokens,
+        length_PG=responses.length,
         finished_PG=finished,
         logprob_PGT=logprob,
     )

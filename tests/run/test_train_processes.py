@@ -10,7 +10,7 @@ import pytest
 
 from hsd_jax.errors import EXIT_FAILED
 from hsd_jax.runtime import checkpoint, multihost
-from tests.runtime.test_multihost import free_port
+from tests.support.ports import free_port
 from tests.support.train_process import IN_TURNS, TINY, Run, environment, finish, kill, lines, reach, start, trained
 
 BATCH = [*TINY, "--data.problems-per-step", "8", "--sampling.group-size", "2", "--checkpoints.every", "1"]

@@ -18,13 +18,11 @@ from etils import epath
 from hsd_jax.errors import InputError
 from hsd_jax.runtime import checkpoint, faults
 from hsd_jax.update.step import TrainState
-from models.qwen3 import Params, Qwen3Config, init_params
+from models.qwen3 import Params, init_params
 from models.sharding import make_mesh
+from tests.support.tiny_config import tiny_config
 
-MODEL = Qwen3Config(
-    vocab_size=32, width=16, mlp_width=32, layers=1, heads=2, kv_heads=1, head_dim=8, rope_theta=1e4, norm_eps=1e-6,
-    tied=True, max_positions=64,
-)  # fmt: skip
+MODEL = tiny_config(layers=1)
 PARAMS: Params = init_params(MODEL, jax.random.key(0), jnp.float32)
 META = {"model": vars(MODEL), "config": {"model": {"path": "assets/tiny_qwen3"}}}
 

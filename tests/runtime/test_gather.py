@@ -1,34 +1,16 @@
 """Answers are shared by the processes of a run, and the order of problems is that of one process."""
 
 import os
-import socket
 import subprocess
 import sys
 
-from hsd_jax.data.problems import Problem
-from hsd_jax.evaluation.generate import Samples, answer_all
-from hsd_jax.runtime.gather import gather_json
-from tests.support.paths import ROOT
-
-PROBLEMS = [Problem(f"q{i}", "x", "math", "1+1?", "2") for i in range(7)]
-
-
-def ask(problems):
-    return [Samples(p.id, (1.0,), ("correct",), ("2é",), (i,), (True,), ("2",)) for i, p in enumerate(problems)]
-
-
-PROGRAM = """
-import os, sys
-os.environ["JAX_PLATFORMS"] = "cpu"
-import jax
-jax.distributed.initialize("127.0.0.1:" + sys.argv[1], 2, int(sys.argv[2]))
-from tests.runtime.test_gather import PROBLEMS, ask
 from hsd_jax.evaluation.generate import answer_all
 from hsd_jax.runtime.gather import gather_json
-me = jax.process_index()
-print("gathered", gather_json({"me": me, "text": "x" * (3 + 5 * me)}))
-print("order", [[one.id for one in part] for part in answer_all(ask, PROBLEMS, batch=2)])
-"""
+from tests.support.fakes.gather_process import PROBLEMS, ask
+from tests.support.paths import ROOT
+from tests.support.ports import free_port
+
+PROGRAM = ROOT / "tests" / "support" / "fakes" / "gather_process.py"
 
 
 def test_one_process_gathers_its_own():
@@ -41,12 +23,11 @@ def test_one_process_gathers_its_own():
 
 
 def test_two_processes_answer_together():
-    with socket.create_server(("", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(port), str(me)],
+            [sys.executable, str(PROGRAM), str(port), str(me)],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

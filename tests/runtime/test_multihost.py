@@ -12,18 +12,7 @@ from hsd_jax.errors import InputError
 from hsd_jax.runtime import multihost
 from hsd_jax.runtime.multihost import ProcessInfo, from_environment
 from tests.support.paths import ROOT
-
-
-def free_port() -> int:
-    """A port whose successor is free too."""
-    while True:
-        with socket.create_server(("", 0)) as first:
-            port = first.getsockname()[1]
-            try:
-                socket.create_server(("", port + 1)).close()
-            except OSError:
-                continue
-            return port
+from tests.support.ports import free_port
 
 
 def run(case: str, processes: int, *, start: int = 2, **extra: str) -> list[tuple[int, str, float]]:

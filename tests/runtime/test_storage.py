@@ -16,9 +16,9 @@ from etils import epath
 
 from hsd_jax.errors import InputError, RunStopped
 from hsd_jax.runtime import checkpoint, manifest, multihost, storage, workdir
-from tests.runtime.test_multihost import free_port
 from tests.support.gcs_emulator import Cloud, Rule
 from tests.support.paths import ROOT
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 CHECKPOINTS = "gs://bucket/run/checkpoints"

@@ -25,10 +25,19 @@ from hsd_jax.scoring.packing import Sizes
 from hsd_jax.setup.method_overrides import READS
 from models import sharding
 from models.qwen3 import Params
-from tests.update.test_step import CONFIG, REWARDS, Case, P, T, case, settings, state_of, weights
+from tests.support.step_case import CONFIG, REWARDS, Case, P, T, make_case, make_weights, settings, state_of
 
-__all__ = ["case", "weights"]
 BLOCK = 8
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return make_case()
+
+
+@pytest.fixture(scope="module")
+def weights() -> tuple[Params, Params]:
+    return make_weights()
 
 
 def run(kind: str, devices: int, case: Case, weights: tuple[Params, Params], *, parts: int = 1, **row: Any):

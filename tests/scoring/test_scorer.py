@@ -13,13 +13,11 @@ from hsd_jax.scoring.packed_attention import block_attention, on_mesh
 from hsd_jax.scoring.packing import full_sizes
 from hsd_jax.scoring.scorer import packed_scorer, padded_scorer
 from hsd_jax.types import Contexts
-from models.qwen3 import Qwen3Config, forward, init_params
+from models.qwen3 import forward, init_params
 from models.sharding import batch_sharding, make_mesh, param_shardings, placement
+from tests.support.tiny_config import tiny_config
 
-CONFIG = Qwen3Config(
-    vocab_size=64, width=16, mlp_width=24, layers=2, heads=4, kv_heads=2, head_dim=8, rope_theta=1e4, norm_eps=1e-6,
-    tied=True, max_positions=512,
-)  # fmt: skip
+CONFIG = tiny_config()
 P, G, M, C, T = 3, 4, 2, 11, 9
 
 

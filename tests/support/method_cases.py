@@ -23,6 +23,8 @@ from hsd_jax.scoring.scorer import Scorer
 from hsd_jax.types import Contexts, Padded, Problems, Rollouts
 from hsd_jax.update.step import StepConfig, TrainState, choose_peers, update
 from models import sharding
+from tests.support.numpy_oracles import log_softmax
+from tests.support.padding import constant, right_padded, right_padded_groups
 
 P, G, T, V, D = 8, 4, 8, 120, 6
 REWARDS = np.array(
@@ -70,11 +72,6 @@ def np_logp(params: Params, context: list[int], response: list[int]) -> np.ndarr
     return log_softmax(hidden @ params["head_DV"])
 
 
-def log_softmax(x: np.ndarray) -> np.ndarray:
-    x = x - x.max(-1, keepdims=True)
-    return x - np.log(np.exp(x).sum(-1, keepdims=True))
-
-
 # --- the batch
 
 
@@ -90,13 +87,6 @@ class Batch:
     weights: Mapping[str, Params]
 
 
-def window(rows: list[list[int]], width: int) -> Padded:
-    tokens = np.zeros((len(rows), width), np.int32)
-    for row, ids in zip(tokens, rows, strict=True):
-        row[: len(ids)] = ids
-    return Padded(jnp.asarray(tokens), jnp.asarray([len(ids) for ids in rows], jnp.int32))
-
-
 @lru_cache
 def batch() -> Batch:
     """Groups with all, some and no successes, a truncated failure in each, rollouts near and far off policy."""
@@ -106,10 +96,7 @@ def batch() -> Batch:
     pieces["solution"] = [some(3, 6) for _ in range(P)]
     pieces["answer"][UNKNOWN] = pieces["solution"][UNKNOWN] = []
     responses = [[some(2, T + 1) for _ in range(G)] for _ in range(P)]
-    response_PGT = np.zeros((P, G, T), np.int32)
-    for p in range(P):
-        for i, ids in enumerate(responses[p]):
-            response_PGT[p, i, : len(ids)] = ids
+    padded = right_padded_groups(responses, T)
     weights = {name: draw_params(seed) for seed, name in enumerate(("policy", "initial", "teacher"))}
     policy = doubles(weights["policy"])
     old_PGT = np.zeros((P, G, T), np.float32)
@@ -117,21 +104,20 @@ def batch() -> Batch:
         for i, ids in enumerate(responses[p]):
             logp = np_logp(policy, pieces["head"][p] + [7, 8], ids)[np.arange(len(ids)), ids]
             old_PGT[p, i, : len(ids)] = logp + (2e-4, 2e-3, 0.3, 0.9)[i] * rng.normal(size=len(ids))
-    fixed = lambda ids: Padded(jnp.asarray(ids), jnp.asarray(len(ids)))  # noqa: E731
     return Batch(
         Problems(
             id_P=jnp.arange(P, dtype=jnp.uint32) + 11,
-            prefix=window(pieces["head"], 6),
-            answer=window(pieces["answer"], 4),
-            solution=window(pieces["solution"], 6),
+            prefix=right_padded(pieces["head"], 6),
+            answer=right_padded(pieces["answer"], 4),
+            solution=right_padded(pieces["solution"], 6),
             feedback=Padded(jnp.asarray(FEEDBACK_PGX), jnp.asarray(FEEDBACK_PGX.shape[2] * (REWARDS < 1))),
-            suffix=window(pieces["tail"], 2),
+            suffix=right_padded(pieces["tail"], 2),
             limit_P=jnp.full(P, T, jnp.int32),
         ),
-        PeerMarkers(fixed([50]), fixed([51, 52]), fixed([53])),
+        PeerMarkers(constant([50]), constant([51, 52]), constant([53])),
         Rollouts(
-            jnp.asarray(response_PGT),
-            jnp.asarray([[len(ids) for ids in group] for group in responses], jnp.int32),
+            jnp.asarray(padded.tokens),
+            jnp.asarray(padded.length),
             jnp.asarray((REWARDS > 0) | (np.arange(G) != 2)[None]),
             jnp.asarray(old_PGT),
         ),

@@ -20,9 +20,9 @@ from tests.support.method_cases import (
     T,
     batch,
     doubles,
-    log_softmax,
     np_logp,
 )
+from tests.support.numpy_oracles import clipped_surrogate, jsd, kl, log_softmax
 
 
 @dataclass(frozen=True)
@@ -51,19 +51,10 @@ class Seen:
         return self.at(self.teacher) - self.at(self.fixed)
 
 
-def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    return (np.exp(p) * (p - q)).sum(-1)
-
-
-def jsd(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    middle = np.log((np.exp(p) + np.exp(q)) / 2)
-    return (kl(p, middle) + kl(q, middle)) / 2
-
-
 def clipped(seen: Seen, advantage: Any, low: float, high: float, *, rollout: bool = False) -> np.ndarray:
     log_ratio = seen.at(seen.student) - seen.old
     ratio = np.exp(np.full(len(seen.ids), log_ratio.mean()) if rollout else log_ratio)
-    return -np.minimum(ratio * advantage, ratio.clip(1 - low, 1 + high) * advantage)
+    return clipped_surrogate(ratio, advantage, low, high)
 
 
 def np_hsd(x: Seen) -> np.ndarray:

@@ -9,9 +9,10 @@ from transformers import AutoTokenizer
 from hsd_jax.data import chat_template, tiny
 from models import qwen3
 from tests.support.paths import TINY_MODEL
+from tests.support.tiny_config import tiny_config
 from tools import make_tiny_base, tiny_documents
 
-CONFIG = qwen3.Qwen3Config(512, 16, 24, 2, 2, 1, 8, 10000.0, 1e-6, True, 256)
+CONFIG = tiny_config(vocab_size=512)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """The step against an independent float64 NumPy computation, and the invariances that define it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -9,30 +9,24 @@ import numpy as np
 import optax
 import pytest
 
-from hsd_jax import advantages, methods
+from hsd_jax import advantages
 from hsd_jax.contexts import PeerMarkers
-from hsd_jax.methods import METHODS
-from hsd_jax.scoring.scorer import padded_scorer
 from hsd_jax.types import Padded, Problems, Rollouts
 from hsd_jax.update.step import StepConfig, TrainState, build_targets, choose_peers, gradients, update
-from models.qwen3 import Params, Qwen3Config, init_params
+from models.qwen3 import Params
+from tests.support.numpy_oracles import kl
+from tests.support.padding import right_padded
+from tests.support.step_case import CONFIG, REWARDS, SCORER, Case, G, P, make_case, make_weights, settings, state_of
 
-CONFIG = Qwen3Config(
-    vocab_size=61,
-    width=24,
-    mlp_width=40,
-    layers=2,
-    heads=4,
-    kv_heads=2,
-    head_dim=6,
-    rope_theta=1e4,
-    norm_eps=1e-6,
-    tied=False,
-    max_positions=128,
-)
-P, G, T = 4, 4, 7
-SCORER = padded_scorer(CONFIG, steps=T)
-REWARDS = np.array([[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 1, 0]], np.float32)
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return make_case()
+
+
+@pytest.fixture(scope="module")
+def weights() -> tuple[Params, Params]:
+    return make_weights()
 
 
 # --- an independent model and loss, in float64 NumPy, one sequence at a time, written from the paper's formulas
@@ -77,98 +71,6 @@ def np_of_response(params: Params, context: list[int], response: list[int]) -> n
     return np_logp(params, context + response)[len(context) - 1 : -1]
 
 
-def np_kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    return (np.exp(p) * (p - q)).sum(-1)
-
-
-# --- a small batch
-
-
-@dataclass(frozen=True)
-class Case:
-    problems: Problems
-    frame: PeerMarkers
-    rollouts: Rollouts
-    pieces: dict[str, list[list[int]]]
-    responses: list[list[list[int]]]
-
-
-def window(rows: list[list[int]]) -> Padded:
-    width = max(map(len, rows), default=0) or 1
-    tokens = np.zeros((len(rows), width), np.int32)
-    for row, ids in zip(tokens, rows, strict=True):
-        row[: len(ids)] = ids
-    return Padded(jnp.asarray(tokens), jnp.asarray([len(r) for r in rows], jnp.int32))
-
-
-@pytest.fixture(scope="module")
-def case() -> Case:
-    rng = np.random.default_rng(0)
-    some = lambda low, high: rng.integers(1, 60, rng.integers(low, high)).tolist()  # noqa: E731
-    pieces = {"head": [some(3, 7) for _ in range(P)], "answer": [some(2, 4) for _ in range(P)], "tail": [[7, 8]] * P}
-    responses = [[some(2, T + 1) for _ in range(G)] for _ in range(P)]
-    responses[0][1][:1] = responses[0][0][:1]  # a shared beginning
-    constant = lambda ids: Padded(jnp.asarray(ids), jnp.asarray(len(ids)))  # noqa: E731
-    response_PGT = np.zeros((P, G, T), np.int32)
-    for p in range(P):
-        for i, ids in enumerate(responses[p]):
-            response_PGT[p, i, : len(ids)] = ids
-    length_PG = jnp.asarray([[len(ids) for ids in group] for group in responses])
-    return Case(
-        Problems(
-            id_P=jnp.arange(P, dtype=jnp.uint32) + 11,
-            prefix=window(pieces["head"]),
-            answer=window(pieces["answer"]),
-            solution=window([[]] * P),
-            feedback=Padded(jnp.asarray(rng.integers(1, 60, (P, G, 3)), jnp.int32), jnp.asarray(3 * (REWARDS < 1))),
-            suffix=window(pieces["tail"]),
-            limit_P=jnp.full(P, T),
-        ),
-        PeerMarkers(constant([50]), constant([51, 52]), constant([53])),
-        Rollouts(
-            jnp.asarray(response_PGT),
-            length_PG,
-            jnp.asarray(rng.integers(0, 2, (P, G)), bool),
-            jnp.asarray(-rng.random((P, G, T)), jnp.float32),
-        ),
-        pieces,
-        responses,
-    )
-
-
-@pytest.fixture(scope="module")
-def weights() -> tuple[Params, Params]:
-    """The policy and, elsewhere, the reference; large enough that distributions are far from uniform."""
-    made = [init_params(CONFIG, jax.random.key(seed)) for seed in (1, 2)]
-    return tuple(jax.tree.map(lambda x: x * 4 if x.ndim > 1 else x, params) for params in made)
-
-
-def settings(method: str, **changes: object) -> StepConfig:
-    return StepConfig(
-        method=replace(METHODS[method], **changes.pop("row", {})),
-        optimizer=optax.adam(1e-3),
-        prompt_tokens=12,
-        context_tokens=32,
-        min_peer_tokens=2,
-        micro_batches=1,
-        chunk=16,
-        reference_every=0,
-        **changes,
-    )
-
-
-def state_of(setting: StepConfig, params: Params, reference: Params) -> TrainState:
-    copy = partial(jax.tree.map, jnp.array)
-    copies = {"initial": copy(reference)}
-    return TrainState(
-        copy(params),
-        setting.optimizer.init(params),
-        copies,
-        methods.start_memory(setting.method),
-        jnp.zeros((), jnp.int32),
-    )
-
-
 def run(setting: StepConfig, weights: tuple[Params, Params], case: Case, rewards: np.ndarray = REWARDS):
     """((loss, stats), gradient) and the peers of one batch."""
 
@@ -198,7 +100,7 @@ def np_loss(case: Case, weights: tuple[Params, Params], method: str, peers: np.n
         for i, response in enumerate(case.responses[p]):
             prompt = case.pieces["head"][p] + case.pieces["tail"][p]
             student = np_of_response(policy, prompt, response)
-            token = 1e-3 * np_kl(student, np_of_response(reference, prompt, response))
+            token = 1e-3 * kl(student, np_of_response(reference, prompt, response))
             if method == "grpo":
                 advantage = (REWARDS[p, i] - REWARDS[p].mean()) / deviation
                 old = np.asarray(case.rollouts.logprob_PGT[p, i, : len(response)], np.float64)
@@ -206,7 +108,7 @@ def np_loss(case: Case, weights: tuple[Params, Params], method: str, peers: np.n
                 token -= np.minimum(ratio * advantage, ratio.clip(0.8, 1.2) * advantage)
             else:
                 context = np_context(case, p, int(peers[p, i]), reads_peer=method == "hsd")
-                token += np_kl(np_of_response(policy, context, response), student)
+                token += kl(np_of_response(policy, context, response), student)
             total += token.mean() / (P * G)
     return total
 
@@ -249,7 +151,7 @@ def test_a_teacher_that_reads_what_the_student_reads_teaches_nothing(
     plain = replace(
         case,
         frame=PeerMarkers(case.frame.peer_open, case.frame.peer_close, nothing),
-        problems=replace(case.problems, answer=window([[]] * P), solution=window([[]] * P)),
+        problems=replace(case.problems, answer=right_padded([[]] * P), solution=right_padded([[]] * P)),
     )
     # count every rollout as distilled although nothing privileged is known
     known = replace(

@@ -9,12 +9,9 @@ import pytest
 
 from benchmarks.grouped_updates import analytic_minimum, in_order, make_groups, packed, plan
 from hsd_jax.planning.jaxpr_cost import jaxpr_of, matmul_flops, values
-from models.qwen3 import Qwen3Config, param_shapes
+from models.qwen3 import param_shapes
+from tests.support.tiny_config import QWEN3_8B
 
-QWEN3_8B = Qwen3Config(
-    vocab_size=151_936, width=4096, mlp_width=12_288, layers=36, heads=32, kv_heads=8, head_dim=128, rope_theta=1e6,
-    norm_eps=1e-6, tied=False, max_positions=40_960,
-)  # fmt: skip
 RESPONSE, GROUP, CHUNK = 3072, 8, 512
 
 
