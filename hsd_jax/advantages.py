@@ -43,9 +43,14 @@ def plain_rewards(rewards_PG: Array, length_PG: Array, limit_P1: Array) -> Array
 
 
 def soft_overlong(rewards_PG: Array, length_PG: Array, limit_P1: Array) -> Array:
-    """R - max(0, (|o| - (limit - buffer)) / buffer), buffer = limit / 8. Source: arXiv:2503.14476, Eq. 13."""
+    """R - max(0, (|o| - (limit - buffer)) / buffer), buffer = limit / 8. Source: arXiv:2503.14476, Eq. 13.
+
+    A group of equal rewards keeps them: dynamic sampling drops such groups, and where one fills a step it must not
+    train on length alone.
+    """
     buffer_P1 = limit_P1 / 8
-    return rewards_PG - jnp.clip((length_PG - (limit_P1 - buffer_P1)) / buffer_P1, 0, 1)
+    penalty_PG = jnp.clip((length_PG - (limit_P1 - buffer_P1)) / buffer_P1, 0, 1)
+    return rewards_PG - jnp.where(equal_in_group(rewards_PG), 0.0, penalty_PG)
 
 
 # --- advantages: rewards_PG -> advantages_PG
@@ -65,8 +70,12 @@ def standardized(rewards_PG: Array) -> Array:
 
 def centered(rewards_PG: Array) -> Array:
     """R - mean over the group, exactly 0 where all rewards are equal. Source: arXiv:2503.20783."""
-    equal_P1 = jnp.all(rewards_PG == rewards_PG[:, :1], axis=1, keepdims=True)
-    return jnp.where(equal_P1, 0.0, rewards_PG - jnp.mean(rewards_PG, axis=1, keepdims=True))
+    return jnp.where(equal_in_group(rewards_PG), 0.0, rewards_PG - jnp.mean(rewards_PG, axis=1, keepdims=True))
+
+
+def equal_in_group(rewards_PG: Array) -> Array:
+    """Whether all rewards of a group are the same, bool [P, 1]: such a group says nothing about its rollouts."""
+    return jnp.all(rewards_PG == rewards_PG[:, :1], axis=1, keepdims=True)
 
 
 # --- which tokens are in the loss: (steps_T, updates so far) -> bool [T]

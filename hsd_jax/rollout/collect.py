@@ -55,7 +55,7 @@ def sample_and_grade(
     attempts, drawn = parts.method.attempts, []
     for attempt in range(attempts):
         problems: Sequence[Problem] = parts.questions.steps[(step - 1) * attempts + attempt] or ()
-        drawn.append(_draw(parts, program, submit, weights, step, problems, clock))
+        drawn.append(_draw(parts, program, submit, weights, (step, attempt), problems, clock))
         if sum(int(_unequal(batch).sum()) for batch in drawn) >= len(problems):
             break
     return drawn[0] if attempts == 1 else fill(drawn)
@@ -66,11 +66,12 @@ def _draw(
     program: SamplerConfig,
     submit: Submit,
     weights: DecodeParams,
-    step: int,
+    address: tuple[int, int],
     problems: Sequence[Problem],
     clock: Clock,
 ) -> Batch:
-    texts = parts.texts
+    """Graded groups of these questions; `address` is (step, attempt), so a question drawn again is answered anew."""
+    texts, (step, attempt) = parts.texts, address
     pieces = tokenize(problems, texts.tokenizer, texts.chat, texts.windows)
     marking = start_grading(problems, submit, texts.tokenizer, texts.stop_ids)
     with clock.phase("sample"):
@@ -79,7 +80,7 @@ def _draw(
             weights,
             prompts_of(jax.device_put(pieces), width=texts.windows.prompt),
             pieces.id_P,
-            key=random_keys.key_of(parts.config.seed, step, "sample"),
+            key=random_keys.key_of(parts.config.seed, step, "sample", attempt),
             settings=parts.choice,
             limit_P=pieces.limit_P,
             group_size=parts.config.sampling.group_size,

@@ -7,7 +7,8 @@ from hsd_jax.types import Array
 STAGES = ("sample", "peers", "evaluate")
 
 
-def key_of(seed: int, step: int, stage: str) -> Array:
-    """The key of a stage of a step; stages fold question ids (and rollout indices) into it."""
+def key_of(seed: int, step: int, stage: str, attempt: int = 0) -> Array:
+    """The key of an attempt at a stage of a step; stages fold question ids (and rollout indices) into it."""
+    address = STAGES.index(stage) + attempt * len(STAGES)
     with jax.transfer_guard_host_to_device("allow"):  # these three numbers go to the device, and it is meant so
-        return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), STAGES.index(stage))
+        return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), address)

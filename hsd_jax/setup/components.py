@@ -55,6 +55,7 @@ def build_components(config: Config) -> RunComponents:
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
     validation.check_mesh(config, method, mesh)
     model = Qwen3Config.from_hf(config.model.path)
+    validation.check_positions(config, model.max_positions)
     sharding.param_shardings(model, mesh)
     texts = load_tokenization(config, model)
     questions = read_questions(config, texts)
@@ -96,9 +97,15 @@ def step_layout(config: Config, method: Method, model: Qwen3Config, mesh: Mesh) 
 def make_optimizer(config: Config) -> optax.GradientTransformation:
     """AdamW behind a clip of the global norm. Source: arXiv:2606.15576 (all values but the clip)."""
     o = config.optimizer
-    rate: Any = optax.linear_schedule(0.0, o.learning_rate, o.warmup_steps) if o.warmup_steps else o.learning_rate
-    adamw = optax.adamw(rate, b1=o.b1, b2=o.b2, eps=o.eps, weight_decay=o.weight_decay)
+    adamw = optax.adamw(
+        learning_rates(o.learning_rate, o.warmup_steps), b1=o.b1, b2=o.b2, eps=o.eps, weight_decay=o.weight_decay
+    )
     return optax.chain(optax.clip_by_global_norm(o.clip_norm), adamw) if o.clip_norm else adamw
+
+
+def learning_rates(rate: float, warmup_steps: int) -> optax.ScalarOrSchedule:
+    """rate * min(1, n / warmup_steps) for update n = 1, 2, ..: the first update already learns; constant without."""
+    return optax.linear_schedule(rate / warmup_steps, rate, warmup_steps - 1) if warmup_steps > 1 else rate
 
 
 def initial_state(parts: RunComponents) -> TrainState:

@@ -46,6 +46,19 @@ def check(config: Config, method: Method, processes: int) -> None:
             )
 
 
+def check_positions(config: Config, max_positions: int) -> None:
+    """Refuses windows that together are longer than the positions that the model knows."""
+    data, sampling = config.data, config.sampling
+    response = max(sampling.response_tokens, sampling.code_response_tokens)
+    for field, context in (("prompt", data.prompt_tokens), ("context", data.context_tokens)):
+        if context + response > max_positions:
+            raise InputError(
+                f"data.{field}-tokens {context} and responses of {response} tokens do not fit into the model's"
+                f" {max_positions} positions; lower data.{field}-tokens, sampling.response-tokens or"
+                " sampling.code-response-tokens"
+            )
+
+
 def check_mesh(config: Config, method: Method, mesh: Mesh) -> None:
     """Refuses batches that do not divide over the devices, and rows that several processes would have to fill."""
     owners = [{device.process_index for device in row} for row in mesh.devices.reshape(-1, mesh.shape["tensor"])]

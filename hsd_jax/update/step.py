@@ -173,7 +173,7 @@ def build_targets(
     reach = {"skip": method.skip_tokens, "horizon": method.horizon, "grows_every": method.horizon_every}
     in_loss_T = advantages.counted_tokens(steps_T, state.step, **reach)
     counted_PG = rollouts.finished_PG | (not method.mask_truncated)
-    weights_PGT = method.normalize(valid_PGT & in_loss_T[None, None]) * counted_PG[..., None]
+    weights_PGT = method.normalize(valid_PGT & in_loss_T[None, None] & counted_PG[..., None])
     student = student_contexts(problems, settings.prompt_tokens, group)
     work = MicroBatch(student, contexts, rollouts.response_PGT, rollouts.length_PG, token, weights_PGT)
     return work, read

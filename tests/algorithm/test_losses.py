@@ -219,8 +219,14 @@ def test_normalizers_sum_to_what_they_say() -> None:
 
 def test_soft_overlong_only_punishes_the_last_eighth() -> None:
     length, limit = jnp.asarray([[10, 70, 75, 80]]), jnp.asarray([[80]])
-    got = advantages.soft_overlong(jnp.ones((1, 4)), length, limit)
-    np.testing.assert_allclose(got, [[1.0, 1.0, 0.5, 0.0]])
+    got = advantages.soft_overlong(jnp.asarray([[1.0, 1.0, 1.0, 0.0]]), length, limit)
+    np.testing.assert_allclose(got, [[1.0, 1.0, 0.5, -1.0]])
+
+
+@pytest.mark.parametrize("reward", [0.0, 1.0])
+def test_a_group_of_equal_rewards_learns_nothing_from_length(reward: float) -> None:
+    shaped = advantages.soft_overlong(jnp.full((1, 4), reward), jnp.asarray([[10, 70, 75, 80]]), jnp.asarray([[80]]))
+    assert (np.asarray(advantages.standardized(shaped)) == 0).all()
 
 
 def test_schedules() -> None:

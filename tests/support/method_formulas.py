@@ -158,7 +158,8 @@ CONTEXTS: dict[str, Formula] = {
 
 def np_advantages(formula: Formula, lengths: np.ndarray) -> np.ndarray:
     buffer = T / 8
-    shaped = REWARDS - formula.overlong * ((lengths - (T - buffer)) / buffer).clip(0, 1)
+    unequal = np.ptp(REWARDS, axis=1, keepdims=True) > 0  # a group of equal rewards does not learn from length
+    shaped = REWARDS - formula.overlong * unequal * ((lengths - (T - buffer)) / buffer).clip(0, 1)
     centred = shaped - shaped.mean(1, keepdims=True)
     spread = shaped.std(1, ddof=1, keepdims=True)
     return centred if formula.centred else centred / (spread + 1e-6)
@@ -200,9 +201,11 @@ def np_loss(name: str, peers: np.ndarray, params: Params, anchor_params: Params)
         token = formula.token(seen)
         in_loss = np.arange(len(ids)) >= formula.skips
         token = token + formula.beta * in_loss * kl(seen.student, np_logp(who["initial"], question, ids))
-        divisor = {"sequence": max(in_loss.sum(), 1) * P * G, "tokens": lengths.sum(), "window": P * G * T}[
-            formula.divided_by
-        ]
+        divisor = {
+            "sequence": max(in_loss.sum(), 1) * P * G,
+            "tokens": lengths[np.asarray(of.rollouts.finished_PG)].sum(),
+            "window": P * G * T,
+        }[formula.divided_by]
         total += token.sum() / divisor
     return total
 
