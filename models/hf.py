@@ -36,7 +36,10 @@ NAMES_OF_FILES = Kind(
     "an object from names of tensors to names of files beside it",
     lambda value: (
         isinstance(value, dict)
-        and all(isinstance(file, str) and Path(file).name == file and 0 < len(file) < 256 for file in value.values())
+        and all(
+            isinstance(file, str) and Path(file).name == file and file.isprintable() and 0 < len(file) < 256
+            for file in value.values()
+        )
     ),
 )
 NAMED = 8  # problems told in full before the rest is counted

@@ -53,6 +53,7 @@ def read_header(path: Path) -> tuple[dict[str, Tensor], list[str]]:
 
     Raises: InputError when there is no readable header.
     """
+    size = 0
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
