@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint requirements.lock
 LOCKED := requirements-oracle.txt tpu_scripts/requirements.txt
 
-.PHONY: train test check format assets oracle lock clean
+.PHONY: train test check format assets oracle newest lock clean
 
 train: $(VENV)/.installed
 	$(BIN)/python -m hsd_jax.train --config configs/tiny.py --workdir "$(WORKDIR)" $(ARGS)
@@ -31,7 +31,11 @@ assets: $(VENV)/.installed
 
 # The comparisons with torch, transformers and trl, which need some GB more.
 oracle: $(VENV)/.installed-oracle
-	$(BIN)/python -m pytest -n 2 -m oracle $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m oracle -rs $(ARGS)
+
+# Says what today's newest versions break, in an environment without the lock.
+newest:
+	tools/newest.sh $(PYTHON)
 
 # One set of versions for every Python from the oldest supported one on. Only the file is written; nothing is installed.
 lock: $(VENV)/.installed-dev

@@ -1,6 +1,8 @@
 """Every test runs on eight virtual CPU devices; implicit rank promotion and warnings are errors."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -11,7 +13,19 @@ import pytest
 
 from tests.support import gcs_emulator
 
+# Programs that the session has compiled: a folder for each worker (an entry is not written in one go) and one for runs.
+FIRST = "TESTS_COMPILED" not in os.environ
+COMPILED = os.environ.setdefault("TESTS_COMPILED", tempfile.mkdtemp(prefix="hsd-jax-compiled-") if FIRST else "")
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_compilation_cache_dir", f"{COMPILED}/{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def pytest_unconfigure() -> None:
+    """The first process of the session removes the compiled programs."""
+    if FIRST:
+        shutil.rmtree(COMPILED, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

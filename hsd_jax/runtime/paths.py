@@ -83,7 +83,7 @@ def resolve_fields(record: T, prefix: str = "--") -> T:
             changed[f.name] = anchored(value, Path.cwd(), prefix)
         elif dataclasses.is_dataclass(value):
             changed[f.name] = resolve_fields(value, prefix if f.metadata.get("flat") else f"{field}.")
-        elif GIVEN in getattr(f.type, "__metadata__", ()) and (value or f.default is dataclasses.MISSING):
+        elif GIVEN in getattr(f.type, "__metadata__", ()) and (value or value != f.default):
             changed[f.name] = _resolved(value, field)
     return dataclasses.replace(record, **changed)  # type: ignore[type-var]
 
