@@ -7,7 +7,6 @@ corpus.splits["train"][0]                 # -> Problem
 import difflib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +18,7 @@ from hsd_jax.data.batches import ProblemSource
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.record_files import BUILDER_VERSION, Rows
 from hsd_jax.errors import InputError
+from hsd_jax.runtime import paths
 
 LOG = logging.getLogger(__name__)
 PREPARED, CARD = "prepared", "card.json"
@@ -207,7 +207,7 @@ def find(source: str, *, field: str = "data.source") -> Source:
 
 def default_cache() -> Path:
     """Where prepared datasets lie: $HSD_JAX_DATA, else ~/.cache/hsd_jax."""
-    return Path(os.environ.get("HSD_JAX_DATA") or Path.home() / ".cache" / "hsd_jax")
+    return Path(paths.from_environment("HSD_JAX_DATA") or Path.home() / ".cache" / "hsd_jax")
 
 
 def _files(source: str, row: Source, path: Path | None, cache: Path) -> tuple[Path, list[Path], dict[str, str]]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -55,7 +56,7 @@ def open_store(
     root: str | os.PathLike[str], *, keep: int = 2, keep_every: int = 0, resume: str = "--resume auto"
 ) -> Store:
     """Opens (creates) a checkpoint directory: the newest `keep`, the best and every `keep_every`-th are preserved."""
-    root = epath.Path(root)
+    root = _absolute(root)
     root.mkdir(parents=True, exist_ok=True)
     best = policies.BestN(get_metric_fn=lambda m: m[BEST], n=1, keep_checkpoints_without_metrics=False)
     kept: list[Any] = [policies.LatestN(keep), best]
@@ -237,7 +238,7 @@ def restore_meta(root: str | os.PathLike[str], step: int) -> dict[str, Any]:
     Raises: InputError for data that cannot be read.
     """
     try:
-        with ocp.CheckpointManager(root) as manager:
+        with ocp.CheckpointManager(_absolute(root)) as manager:
             return manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _no_meta(root, step, error) from error
@@ -251,7 +252,7 @@ def _no_meta(root: str | os.PathLike[str], step: int, error: Exception) -> Input
 def restore(root: str | os.PathLike[str], step: int, like: PyTree) -> PyTree:
     """Reads a state into the shapes, dtypes and shardings of `like` (arrays or ShapeDtypeStructs)."""
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    with ocp.CheckpointManager(root) as manager:
+    with ocp.CheckpointManager(_absolute(root)) as manager:
         return manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))["state"]
 
 
@@ -262,7 +263,7 @@ def restore_params(checkpoint: str | os.PathLike[str], mesh: Mesh | None = None)
     directory, or a workdir or checkpoint directory, of which the newest good step is taken.
     Raises: InputError if there is no good checkpoint.
     """
-    path = epath.Path(checkpoint)
+    path = _absolute(checkpoint)
     path = path / "checkpoints" if (path / "checkpoints").exists() else path
     root, step = (path.parent, int(path.name)) if path.name.isdigit() else (path, latest_valid_step(path))
     if step is None or not (root / str(step)).exists():
@@ -284,6 +285,11 @@ def restore_params(checkpoint: str | os.PathLike[str], mesh: Mesh | None = None)
         )
         params = reader.restore(root / str(step) / "state", args=how)["params"]
     return model, params, source
+
+
+def _absolute(path: str | os.PathLike[str]) -> epath.Path:
+    """Orbax takes absolute paths only."""
+    return epath.Path(paths.absolute(os.fspath(path), "the checkpoint directory", Path.cwd()))
 
 
 def _on_host(model: Qwen3Config) -> Any:

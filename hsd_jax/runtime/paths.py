@@ -124,6 +124,19 @@ def check_local(path: str, field: str) -> Path:
     return Path(path)
 
 
+def check_directory(path: str | os.PathLike[str], field: str) -> Path:
+    """Refuses a path that is not and cannot become a directory; creates nothing. Returns what of it is there already.
+
+    Raises: InputError naming the field and what is in the way.
+    """
+    place = Path(path)
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        raise InputError(f"{field} {path}: {place} is not a directory; choose another path")
+    return place
+
+
 def check_writable(path: str | os.PathLike[str], field: str) -> None:
     """Refuses a directory that could not be created or written; creates nothing.
 
@@ -131,11 +144,7 @@ def check_writable(path: str | os.PathLike[str], field: str) -> None:
     """
     if is_remote(path):
         return
-    place = Path(path)
-    while not os.path.lexists(place):
-        place = place.parent
-    if not place.is_dir():
-        raise InputError(f"{field} {path}: {place} is not a directory; choose another path")
+    place = check_directory(path, field)
     if not os.access(place, os.W_OK | os.X_OK):
         raise InputError(f"{field} {path}: {place} cannot be written; choose another path or make it writable")
 
@@ -145,3 +154,12 @@ def check_writable_file(path: str, field: str) -> None:
     if check_local(path, field).is_dir():
         raise InputError(f"{field} {path}: is a directory; name a file")
     check_writable(Path(path).parent, field)
+
+
+def from_environment(name: str) -> str:
+    """The directory that a variable names, "" where it is unset or empty. Raises: InputError if it cannot be one."""
+    text = os.environ.get(name, "")
+    path = resolve_path(text, name) if text else ""
+    if path and not is_remote(path):
+        check_directory(path, name)
+    return path

@@ -4,13 +4,14 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hsd_jax import evaluate, export, prepare, report
 from hsd_jax.config import Config, Data, Model
 from hsd_jax.errors import InputError
 from hsd_jax.run import arguments
-from hsd_jax.runtime import cli, paths
+from hsd_jax.runtime import checkpoint, paths
 from hsd_jax.runtime.paths import ROOT, absolute, as_record, check_writable, check_writable_file, resolve_path
 
 TINY = ["--config", str(ROOT / "configs" / "tiny.py")]
@@ -26,7 +27,7 @@ def test_a_path_is_absolute_without_links_and_stays_so_when_the_directory_change
     here = str(tmp_path / "a b" / "run")
     for text in ("a b/run", "link/run", "~/run", "./link/../a b/run", here):
         assert resolve_path(text, "--workdir") == here
-    for remote in ("gs://bucket/a b/../run", "s3://bucket/run"):
+    for remote in ("gs://bucket/run", "gs://bucket/a b/../run"):
         assert resolve_path(remote, "--workdir") == remote
 
 
@@ -128,7 +129,7 @@ def test_every_command_refuses_such_a_path_and_writes_nothing(
     command, argv = COMMANDS[name]
     with pytest.raises(InputError) as refused:
         command([word.replace("{}", text) for word in argv])
-    assert "\n" not in cli.last_words(refused.value)[0] and cli.last_words(refused.value)[1] == 2
+    assert "\n" not in str(refused.value)
     assert not [*tmp_path.iterdir()]
 
 
@@ -147,3 +148,26 @@ def test_a_file_is_no_workdir_and_no_place_for_results(tmp_path: Path, monkeypat
         with pytest.raises(InputError, match="file"):
             command(argv)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_variables_name_directories_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.chdir(tmp_path)
+    for text, meant in [("", ""), ("a b/c", str(tmp_path / "a b" / "c")), ("gs://bucket/c", "gs://bucket/c")]:
+        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", text)
+        assert paths.from_environment("JAX_COMPILATION_CACHE_DIR") == meant
+    for text in ("file", "file/below", "a\nb"):
+        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", text)
+        with pytest.raises(InputError, match="JAX_COMPILATION_CACHE_DIR"):
+            paths.from_environment("JAX_COMPILATION_CACHE_DIR")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_checkpoint_directory_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    state = {"w": np.arange(3.0)}
+    store = checkpoint.open_store("here/checkpoints")
+    checkpoint.save(store, 1, state, {"step": 1})
+    checkpoint.close(store)
+    assert checkpoint.restore_meta("here/checkpoints", 1) == {"step": 1}
+    assert checkpoint.restore("here/checkpoints", 1, state)["w"].tolist() == [0, 1, 2]
