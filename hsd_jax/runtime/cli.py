@@ -141,7 +141,8 @@ class Screened:
 @contextlib.contextmanager
 def screened() -> Iterator[None]:
     """Screens standard output and error within the block: all that prints, logs or raises in the process."""
-    out, err = Screened(sys.stdout), Screened(sys.stderr)
+    out: Any = Screened(sys.stdout)
+    err: Any = Screened(sys.stderr)
     for handler in logging.root.handlers:  # set up by a library before
         if isinstance(handler, logging.StreamHandler) and handler.stream in (sys.stdout, sys.stderr):
             handler.setStream(err if handler.stream is sys.stderr else out)

@@ -7,6 +7,7 @@ are first evaluated at a few points, where two different ones differ; what survi
 import itertools
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 import sympy
 from math_verify import verify
@@ -98,7 +99,7 @@ def _same_constant(gold: Tree, given: Tree, left: sympy.Expr, right: sympy.Expr)
     return bool(difference <= min(size, 1) * sympy.Float(10) ** (-DIGITS // 2))
 
 
-def _stated(tree: Tree, value: sympy.Expr) -> Number:
+def _stated(tree: Tree, value: Any) -> Number:
     return number(tree) or Number(Fraction(int(value.p), int(value.q)))
 
 
@@ -106,7 +107,7 @@ def _agree(difference: sympy.Expr) -> bool:
     """Whether a difference vanishes at the points where it has a value."""
     names = sorted(difference.free_symbols, key=str)
     for shift in range(len(POINTS)):
-        points = dict(zip(names, itertools.islice(itertools.cycle(POINTS), shift, None), strict=False))
+        points: dict[Any, Any] = dict(zip(names, itertools.islice(itertools.cycle(POINTS), shift, None), strict=False))
         points = {name: value + place for place, (name, value) in enumerate(points.items())}
         value = sympy.N(difference.subs(points), 30)
         if value.is_number and value.is_finite and abs(value) > sympy.Float("1e-20"):

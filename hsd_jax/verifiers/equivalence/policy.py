@@ -50,7 +50,7 @@ def admitted(gold: Tree, given: Tree) -> bool:
 
 def operations(tree: Tree) -> set[str]:
     """The classes of operations that leave work to be done: functions, sums and limits, counting."""
-    found = {_CLASSES.get(node[1], node[1]) for node in nodes(tree) if node[0] == "fn" and node[1] != "exp"}
+    found = {_CLASSES.get(node[1]) or str(node[1]) for node in nodes(tree) if node[0] == "fn" and node[1] != "exp"}
     return found | {node[0] for node in nodes(tree) if node[0] in ("call", "opaque", "base", "deg")}
 
 
