@@ -35,8 +35,8 @@ IMPORTS_THAT_MUST_GO = {
     ("hsd_jax.planning.stages", "hsd_jax.run.programs"),
     ("hsd_jax.run.run_log", "hsd_jax.report"),
 }
-LONGEST_CHAIN = 19  # files of hsd_jax that import each other in a row; 10 is the aim
-LONG_FUNCTIONS: set[str] = set()
+LONGEST_CHAIN = 17  # files of hsd_jax that import each other in a row; 10 is the aim
+LONG_FUNCTIONS = {"hsd_jax.run.session.open_run"}
 MANY_ARGUMENTS = {  # more than 6; the aim is three at the most, with 7
     "hsd_jax.contexts.teacher_contexts 8",
     "hsd_jax.data.chat_template.teacher_pieces 7",
