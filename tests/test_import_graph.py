@@ -58,7 +58,7 @@ MANY_ARGUMENTS = {  # more than 6; the aim is three at the most, with 7
     "hsd_jax.scoring.padded.score_groups 8",
     "hsd_jax.scoring.scorer.score_packed 8",
     "hsd_jax.scoring.scorer.score_rows 7",
-    "hsd_jax.update.step.prepare 7",
+    "hsd_jax.update.step.build_targets 7",
     "hsd_jax.update.step.update 8",
     "models.attention._splash_kernel 7",
     "models.qwen3.forward 9",
