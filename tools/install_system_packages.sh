@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs the system packages the project can use: bubblewrap (the sandbox for programs), chromium (report tests)
-# and shellcheck (script tests). Safe to run again. Never fails: what cannot be installed is named, and the tests that
-# need it are skipped with the same name.
+# and shellcheck (script tests). Safe to run again. What cannot be installed is named, and the tests that need it are
+# skipped with the same name; only with --required that is a failure. Waits while another apt works, at most
+# APT_LOCK_SECONDS (600): a machine that has just booted often updates itself.
 #
-#   tools/install_system_packages.sh [package ...]      default: bubblewrap chromium shellcheck
+#   tools/install_system_packages.sh [--required] [package ...]      default: bubblewrap chromium shellcheck
 set -uo pipefail
 
 declare -A COMMAND=([bubblewrap]=bwrap [chromium]=chromium [shellcheck]=shellcheck)
@@ -27,8 +28,18 @@ missing_of() {
   done
 }
 
+# apt-get, which waits until it gets the locks; what it said last stays in `said`.
+apt() {
+  local deadline=$((SECONDS + ${APT_LOCK_SECONDS:-600}))
+  until said=$("${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=60 "$@" 2>&1); do
+    [[ $said =~ [Cc]ould\ not\ get\ lock|[Uu]nable\ to\ (acquire|lock) ]] && ((SECONDS < deadline)) || return 1
+    sleep "${APT_PAUSE_SECONDS:-5}"
+  done
+}
+
 install_with_apt() {
-  local -a run=()
+  local said=''
+  run=()
   if ! command -v apt-get >/dev/null 2>&1; then
     echo "install_system_packages: no apt-get on this system; install with its own package manager"
     return
@@ -41,17 +52,17 @@ install_with_apt() {
       return
     fi
   fi
-  "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq >/dev/null 2>&1 ||
-    echo "install_system_packages: apt-get update failed; trying with the known package lists"
+  apt update || echo "install_system_packages: apt-get update failed; trying with the known package lists"
   local package
   for package in "$@"; do
     # one by one: a package that does not exist must not keep the others away
-    "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" \
-      >/dev/null 2>&1 || true
+    apt install -y --no-install-recommends "$package" || echo "install_system_packages: $package: ${said##*$'\n'}"
   done
 }
 
 main() {
+  local required=0 lacking=0
+  if [[ ${1:-} == --required ]]; then required=1; shift; fi
   local -a wanted=("$@") missing
   ((${#wanted[@]})) || wanted=(bubblewrap chromium shellcheck)
   mapfile -t missing < <(missing_of "${wanted[@]}")
@@ -61,10 +72,11 @@ main() {
     if present "$package"; then
       echo "present: $package"
     else
+      lacking=1
       echo "MISSING: $package (${PURPOSE[$package]:-a wanted package})"
     fi
   done
+  ((!required || !lacking))
 }
 
 main "$@"
-exit 0

@@ -106,6 +106,16 @@ read_resource() {
   rm -f "$errors"
 }
 
+# Sets `state` to PREEMPTED where a node of an ACTIVE resource was taken away, as happens to spot nodes, and says which.
+look_at_nodes() {
+  local node answer
+  if [[ $state != ACTIVE ]]; then return; fi
+  while read -r node; do
+    answer=$(gcloud compute tpus tpu-vm describe "$node" "${where[@]}" --format='value(state)' </dev/null) || answer=UNKNOWN
+    if [[ $answer =~ ^(PREEMPTED|TERMINATED|STOPPED|DELETING)$ ]]; then state=PREEMPTED reason="node $node is $answer"; fi
+  done < <(node_names)
+}
+
 require_ours() {
   [[ $owner == "$HSD_NAME" ]] ||
     refuse "$HSD_NAME exists but does not carry the label $LABEL=$HSD_NAME, so these scripts did not create it; use another HSD_NAME"

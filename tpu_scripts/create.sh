@@ -6,8 +6,8 @@
 #   --dry-run   print the exact commands and do nothing
 # Settings: tpu_scripts/settings.sh. With HSD_AUTOSTART=1 the workers set themselves up and start (or resume) the run,
 # with the flags after `--`. Their service account needs roles/storage.objectAdmin and roles/storage.legacyBucketReader on
-# the bucket. Safe to repeat: an existing resource of ours is kept, a dead one (FAILED, SUSPENDED) is
-# deleted and asked for again, anything else is refused. Exit codes: 0 asked for (or there), 1 failed, 2 refused.
+# the bucket. Safe to repeat: an existing resource of ours is kept, a dead one (FAILED, SUSPENDED,
+# or with a PREEMPTED node) is deleted and asked for again, anything else is refused. Exit codes: 0 asked for (or there), 1 failed, 2 refused.
 
 # shellcheck source=common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
@@ -98,9 +98,10 @@ create_command
 if [[ $HSD_AUTOSTART == 1 ]]; then check_run; elif (($#)); then refuse "flags after -- need HSD_AUTOSTART=1; without it give them to launch.sh"; fi
 
 read_resource
+if ((!dry_run)); then look_at_nodes; fi
 case $state in
   ABSENT) ;;
-  FAILED | SUSPENDED)
+  FAILED | SUSPENDED | PREEMPTED)
     require_ours
     say "$HSD_NAME is $state: deleting it and asking again"
     gcloud compute tpus queued-resources delete "$HSD_NAME" "${where[@]}" --force --quiet

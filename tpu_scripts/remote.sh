@@ -40,7 +40,7 @@ worker_command() {
 # The command that asks a worker about the run; a worker that has no code yet says so too.
 status_command() {
   # shellcheck disable=SC2016 # the host name is the worker's
-  printf 'if [ -e %s ]; then %s; else echo "worker $(hostname) absent: not set up"; fi' \
+  printf 'if [ -e %s ]; then %s; else echo "worker $(hostname) absent | not set up"; fi' \
     "$(quote "$HSD_HOME/code")" "$(worker_command status)"
 }
 
@@ -65,13 +65,14 @@ upload_code() {
   git -C "$repository" archive --format=tar.gz "$HSD_COMMIT" | gcloud storage cp - "$archive"
 }
 
-# Reads `worker.sh status` lines and prints one word for the whole run.
-# A run lives as long as one worker runs; after that a refusal or a saved preemption explains the other workers' ends.
+# Reads `worker.sh status` lines and prints one word for the whole run. A worker whose setup broke comes first: the others
+# wait for it. A run lives as long as one worker runs; after that a refusal, a worker that is not set up, or a saved
+# preemption explains the other workers' ends. It is done when every worker says so.
 summarise() {
-  awk '$1 == "worker" && $3 ~ /^(running|done|failed|refused|preempted|absent)$/ { count[$3]++; total++ }
+  awk '$1 == "worker" { sub(/[^a-z]+$/, "", $3); count[$3]++; total++ }
     END {
-      n = split("running refused preempted failed", order, " ")
+      n = split("broken running refused absent preempted failed", order, " ")
       for (i = 1; i <= n; i++) if (count[order[i]]) { print order[i]; exit }
-      print (total && count["done"] == total) ? "done" : "absent"
+      print (total && count["done"] == total) ? "done" : "unreachable"
     }'
 }

@@ -43,6 +43,8 @@
 : "${HSD_SSH_ATTEMPTS=3}"
 : "${HSD_SSH_PAUSE_SECONDS=20}"
 : "${HSD_RETRIES=3}"
+# Looks at workers that should set themselves up (HSD_AUTOSTART) before watch does it over ssh.
+: "${HSD_STARTUP_LOOKS=20}"
 
 # On the worker: the directory of code, environment and logs, and the unprivileged user that runs the training.
 : "${HSD_HOME=/opt/hsd}"

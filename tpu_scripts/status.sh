@@ -3,7 +3,8 @@
 #
 # Usage: tpu_scripts/status.sh [--dry-run] [--help]
 # The last line is one word for the whole run: running, done, failed, refused, preempted (saved; launch resumes it),
-# absent (never launched), unreachable, or the state of a slice that is not ACTIVE. Exit codes: 0 shown, 1 failed, 2 refused.
+# absent (never launched), broken (a worker's setup failed), unreachable, or the state of a slice that is not ACTIVE
+# (PREEMPTED where one of its nodes was taken away). Exit codes: 0 shown, 1 failed, 2 refused.
 
 # shellcheck source=common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
@@ -22,6 +23,7 @@ done
 check_target
 read_resource
 if ((dry_run)); then on_slices all "$(status_command)"; exit 0; fi
+look_at_nodes
 printf 'queued resource %s: %s\n' "$HSD_NAME" "$state${made_of:+ $made_of}${reason:+ ($reason)}"
 if [[ $state != ACTIVE ]]; then
   printf 'run: %s\n' "$state"

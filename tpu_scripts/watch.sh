@@ -2,10 +2,12 @@
 # Keeps a run going until it is done: re-creates a slice that was taken away, relaunches a run that was interrupted.
 #
 # Usage: tpu_scripts/watch.sh [--delete-when-done] [--dry-run] [--help] [-- FLAGS OF hsd_jax.train]
-# Every HSD_POLL_SECONDS: a SUSPENDED or FAILED slice is deleted and asked for again; on an ACTIVE one a preempted run
-# (saved) is relaunched and a failed one too, at most HSD_RETRIES times in a row. With HSD_AUTOSTART=1 new workers
-# resume by themselves; without it watch runs setup.sh and launch.sh on them. Give the same flags after -- as to create or
-# launch. Exit codes: 0 the run is done, 1 it keeps failing (the slice stays, and costs money), 2 it was refused.
+# Every HSD_POLL_SECONDS: a SUSPENDED, FAILED or PREEMPTED slice is deleted and asked for again; on an ACTIVE one a
+# preempted run (saved) is relaunched and a failed one too, at most HSD_RETRIES times in a row; a worker whose setup broke
+# is set up again. What cannot be read or done now (an expired token, a sleeping laptop, no capacity) is tried for ever,
+# with pauses that grow to an hour. With HSD_AUTOSTART=1 new workers resume by themselves (and are set up from here if they
+# have not after HSD_STARTUP_LOOKS looks); without it watch runs setup.sh and launch.sh on them. Give the same flags after
+# -- as to create or launch. Exit codes: 0 the run is done, 1 it keeps failing (the slice stays, and costs money), 2 refused.
 
 # shellcheck source=common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
@@ -30,19 +32,32 @@ if ((dry_run)); then
   exit 0
 fi
 
-failures=0
-# Counts what went wrong in a row and gives up after HSD_RETRIES.
+failures=0 waits=0 absent=0 creating=0
+# Counts failures of the run in a row and gives up after HSD_RETRIES.
 count_failure() {
   failures=$((failures + 1))
   ((failures <= HSD_RETRIES)) || fail "$1 $failures times in a row; logs.sh --worker all shows why; the slice is not deleted"
   say "$1 (time $failures of $HSD_RETRIES)"
 }
+# Lets the next look come later and later, at most after an hour, while something cannot be read or done.
+later() { waits=$((waits + 1)); say "$1; trying again in $(pause) s"; }
+pause() { awk -v poll="$HSD_POLL_SECONDS" -v waits="$waits" 'BEGIN { s = poll * 2 ^ (waits < 12 ? waits : 12); print (s > 3600) ? 3600 : s }'; }
+# A script that was refused its input will be refused again; any other failure may pass.
+attempt() {
+  local code=0
+  "$@" || code=$?
+  if ((code == EXIT_REFUSED)); then exit "$EXIT_REFUSED"; fi
+  if ((code)); then later "${1##*/} failed"; else waits=0; fi
+  return "$code"
+}
 create() {
   local extra=()
   if [[ $HSD_AUTOSTART == 1 ]]; then extra=("${flags[@]}"); fi
-  "$scripts/create.sh" --keep-startup "${extra[@]}" || count_failure "create.sh failed"
+  creating=1
+  if attempt "$scripts/create.sh" --keep-startup "${extra[@]}"; then creating=0 absent=0; fi
 }
-launch() { "$scripts/launch.sh" "${flags[@]}" || count_failure "launch.sh failed"; }
+launch() { attempt "$scripts/launch.sh" "${flags[@]}" || true; }
+set_up() { if attempt "$scripts/setup.sh"; then absent=0; launch; fi; }
 
 finish() {
   say "the run is done"
@@ -54,21 +69,25 @@ finish() {
 while true; do
   shown=$("$scripts/status.sh") || shown='run: unknown'
   verdict=${shown##*run: }
+  case $verdict in unreachable | unknown) ;; *) waits=0 ;; esac
   case $verdict in
     done) finish ;;
     refused) say "$shown"; say "the run refused its input: logs.sh shows the line; fix it, then setup.sh and launch.sh"; exit "$EXIT_REFUSED" ;;
-    ABSENT) fail "the queued resource $HSD_NAME is gone; run create.sh" ;;
-    SUSPENDED | FAILED) say "$HSD_NAME is $verdict: asking for it again"; create ;;
+    ABSENT)
+      if ((!creating)); then fail "the queued resource $HSD_NAME is gone; run create.sh"; fi
+      say "asking for $HSD_NAME again"; create
+      ;;
+    SUSPENDED | FAILED | PREEMPTED) say "$HSD_NAME is $verdict: asking for it again"; create ;;
     preempted) say "the run was preempted and saved; resuming it"; launch ;;
     failed) count_failure "the run failed"; launch ;;
+    broken) say "$shown"; say "the setup of a worker broke; setting up again"; set_up ;;
     absent)
-      if [[ $HSD_AUTOSTART == 1 ]]; then say "the workers are setting themselves up"; else
-        if "$scripts/setup.sh"; then launch; else count_failure "setup.sh failed"; fi
-      fi
+      absent=$((absent + 1))
+      if [[ $HSD_AUTOSTART == 1 ]] && ((absent < HSD_STARTUP_LOOKS)); then say "the workers are setting themselves up"; else set_up; fi
       ;;
-    unreachable | unknown) count_failure "the state could not be read" ;;
-    running) failures=0; say "running" ;;
+    unreachable | unknown) later "the state could not be read" ;;
+    running) failures=0 absent=0; say "running" ;;
     *) say "$HSD_NAME is $verdict; waiting" ;;
   esac
-  sleep "$HSD_POLL_SECONDS"
+  sleep "$(pause)"
 done

@@ -89,6 +89,8 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
     for folder in (home, binaries, checkout / "tools", checkout / "configs"):
         folder.mkdir(parents=True)
     shutil.copytree(ROOT / "tpu_scripts", checkout / "tpu_scripts")
+    for name in ("requirements.txt", "requirements.lock"):
+        shutil.copy(ROOT / name, checkout / name)
     executable(checkout / "tools" / "install_system_packages.sh", 'echo "$FAKE_HOST" >>"$FAKE_CLOUD/installed"\n')
     (checkout / "configs" / "tiny.py").write_text("config = None\n")
     (checkout / ".gitignore").write_text("runs/\n")
@@ -387,6 +389,147 @@ def test_watch_gives_up_on_a_run_that_keeps_failing(cloud: Cloud) -> None:
     assert cloud.script("launch.sh").returncode == 0
     cloud.wait_for("refused")
     assert cloud.script("watch.sh").returncode == 2
+
+
+def watched(cloud: Cloud, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """What watch says and does of a run that is done as soon as it has been launched."""
+    cloud.write("code", "0")
+    return cloud.script("watch.sh", *arguments, HSD_POLL_SECONDS="0.05", **settings)
+
+
+@pytest.mark.parametrize("error", ["UNAUTHENTICATED: token expired", "Network is unreachable", "INTERNAL: 500"])
+def test_watch_outlives_a_state_that_cannot_be_read(cloud: Cloud, error: str) -> None:
+    ready(cloud)
+    assert cloud.script("launch.sh", "--stop").returncode == 0
+    cloud.write("unreadable", "\n".join([error] * 4))
+    done = watched(cloud, HSD_RETRIES="1")
+    assert done.returncode == 0, done.stderr
+    pauses = [float(x) for x in re.findall(r"could not be read; trying again in (\S+) s", done.stderr)]
+    assert pauses == [0.1, 0.2, 0.4, 0.8] and "the run is done" in done.stderr
+
+
+def test_watch_asks_again_after_a_request_that_failed(cloud: Cloud) -> None:
+    """Even where the old slice was deleted before: what is absent then is not a slice that somebody has deleted."""
+    cloud.resource("SUSPENDED")
+    cloud.write("create", "permission")
+    done = watched(cloud, HSD_RETRIES="1")
+    assert done.returncode == 0, done.stderr
+    assert "create.sh failed; trying again" in done.stderr and "asking for hsd again" in done.stderr
+
+
+def test_watch_says_that_a_slice_was_deleted(cloud: Cloud) -> None:
+    done = watched(cloud)
+    assert done.returncode == 1 and "is gone; run create.sh" in done.stderr
+
+
+@pytest.mark.parametrize("state", ["PREEMPTED", "TERMINATED"])
+def test_a_node_that_was_taken_away_under_an_active_resource_is_seen(cloud: Cloud, state: str) -> None:
+    ready(cloud)
+    assert cloud.script("launch.sh", "--stop").returncode == 0
+    cloud.write("nodes", state)
+    assert f"node hsd is {state}" in cloud.script("status.sh").stdout and cloud.word() == "run: PREEMPTED"
+    shutil.rmtree(cloud.home / "vm")
+    cloud.write("nodes", "PREEMPTED")
+    done = watched(cloud)
+    assert done.returncode == 0 and len(cloud.calls("create")) == 2, done.stderr
+
+
+def test_a_worker_that_is_not_set_up_is_not_taken_for_a_done_run(cloud: Cloud) -> None:
+    cloud.write("code", "0")
+    ready(cloud)
+    cloud.wait_for("done")
+    shutil.rmtree(cloud.home / "vm" / "hsd-w1")
+    assert cloud.word() == "run: absent"
+    done = watched(cloud, "--delete-when-done")
+    assert done.returncode == 0 and (cloud.home / "vm" / "hsd-w1" / "run" / "exit_code").read_text() == "0", done.stderr
+
+
+def test_a_worker_whose_setup_broke_is_set_up_again(cloud: Cloud) -> None:
+    """Its startup script ended early; the others may already wait for it."""
+    assert cloud.script("create.sh", HSD_AUTOSTART="1").returncode == 0
+    boot = (cloud.home / "startup.sh").read_text()
+    for worker, extra in (("hsd-w0", ""), ("hsd-w1", "uv() { return 1; }; export -f uv; ")):
+        (cloud.home / "vm" / worker).mkdir(parents=True, exist_ok=True)
+        environment = {**cloud.environment, "FAKE_HOST": worker}
+        ended = subprocess.run(["bash", "-c", extra + boot.replace("WORKER", worker)], env=environment, check=False)
+        assert bool(ended.returncode) == bool(extra)
+    assert cloud.word() == "run: broken"
+    for file in cloud.home.glob("vm/*/run/pid"):
+        subprocess.run(["kill", "-TERM", file.read_text()], check=True)
+    done = watched(cloud, HSD_AUTOSTART="1")
+    assert done.returncode == 0 and "the setup of a worker broke" in done.stderr, done.stderr
+
+
+def test_workers_that_never_set_themselves_up_are_set_up_from_here(cloud: Cloud) -> None:
+    assert cloud.script("create.sh", HSD_AUTOSTART="1").returncode == 0
+    done = watched(cloud, HSD_AUTOSTART="1", HSD_STARTUP_LOOKS="3")
+    assert done.returncode == 0 and done.stderr.count("setting themselves up") == 2, done.stderr
+
+
+def test_files_that_do_not_fit_are_not_copied(cloud: Cloud) -> None:
+    weights = cloud.home / "bucket" / "b" / "files" / "weights.bin"
+    weights.parent.mkdir(parents=True)
+    weights.write_text("x")
+    cloud.write("size", str(10**18))
+    assert cloud.script("create.sh").returncode == 0
+    done = cloud.script("setup.sh", HSD_FILES="gs://b/files")
+    assert done.returncode == 1 and "gs://b/files has 953674316406 MB, this disk has room for" in done.stderr
+    assert not (cloud.home / "vm" / "hsd-w0" / "files" / "weights.bin").exists()
+
+
+def test_logs_rotate_and_go_to_the_bucket(cloud: Cloud) -> None:
+    small = replace(cloud, environment={**cloud.environment, "HSD_LOG_BYTES": "100"})
+    ready(small)
+    stopped = small.script("launch.sh", "--stop")
+    assert stopped.returncode == 0
+    run, logs = cloud.home / "vm" / "hsd-w0" / "run", cloud.home / "bucket" / "b" / "runs" / "hsd" / "logs"
+    assert "step 1 of" in (run / "train.log.1").read_text() and "saved" in (run / "train.log").read_text()
+    shown = small.script("logs.sh").stdout
+    assert "step 1 of" in shown and "saved" in shown
+    deadline = time.monotonic() + 20
+    while "saved" not in "".join(p.read_text() for p in logs.glob("hsd-w0.log")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert any("step 1 of" in p.read_text() for p in logs.glob("hsd-w0-2*.log"))
+
+
+FAKE_APT = """#!/bin/bash
+# Locked twice, then a package of the list APT_HAS is installed as a command.
+echo "$*" >>"$APT_HOME/calls"
+if [[ $(wc -l <"$APT_HOME/calls") -le 2 ]]; then echo "E: Could not get lock /var/lib/dpkg" >&2; exit 100; fi
+name=${@: -1}
+if [[ $name == update ]]; then exit 0; fi
+if [[ " $APT_HAS " != *" $name "* ]]; then echo "E: Unable to locate package $name" >&2; exit 100; fi
+printf '#!/bin/bash\n' >"$APT_HOME/$name"; chmod +x "$APT_HOME/$name"
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "has", "code"), [([], "", 0), (["--required"], "", 1), (["--required"], "tool-x", 0)]
+)
+def test_system_packages_wait_for_the_lock_and_fail_when_told_so(
+    tmp_path: Path, flags: list[str], has: str, code: int
+) -> None:
+    executable(tmp_path / "apt-get", FAKE_APT)
+    executable(tmp_path / "id", "#!/bin/bash\necho 0\n")
+    done = subprocess.run(
+        [ROOT / "tools" / "install_system_packages.sh", *flags, "tool-x"], capture_output=True, text=True,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "APT_HOME": str(tmp_path), "APT_HAS": has,
+             "APT_PAUSE_SECONDS": "0"},
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    assert ("present: tool-x" if has else "MISSING: tool-x") in done.stdout
+    assert ("Unable to locate package" in done.stdout) == (not has), "it says why"
+
+
+def test_system_packages_do_not_wait_for_ever(tmp_path: Path) -> None:
+    executable(tmp_path / "apt-get", "#!/bin/bash\necho 'E: Could not get lock' >&2\nexit 100\n")
+    executable(tmp_path / "id", "#!/bin/bash\necho 0\n")
+    done = subprocess.run(
+        [ROOT / "tools" / "install_system_packages.sh", "--required", "tool-x"], capture_output=True, text=True,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "APT_LOCK_SECONDS": "0"},
+    )  # fmt: skip
+    assert done.returncode == 1 and "Could not get lock" in done.stdout
 
 
 def test_pull_copies_metrics_and_leaves_checkpoints(cloud: Cloud, tmp_path: Path) -> None:
