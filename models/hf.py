@@ -21,6 +21,7 @@ from jax.sharding import PartitionSpec as P
 from models import hf_layout, tensor_files
 from models.config import Qwen3Config
 from models.errors import InputError
+from models.file_paths import remote_or_local
 from models.hf_layout import EMBEDDING, HEAD, TABLE, Entry, Index
 from models.hf_write import INDEX, SINGLE, save_params
 from models.json_fields import Kind, faults, read_json
@@ -70,7 +71,7 @@ def load_params(
         raise InputError(f"dtype = {dtype!r}, allowed: {', '.join(tensor_files.CODES)}")
     mesh = make_mesh(1, 1, 1, jax.local_devices()[:1]) if mesh is None else mesh
     shardings, shapes = param_shardings(config, mesh, rules), param_shapes(config)
-    tensors = checked_tensors(Path(directory), config)
+    tensors = checked_tensors(remote_or_local(directory), config)
     params: Params = {"layers": {}}
     for entry in TABLE:
         group, shape_of, sharding_of = (t["layers"] if entry.stacked else t for t in (params, shapes, shardings))
@@ -83,7 +84,7 @@ def load_params(
     return params
 
 
-def checked_tensors(directory: Path, config: Qwen3Config) -> dict[str, Tensor]:
+def checked_tensors(directory: Any, config: Qwen3Config) -> dict[str, Tensor]:
     """Every tensor of a directory, by name, after comparing them with what the configuration asks for.
 
     Raises: InputError with everything that is missing, unexpected, wrongly shaped or typed, or cut off, in one line.
@@ -121,7 +122,7 @@ def _tied_note(name: str, config: Qwen3Config) -> str:
     return " (config.json says tie_word_embeddings = false)" if name == HEAD and not config.tied else ""
 
 
-def _all_tensors(directory: Path) -> tuple[dict[str, Tensor], list[str], bool]:
+def _all_tensors(directory: Any) -> tuple[dict[str, Tensor], list[str], bool]:
     """The tensors of the single file or of every file of the index; what is wrong; whether every header was read."""
     if not (directory / SINGLE).exists() and not (directory / INDEX).exists():
         raise InputError(f"{directory}: neither {SINGLE} nor {INDEX} is here; other weight formats are not read")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import InputError
+from models.file_paths import remote_or_local, size_of
 
 MAX_BYTES = 64 << 20
 QUOTED = 60
@@ -83,13 +84,14 @@ def quoted(value: Any) -> str:
 
 def read_json(directory: str | Path, name: str = "config.json") -> dict[str, Any]:
     """One JSON file of a model directory. Raises: InputError when it is absent, too large or not a JSON object."""
-    path = Path(directory) / name
+    path = remote_or_local(directory) / name
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path}: has {path.stat().st_size:,} bytes, allowed: {MAX_BYTES:,}")
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        if (size := size_of(path)) > MAX_BYTES:
+            raise InputError(f"{path}: has {size:,} bytes, allowed: {MAX_BYTES:,}")
+        content = json.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a Hugging Face directory") from None
+        why = error.strerror or type(error).__name__
+        raise InputError(f"{path}: cannot be read ({why}); expected a Hugging Face directory") from None
     except (ValueError, RecursionError) as error:
         what = "nested too deeply" if isinstance(error, RecursionError) else error
         raise InputError(f"{path}: not valid JSON ({what})") from None

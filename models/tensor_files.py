@@ -17,6 +17,7 @@ import safetensors
 import safetensors.numpy
 
 from models.errors import InputError
+from models.file_paths import read_span, size_of
 from models.json_fields import TEXT, Kind, faults, integer, list_of, quoted
 
 DTYPES: dict[str, Any] = {"F32": np.dtype("float32"), "BF16": np.dtype(ml_dtypes.bfloat16), "F16": np.dtype("float16")}
@@ -37,30 +38,40 @@ ENTRY = {
 class Tensor:
     """A tensor of a file, and the format's name of its dtype."""
 
-    path: Path
+    path: Any
     name: str
     shape: tuple[int, ...]
     code: str
+    offset: int
 
     def read(self, index: tuple[slice, ...]) -> np.ndarray:
-        """A copy of a slice. Only its pages are touched, and none stay resident: the map lives as long as the call."""
+        """A copy of a slice. Only its pages are touched, and none stay resident: the map lives as long as the call.
+
+        Of a remote file the rows that the slice touches are fetched.
+        """
+        if not isinstance(self.path, Path):
+            first, last, step = index[0].indices(self.shape[0])
+            row = math.prod(self.shape[1:]) * DTYPES[self.code].itemsize
+            data = np.frombuffer(read_span(self.path, self.offset + first * row, (last - first) * row), np.uint8)
+            rows = data.view(DTYPES[self.code]).reshape(last - first, *self.shape[1:])
+            return np.array(rows[(slice(None, None, step), *index[1:])])
         with safetensors.safe_open(self.path, framework="np") as file:
             return file.get_slice(self.name)[index]
 
 
-def read_header(path: Path) -> tuple[dict[str, Tensor], list[str]]:
+def read_header(path: Any) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors of one file, and what is wrong with them (a truncated file names the tensors that are cut off).
 
     Raises: InputError when there is no readable header.
     """
     size = 0
     try:
-        size = path.stat().st_size
+        size = size_of(path)
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(length)) if 0 < length <= min(size - 8, MAX_HEADER_BYTES) else None
     except OSError as error:
-        raise InputError(f"{path.name} cannot be read ({error.strerror})") from None
+        raise InputError(f"{path.name} cannot be read ({error.strerror or type(error).__name__})") from None
     except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict):
@@ -70,7 +81,11 @@ def read_header(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     problems += [problem for found in wrong.values() for problem in found]
     whole = {name: entry for name, entry in header.items() if not wrong[name]}
     problems += _extent_faults(whole, path, size - 8 - length)
-    return {name: Tensor(path, name, tuple(entry["shape"]), entry["dtype"]) for name, entry in whole.items()}, problems
+    return {name: _tensor(path, name, entry, 8 + length) for name, entry in whole.items()}, problems
+
+
+def _tensor(path: Any, name: str, entry: dict[str, Any], data: int) -> Tensor:
+    return Tensor(path, name, tuple(entry["shape"]), entry["dtype"], data + entry["data_offsets"][0])
 
 
 def _metadata_faults(metadata: Any, path: Path) -> Iterator[str]:

@@ -16,6 +16,7 @@ from hsd_jax.data import corpora as data_corpora
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.tokenization import Windows, encode
 from hsd_jax.errors import InputError
+from hsd_jax.runtime.storage import local_copy
 from hsd_jax.types import Padded
 from models.json_fields import ABSENT, either, faults, integer, list_of, read_json, refuse_code
 from models.qwen3 import Qwen3Config
@@ -46,7 +47,8 @@ class Questions:
 
 def load_tokenization(config: Config, model: Qwen3Config) -> Tokenization:
     """The tokenizer of the model's directory and everything that depends on it."""
-    tokenizer = read_tokenizer(config.model.path)
+    directory = local_copy(config.model.path)
+    tokenizer = read_tokenizer(directory)
     if len(tokenizer) > model.vocab_size:
         raise InputError(f"model.path: the tokenizer has {len(tokenizer)} ids but the model {model.vocab_size}")
     chat = chat_template.load_chat_template(tokenizer, thinking=config.model.thinking)
@@ -68,7 +70,7 @@ def load_tokenization(config: Config, model: Qwen3Config) -> Tokenization:
         response={"math": sampling.response_tokens, "code": code},
         feedback=data.feedback_tokens,
     )
-    stop_ids, pad_id = end_ids(config.model.path, tokenizer)
+    stop_ids, pad_id = end_ids(directory, tokenizer)
     return Tokenization(tokenizer, chat, frame, windows, stop_ids, pad_id)
 
 
@@ -122,7 +124,7 @@ def read_tokenizer(path: str) -> Any:
 def read_questions(config: Config, texts: Tokenization) -> Questions:
     """Opens the sources and fixes the order of the questions."""
     data = config.data
-    corpora = data_corpora.load_all(data.source, Path(data.path) if data.path else None)
+    corpora = data_corpora.load_all(data.source, Path(local_copy(data.path)) if data.path else None)
     train = data_corpora.pool(corpora, "train", texts.tokenizer, texts.chat, texts.windows)
     kinds = sorted(train.problems, reverse=True)
     weights = dict(zip(("math", "code"), data.mixture, strict=True)) if len(kinds) == 2 else {kinds[0]: 1}

@@ -6,6 +6,7 @@ versions) and, soon after it is committed, `manifest.json` with the size and CRC
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -147,11 +148,24 @@ def watched(store: Store, report: Callable[[BaseException], object], *, grace: f
 
     thread = threading.Thread(target=look, name="watch checkpoints", daemon=True)
     thread.start()
+    before, sys.excepthook = sys.excepthook, _without_echoes(sys.excepthook)
     try:
         yield
     finally:
+        if not store.failed:
+            sys.excepthook = before
         done.set()
         thread.join()
+
+
+def _without_echoes(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """When one array cannot be written, TensorStore prints for each of the others that Orbax no longer listens."""
+
+    def tell(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if str(error) != "Event loop is closed":
+            hook(kind, error, trace)
+
+    return tell
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import jax
 from etils import epath
 
 from hsd_jax.errors import RunStopped
+from hsd_jax.runtime import storage
 
 STAGE = "stage: "
 KEPT = 120  # letters of each end of a long message
@@ -124,6 +125,12 @@ def _disk_line(error: BaseException) -> str:
     return f"{stage}: {what}{CONTINUE}" if stage else what
 
 
+def _storage_line(error: BaseException) -> str:
+    stage = stage_of(error)
+    what = f"cannot use the object store ({short(error)}): {storage.advice(error) or 'look at its status'}{CONTINUE}"
+    return f"{stage}: {what}" if stage else what
+
+
 def _memory_line(error: BaseException) -> str:
     stage = stage_of(error)
     if stage not in ROOM:
@@ -142,6 +149,7 @@ def short(error: BaseException) -> str:
 # A full disk also calls itself RESOURCE_EXHAUSTED in some libraries, so disks come first.
 FAULTS = (
     Fault(lambda error: isinstance(error, RunStopped), str),
+    Fault(storage.is_from_one, _storage_line),
     Fault(lambda error: disk_code(error) is not None, _disk_line),
     Fault(out_of_memory, _memory_line),
     Fault(other_process_gone, _gone_line),

@@ -4,11 +4,15 @@ gs:// goes through fsspec's gcsfs (as etils does), TensorStore and google-cloud-
 STORAGE_EMULATOR_HOST points all three to an emulator.
 """
 
+import contextlib
+import hashlib
 import os
 import re
+import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from etils import epath
 from fsspec.config import conf
@@ -18,6 +22,8 @@ from hsd_jax.runtime.paths import is_remote
 
 ROLES = "roles/storage.objectAdmin and roles/storage.legacyBucketReader"
 PREFLIGHT_SECONDS = 60.0
+WEIGHTS = (".safetensors", ".bin", ".pt", ".gguf")
+CACHE = Path("~/.cache/hsd_jax/remote")
 
 # Gcsfs asks another API (and permission) what kind a bucket is, and remembers listings that other hosts change.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
@@ -40,6 +46,13 @@ def advice(error: BaseException) -> str:
     """What is wrong with an object store, and what mends it; "" for an error that says nothing of that kind."""
     words = f"{type(error).__name__} {error}"
     return next((what for pattern, what in REASONS if re.search(pattern, words)), "")
+
+
+def is_from_one(error: BaseException) -> bool:
+    """Whether an error comes from a client of an object store; those of files have an errno."""
+    if isinstance(error, OSError) and error.errno is None and advice(error):
+        return True
+    return type(error).__module__.split(".")[0] in ("google", "gcsfs", "aiohttp", "requests", "urllib3")
 
 
 def preflight(root: epath.Path, *, seconds: float = PREFLIGHT_SECONDS) -> None:
@@ -93,3 +106,33 @@ def _bucket(root: epath.Path) -> object:
 def _must_be_listed(root: epath.Path, name: str) -> None:
     if name not in {path.name for path in root.iterdir()}:
         raise FileNotFoundError(f"{root / name}: not found in the listing")
+
+
+def local_copy(folder: str) -> str:
+    """A remote folder's files on this machine, but for weights, copied anew where they have changed; else as it is.
+
+    Raises: InputError for a folder without files.
+    """
+    if not is_remote(folder):
+        return folder
+    root = epath.Path(folder)
+    files = sorted(file for file in _files(root) if not file.name.endswith(WEIGHTS)) if root.exists() else []
+    if not files:
+        raise InputError(f"{folder}: there are no files here")
+    stats = [(str(file), stat.length, stat.mtime) for file in files for stat in [file.stat()]]
+    place = CACHE.expanduser() / hashlib.sha256(repr(stats).encode()).hexdigest()[:16]
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=place.parent))
+        for file in files:
+            target = part / file.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read_bytes())
+        with contextlib.suppress(OSError):  # another process of this machine was first
+            part.rename(place)
+    return str(place)
+
+
+def _files(folder: epath.Path) -> Iterator[epath.Path]:
+    for path in folder.iterdir():
+        yield from _files(path) if path.is_dir() else [path]

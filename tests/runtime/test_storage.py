@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,9 +17,13 @@ from etils import epath
 
 from hsd_jax.errors import InputError, RunStopped
 from hsd_jax.runtime import checkpoint, manifest, multihost, storage, workdir
+from models import hf
+from models.config import Qwen3Config
+from models.sharding import make_mesh
 from tests.support.gcs_emulator import Cloud, Rule
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
+from tests.support.random_qwen3 import hf_config, hf_weights, write_hf
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 CHECKPOINTS = "gs://bucket/run/checkpoints"
@@ -240,3 +245,37 @@ def test_a_storage_that_does_not_answer_is_refused(gcs: Cloud) -> None:
 def test_a_bucket_that_is_not_there_is_refused(gcs: Cloud) -> None:
     with pytest.raises(InputError, match="--workdir gs://absent/run: cannot read the bucket's settings"):
         storage.preflight(epath.Path("gs://absent/run"))
+
+
+# --- what a pod reads
+
+
+def uploaded(folder: Path, to: str) -> str:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            (epath.Path(to) / str(file.relative_to(folder))).write_bytes(file.read_bytes())
+    return to
+
+
+def test_weights_stream_from_the_bucket_and_texts_are_copied(gcs: Cloud, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(storage, "CACHE", tmp_path)
+    config = hf_config(vocab_size=96)
+    folder = write_hf(tmp_path / "model", config, hf_weights(config))
+    remote = uploaded(folder, "gs://bucket/weights/tiny")
+    mesh = make_mesh(1, 2, 2, jax.devices()[:4])
+    model = Qwen3Config.from_hf(remote)
+    assert model == Qwen3Config.from_hf(folder)
+    near, far = (hf.load_params(place, model, mesh) for place in (folder, remote))
+    jax.tree.map(np.testing.assert_array_equal, near, far)
+    copy = Path(storage.local_copy(remote))
+    assert {f.name for f in copy.iterdir()} == {f.name for f in folder.iterdir() if f.suffix != ".safetensors"}
+    assert storage.local_copy(remote) == str(copy), "it is copied once"
+    (epath.Path(remote) / "config.json").write_text("{}")
+    assert storage.local_copy(remote) != str(copy), "and again when it has changed"
+
+
+def test_a_bucket_without_files_is_refused(gcs: Cloud) -> None:
+    with pytest.raises(InputError, match="gs://bucket/nothing: there are no files here"):
+        storage.local_copy("gs://bucket/nothing")
+    with pytest.raises(InputError, match="config.json: cannot be read"):
+        Qwen3Config.from_hf("gs://bucket/nothing")

@@ -1,7 +1,8 @@
 """A Google Cloud Storage of this process: PyPI's emulator behind a threaded server, with faults that a test asks for.
 
-What the emulator lacks is added here: `moveTo` (which renames an object), a lock, and rules that delay, refuse or lose
-requests. The three clients that a run uses (gcsfs, google-cloud-storage, TensorStore) find it by `environment`.
+What the emulator lacks is added here: `moveTo` (which renames an object), generations (by which TensorStore writes and
+reads), a lock, and rules that delay, refuse or lose requests. The three clients that a run uses (gcsfs,
+google-cloud-storage, TensorStore) find it by `environment`.
 """
 
 import re
@@ -22,6 +23,7 @@ from gcp_storage_emulator.storage import Storage
 BUCKET = "bucket"
 WRITES = ("POST", "PUT", "PATCH")
 MOVE = re.compile(r"(?:/storage/v1)?/b/(?P<bucket_name>[-.\w]+)/o/(?P<object_id>.+)/moveTo/o/(?P<dest_object_id>.+)")
+READ = re.compile(r"(?:/download)?(?:/storage/v1)?/b/bucket/o/(?P<object_id>.+)")
 
 
 @dataclass
@@ -84,7 +86,10 @@ def running() -> Iterator[Cloud]:
     storage = Storage(use_memory_fs=True)
     buckets.create_bucket(BUCKET, storage)
     storage.buckets[BUCKET].pop("softDeletePolicy", None)
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(server.RequestHandler, storage)) as web:
+    with (
+        mock.patch.object(ThreadingHTTPServer, "request_queue_size", 128),
+        ThreadingHTTPServer(("127.0.0.1", 0), partial(server.RequestHandler, storage)) as web,
+    ):
         web.daemon_threads = True
         web.handle_error = lambda *_: None  # a client that hangs up early, or is killed by a test
         cloud = Cloud(f"http://127.0.0.1:{web.server_port}", storage)
@@ -113,10 +118,45 @@ def _with_faults(cloud: Cloud, inner: Callable[[Any, str], None]) -> Callable[[A
             if rule.status:
                 return _answer(handler, rule.status)
         with cloud.lock:
-            found = MOVE.fullmatch(server.unquote(server.urlparse(handler.path).path))
-            _move(cloud, handler, **found.groupdict()) if found and method == "POST" else inner(router, method)
+            path, query = server.unquote(server.urlparse(handler.path).path), server.urlparse(handler.path).query
+            asked = server.parse_qs(query)
+            moved, read = MOVE.fullmatch(path), READ.fullmatch(path)
+            wanted = asked.get("ifGenerationMatch", [""])[0]
+            if moved and method == "POST":
+                _move(cloud, handler, **moved.groupdict())
+            elif read and method == "GET" and asked.get("alt") == ["media"]:
+                _download(cloud, handler, read["object_id"], asked.get("ifGenerationNotMatch", [""])[0])
+            elif wanted and method == "POST" and "name" in asked and wanted != _generation(cloud, asked["name"][0]):
+                _answer(handler, 412)
+            else:
+                inner(router, method)
 
     return handle
+
+
+def _generation(cloud: Cloud, name: str) -> str:
+    """An object's generation, "0" where there is none."""
+    found = cloud.storage.objects.get(BUCKET, {}).get(name)
+    return found["generation"] if found else "0"
+
+
+def _download(cloud: Cloud, handler: Any, name: str, known: str) -> None:
+    """An object's bytes, or a range of them, with its generation, which TensorStore wants."""
+    generation = _generation(cloud, name)
+    if generation == "0" or generation == known:
+        return _answer(handler, 404 if generation == "0" else 304)
+    data = cloud.storage.get_file(BUCKET, name)
+    asked = re.fullmatch(r"bytes=(\d*)-(\d*)", handler.headers.get("Range") or "")
+    first, last = (asked[1], asked[2]) if asked else ("0", "")
+    begin, end = (int(first), int(last or len(data) - 1) + 1) if first else (max(len(data) - int(last), 0), len(data))
+    part = data[begin:end]
+    handler.send_response(206 if asked else 200)
+    handler.send_header("x-goog-generation", generation)
+    handler.send_header("Content-Length", str(len(part)))
+    if asked:
+        handler.send_header("Content-Range", f"bytes {begin}-{begin + len(part) - 1}/{len(data)}")
+    handler.end_headers()
+    handler.wfile.write(part)
 
 
 def _move(cloud: Cloud, handler: Any, bucket_name: str, object_id: str, dest_object_id: str) -> None:
