@@ -201,6 +201,8 @@ class Checkpoints:
 
     every: int = 50
     """Steps between checkpoints; one is always written at the end."""
+    every_minutes: float = 0.0
+    """Also write one after the step in which the last has become this old; 0: by steps alone."""
     keep: int = 2
     """Newest checkpoints that are kept, besides the best by held-out pass@1."""
     keep_every: int = 0

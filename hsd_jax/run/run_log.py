@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from hsd_jax.runtime import checkpoint, faults, multihost, paths
 from hsd_jax.runtime.timing import Clock, Compilations
 from hsd_jax.setup.components import RunComponents
 from hsd_jax.types import Rollouts
+from hsd_jax.update.frozen import without_frozen
 from hsd_jax.update.step import Trace, TrainState
 from models.qwen3 import Params
 
@@ -41,10 +43,12 @@ class RunLog:
     scores: Callable[[Params, int], dict[str, float]]
     row_sizes: Callable[[], list[Any]]
     resume_command: str
+    frozen: dict[str, list[str]]
     clock: Clock
     compilations: Compilations
     lines: list[dict[str, Any]]
     page: dict[str, Any] = field(default_factory=dict)
+    saved_at: float = field(default_factory=time.monotonic)
 
     def record(self, batch: Batch, measured: Mapping[str, Any], trace: Trace) -> None:
         """Takes down a step: its metrics, and some of its rollouts where they are due."""
@@ -101,14 +105,19 @@ class RunLog:
         guards.watch([seen for seen in self.lines if seen["step"]], self.parts.config.guards, str(self.path))
 
     def checkpoint_is_due(self, step: int) -> bool:
-        """Every so many steps, and at the end."""
-        return step == self.parts.config.steps or step % self.parts.config.checkpoints.every == 0
+        """Every so many steps, every so many minutes by the clock of process 0, and at the end."""
+        settings = self.parts.config.checkpoints
+        if step == self.parts.config.steps or step % settings.every == 0:
+            return True
+        late = time.monotonic() - self.saved_at >= 60 * settings.every_minutes
+        return bool(settings.every_minutes) and multihost.gather(f"save/{step}", late)[0]
 
     def save(self, state: TrainState, step: int) -> None:
         """Starts writing a checkpoint with all that a continuation needs."""
         score = next((line["eval/pass@1"] for line in reversed(self.lines) if "eval/pass@1" in line), None)
         with self.clock.phase("save"), jax.transfer_guard("allow"):  # Orbax moves arrays in its own way
-            checkpoint.save(self.store, step, state, self._meta(step), score=score)
+            checkpoint.save(self.store, step, without_frozen(state), self._meta(step), score=score)
+        self.saved_at = time.monotonic()
 
     def _meta(self, step: int) -> dict[str, Any]:
         return {
@@ -116,6 +125,7 @@ class RunLog:
             "model": dataclasses.asdict(self.parts.model),
             "questions": dict(self.parts.questions.identity),
             "row_sizes": self.row_sizes(),
+            "frozen": self.frozen,
             **json.loads((self.path / "config.json").read_text()),
         }
 

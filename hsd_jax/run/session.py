@@ -26,6 +26,7 @@ from hsd_jax.runtime.timing import Clock, count_compilations
 from hsd_jax.runtime.workdir import Workdir, discard_after, note, open_workdir
 from hsd_jax.setup import components, method_overrides
 from hsd_jax.setup.components import RunComponents
+from hsd_jax.update import frozen
 from hsd_jax.update.step import TrainState
 from hsd_jax.verifiers import cases, comparison, pool
 from hsd_jax.verifiers.sandbox import tiers
@@ -59,20 +60,17 @@ def open_run(
                 )
         chief = jax.process_index() == 0
         show = stack.enter_context(console.progress(screen, int(state.step), config.steps, quiet=not chief))
-        kept = config.checkpoints
-        resume = resume_command(argv)
-        store = checkpoint.open_store(workdir.checkpoints, keep=kept.keep, keep_every=kept.keep_every, resume=resume)
-        stack.enter_context(checkpoint.watched(store, multihost.leave))
         book = RunLog(
             parts=parts,
             path=workdir.path,
-            store=stack.enter_context(checkpoint.finishing(store)),
+            store=stack.enter_context(open_checkpoints(config, workdir, resume_command(argv))),
             sinks=_sinks(parts, workdir) if chief else [],
             show=show,
             console=screen,
             scores=lambda params, step: held_out.scores(parts, programs, params, step),
             row_sizes=lambda: compiled_sizes(programs),
-            resume_command=resume,
+            resume_command=resume_command(argv),
+            frozen={name: [config.model.path, value] for name, value in frozen.hashes(state).items()},
             clock=clock,
             compilations=stack.enter_context(count_compilations(clock)),
             lines=past_lines(workdir.path),
@@ -81,6 +79,15 @@ def open_run(
             book.evaluate(state.params, 0)
             book.end_step(0)
         yield programs, book, state
+
+
+@contextmanager
+def open_checkpoints(config: Config, workdir: Workdir, resume: str) -> Iterator[checkpoint.Store]:
+    """The run's checkpoints: a write that fails ends the run, a run that fails ends its write."""
+    kept = config.checkpoints
+    store = checkpoint.open_store(workdir.checkpoints, keep=kept.keep, keep_every=kept.keep_every, resume=resume)
+    with checkpoint.watched(store, multihost.leave), checkpoint.finishing(store):
+        yield store
 
 
 def open_together(given: Arguments, config: Config) -> Workdir:
@@ -145,11 +152,20 @@ def first_state(parts: RunComponents, workdir: Workdir) -> tuple[TrainState, Wor
 
 
 def read_state(parts: RunComponents, workdir: Workdir, step: int, like: TrainState) -> TrainState | None:
-    """The state of a checkpoint, or None, with a warning, where its files agree but cannot be read."""
+    """The state of a checkpoint, or None, with a warning, where its files agree but cannot be read.
+
+    Copies that never change are those of `like`, which must be what the run began with; older checkpoints hold them.
+    Raises: InputError if they are not, or if the run had other questions.
+    """
+    hashes = frozen.hashes(like)
     try:
         meta = checkpoint.restore_meta(workdir.checkpoints, step)
         batches.check_resume(meta["questions"], parts.questions.identity)
-        return checkpoint.restore(workdir.checkpoints, step, like)
+        if "frozen" not in meta:
+            return checkpoint.restore(workdir.checkpoints, step, like)
+        frozen.check_resume(meta["frozen"], hashes)
+        state = checkpoint.restore(workdir.checkpoints, step, frozen.without_frozen(like))
+        return frozen.with_frozen(state, frozen.frozen_copies(like))
     except InputError:
         raise
     except Exception as error:  # whatever the library makes of a file that it cannot read

@@ -24,6 +24,7 @@ def check(config: Config, method: Method, processes: int) -> None:
         "evaluation.problems": (config.evaluation.problems, 1, ""),
         "evaluation.samples": (config.evaluation.samples, 1, ""),
         "checkpoints.every": (config.checkpoints.every, 1, ""),
+        "checkpoints.every-minutes": (config.checkpoints.every_minutes, 0, ""),
         "checkpoints.keep": (config.checkpoints.keep, 1, ""),
         "verifier.workers": (config.verifier.workers, 1, ""),
     }

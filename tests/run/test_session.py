@@ -14,6 +14,8 @@ from hsd_jax.run import session
 from hsd_jax.runtime import checkpoint
 from hsd_jax.runtime.workdir import Workdir
 from hsd_jax.setup import components
+from hsd_jax.update import frozen
+from hsd_jax.update.step import TrainState
 
 QUESTIONS = {"seed": 0, "fingerprint": "f"}
 PARTS: Any = SimpleNamespace(questions=SimpleNamespace(identity=QUESTIONS))
@@ -83,3 +85,36 @@ def test_other_questions_are_refused_and_a_full_device_is_not_taken_for_damage(
     with pytest.raises(jax.errors.JaxRuntimeError):
         session.first_state(PARTS, run)
     assert checkpoint.steps(run.checkpoints) == [2, 4]
+
+
+# --- copies of weights that never change
+
+
+def train_state(step: int, initial: float) -> TrainState:
+    copies = {"initial": {"w": jax.numpy.full(8, initial, jax.numpy.bfloat16)}}
+    return TrainState({"w": jax.numpy.full(8, step, jax.numpy.float32)}, {}, copies, {}, jax.numpy.int32(step))
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_frozen_copy_comes_from_where_it_came_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: bool
+) -> None:
+    """Older checkpoints hold it themselves; the others name its source and hash, and other weights are refused."""
+    state = train_state(4, 0.5)
+    meta = {"step": 4, "questions": QUESTIONS}
+    store = checkpoint.open_store(tmp_path / "checkpoints")
+    if old:
+        checkpoint.save(store, 4, state, meta)
+    else:
+        named = {name: ["weights/base", value] for name, value in frozen.hashes(state).items()}
+        checkpoint.save(store, 4, frozen.without_frozen(state), meta | {"frozen": named})
+    checkpoint.close(store)
+    run = Workdir(epath.Path(tmp_path), 4, None)
+    monkeypatch.setattr(components, "initial_state", lambda parts: train_state(0, 0.5))
+    jax.tree.map(np.testing.assert_array_equal, session.first_state(PARTS, run)[0], state)
+    monkeypatch.setattr(components, "initial_state", lambda parts: train_state(0, 0.25))
+    if old:
+        jax.tree.map(np.testing.assert_array_equal, session.first_state(PARTS, run)[0], state)
+    else:
+        with pytest.raises(InputError, match="not those of weights/base that the run began with"):
+            session.first_state(PARTS, run)
