@@ -2,9 +2,9 @@
 
     make train        # python -m hsd_jax.train --config configs/tiny.py --workdir runs/tiny
 
-Paper row: none (a toy). Expected: sampled pass@1 on held-out problems from .36 to above .85; see RESULTS.md.
+Paper row: none (a tiny model). Expected: sampled pass@1 on held-out problems from .36 to above .85; see RESULTS.md.
 
-The teacher is frozen at the initial weights: with the paper's live one (`--method.teacher live`) the toy learns as fast
+The teacher is frozen at the initial weights: with the paper's live one (`--method.teacher live`) the tiny model learns as fast
 at first, then teacher and student drift away together and collapse; RESULTS.md shows both.
 """
 

@@ -1,4 +1,4 @@
-"""Who gets credit, and how much: selections, advantages, reward shaping, normalisation, schedules; all before the loss.
+"""Who gets credit, and how much: selections, advantages, reward shaping, normalization, schedules; all before the loss.
 
 Each kind of function has one signature, and a method's row names one of each kind.
 """
@@ -63,9 +63,9 @@ def no_advantage(rewards_PG: Array) -> Array:
 
 def standardized(rewards_PG: Array) -> Array:
     """(R - mean) / (sample std + 1e-6) over the group; 0 where all rewards are equal. Source: arXiv:2402.03300."""
-    centred_PG = centered(rewards_PG)
-    variance_P1 = jnp.sum(jnp.square(centred_PG), axis=1, keepdims=True) / max(rewards_PG.shape[1] - 1, 1)
-    return centred_PG / (jnp.sqrt(variance_P1) + EPSILON)
+    centered_PG = centered(rewards_PG)
+    variance_P1 = jnp.sum(jnp.square(centered_PG), axis=1, keepdims=True) / max(rewards_PG.shape[1] - 1, 1)
+    return centered_PG / (jnp.sqrt(variance_P1) + EPSILON)
 
 
 def centered(rewards_PG: Array) -> Array:
@@ -87,7 +87,7 @@ def counted_tokens(steps_T: Array, step: Array, *, skip: int, horizon: int, grow
     return (steps_T >= skip) & (steps_T < reach)
 
 
-# --- normalisation: the tokens in the loss, of the global batch -> weights_PGT
+# --- normalization: the tokens in the loss, of the global batch -> weights_PGT
 
 
 def sequence_mean(counted_PGT: Array) -> Array:

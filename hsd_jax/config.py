@@ -106,14 +106,14 @@ class Method:
     teacher_every: int | None = None
     """Steps between two renewals of a synced teacher."""
     divergence: Literal["forward", "reverse", "jsd", "sampled_reverse"] | None = None
-    """What is minimised at a token; forward is KL(teacher || student), the paper's formula."""
+    """What is minimized at a token; forward is KL(teacher || student), the paper's formula."""
     top_k: int | None = None
     """Measure that divergence on the student's likeliest tokens and one bucket for all others; 0: on all."""
     clip: Literal["none", "token", "pointwise"] | None = None
     """Cut the divergence at a token, or each vocabulary entry's share of it (forward only), at `clip-at`."""
     clip_at: float | None = None
     """Where it is cut, in nats."""
-    advantage: Literal["std", "centred"] | None = None
+    advantage: Literal["std", "centered"] | None = None
     """How rewards are compared within a group."""
     normalize: Literal["sequence_mean", "token_mean", "constant"] | None = None
     """What a token's loss is divided by."""

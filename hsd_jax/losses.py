@@ -1,4 +1,4 @@
-"""What is minimised at a token: plain functions on log-probabilities, one chunk of tokens at a time.
+"""What is minimized at a token: plain functions on log-probabilities, one chunk of tokens at a time.
 
 A token loss is `(student_logp_CV, others, token) -> loss_C`: `others` holds the log-probabilities [C, V] of the frozen
 streams ("teacher", "anchor", "reference"), `token` the per-token arrays [C] of `Token`; C counts the tokens of a chunk.
@@ -170,7 +170,7 @@ def sequence_policy_gradient(clip_low: float, clip_high: float) -> TokenLoss:
 def teacher_reweighted_advantage(sign: float, width: float) -> AdvantageAt:
     """A [(1 - l) + l clip(exp(sign * sgn(A) * D), 1 - width, 1 + width)], D = log p_T(o) - log p_S(o).
 
-    l is the schedule's strength where the rollout is distilled, else 0. Sign +1 favours what the teacher favours.
+    l is the schedule's strength where the rollout is distilled, else 0. Sign +1 favors what the teacher favors.
     Source: arXiv:2604.03128 (+1), arXiv:2605.10781 (-1).
     """
 

@@ -1,4 +1,4 @@
-"""The table of methods: what the teacher reads, whose weights teach, who gets credit, what is minimised at a token.
+"""The table of methods: what the teacher reads, whose weights teach, who gets credit, what is minimized at a token.
 
 The step knows nothing of any method; it runs the functions of a row. `python -m hsd_jax.train` prints the row that a
 run resolves to, and docs/methods.md shows how to add one.

@@ -3,7 +3,7 @@
 python -m hsd_jax.prepare fetch          --source gsm8k                      download pinned files and check them
 python -m hsd_jax.prepare build          --sources gsm8k+math --out DIR      one training set, with a data card
 python -m hsd_jax.prepare decontaminate  --sources gsm8k --against math500   only report what an evaluation set shares
-python -m hsd_jax.prepare describe       --sources gsm8k                     counts, licences, what was removed
+python -m hsd_jax.prepare describe       --sources gsm8k                     counts, licenses, what was removed
 python -m hsd_jax.prepare difficulty     --checkpoint DIR --sources gsm8k    pass rate of every question for a model
 
 `build` reads the sources (files in --path, or in --path/<source> where there are several), removes duplicates,

@@ -66,7 +66,7 @@ def visible(q_segments_BS: Array, k_segments_BX: Array) -> Array:
 
 
 def reference_attention(q: Array, k: Array, v: Array, q_segments_BS: Array, k_segments_BX: Array) -> Array:
-    """The definition, on XLA; materialises [B, N, S, X] scores."""
+    """The definition, on XLA; materializes [B, N, S, X] scores."""
     return attend_with_lse(q, k, v, visible(q_segments_BS, k_segments_BX))[0]
 
 

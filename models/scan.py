@@ -1,4 +1,4 @@
-"""One scan over stacked layers, with rematerialisation policies by name and the places where sharding is stated."""
+"""One scan over stacked layers, with rematerialization policies by name and the places where sharding is stated."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

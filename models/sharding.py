@@ -32,7 +32,7 @@ RULES: Rules = {"V": "tensor", "D": "fsdp", "N": "tensor", "K": "tensor", "F": "
 
 
 def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh over all devices (or the given ones), neighbours on the interconnect adjacent; one size may be -1.
+    """A mesh over all devices (or the given ones), neighbors on the interconnect adjacent; one size may be -1.
 
     With several slices `data` goes over these, so that only sums cross the slower network between them.
     Raises: InputError when the sizes do not multiply to the number of devices, or `data` does not divide by slices.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hsd_jax.reporting.health import THRESHOLDS
-from hsd_jax.reporting.paper_figures import COLOURS
+from hsd_jax.reporting.paper_figures import COLORS
 from tools.compare_runs import Finished, curve, step_of_fall, warnings
 
 Runs = Mapping[str, Sequence[Finished]]
@@ -21,7 +21,7 @@ PANELS: tuple[tuple[str, str, bool, tuple[str, ...]], ...] = (
     ("entropy", "student's entropy (nats)", True, ("entropy_ratio",)),
     ("teacher_entropy", "teacher's entropy (nats)", True, ("teacher_drift",)),
     ("teacher_coherence", "teacher coherence", False, ("teacher_coherence",)),
-    ("credit_before_divergence", "|credit| before the divergence (nats)", True, ("localisation",)),
+    ("credit_before_divergence", "|credit| before the divergence (nats)", True, ("localization",)),
     ("repeated_ngrams", "repeated n-grams", False, ("repeated_ngrams",)),
     ("response_length", "response length (tokens)", False, ("length_ratio",)),
 )
@@ -48,8 +48,8 @@ def draw_methods(runs: Runs) -> Any:
         for steps, mean, _, _ in curves.values():
             axes.plot(steps, mean, color="0.85", linewidth=0.7)
         steps, mean, low, high = curves[name]
-        axes.fill_between(steps, low, high, color=COLOURS[0], alpha=0.25, linewidth=0)
-        axes.plot(steps, mean, color=COLOURS[0], linewidth=1.8)
+        axes.fill_between(steps, low, high, color=COLORS[0], alpha=0.25, linewidth=0)
+        axes.plot(steps, mean, color=COLORS[0], linewidth=1.8)
         axes.set_title(f"{name}   {mean[-1]:.2f}", fontsize=8, loc="left")
         axes.set(ylim=(0, 1))
         axes.grid(axis="y", color="0.93", linewidth=0.6)
@@ -73,7 +73,7 @@ def draw_collapse(runs: Runs) -> Any:
     given = {(name, run.seed): warnings(run) for name, of_seeds in runs.items() for run in of_seeds}
     for axes, (metric, title, logarithmic, checks) in zip(grid.flat, PANELS, strict=True):
         for index, (name, of_seeds) in enumerate(runs.items()):
-            look: Any = {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index // 2 % len(DASHES)]}
+            look: Any = {"color": COLORS[index % len(COLORS)], "linestyle": DASHES[index // 2 % len(DASHES)]}
             for run in of_seeds:
                 steps, values = curve(run, metric)
                 axes.plot(steps, values, linewidth=1.0, alpha=0.85, label=name if run is of_seeds[0] else "_", **look)

@@ -68,7 +68,7 @@ upload_code() {
 # Reads `worker.sh status` lines and prints one word for the whole run. A worker whose setup broke comes first: the others
 # wait for it. A run lives as long as one worker runs; after that a refusal, a worker that is not set up, or a saved
 # preemption explains the other workers' ends. It is done when every worker says so.
-summarise() {
+summarize() {
   awk '$1 == "worker" { sub(/[^a-z]+$/, "", $3); count[$3]++; total++ }
     END {
       n = split("broken running refused absent preempted failed", order, " ")

@@ -31,6 +31,6 @@ if [[ $state != ACTIVE ]]; then
 fi
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
-if on_slices all "$(status_command)" >"$output"; then verdict=$(summarise <"$output"); else verdict=unreachable; fi
+if on_slices all "$(status_command)" >"$output"; then verdict=$(summarize <"$output"); else verdict=unreachable; fi
 sort -V "$output"
 printf 'run: %s\n' "$verdict"

@@ -37,7 +37,7 @@ class Source:
     """
 
     read: Callable[[list[Path], str], Rows]
-    licence: str
+    license: str
     split: str = ""
     with_tests: bool = False
     needs_path: bool = True

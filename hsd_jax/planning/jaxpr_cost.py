@@ -29,7 +29,7 @@ def jaxpr_of(function: Callable[..., Any], *args: Any) -> Jaxpr:
 def matmul_flops(jaxpr: Jaxpr) -> float:
     """Floating-point operations of all matrix products: 2 × the product of all axes of each `dot_general`.
 
-    Scan bodies count `length` times, of a `cond` the dearest branch; what rematerialisation recomputes counts where
+    Scan bodies count `length` times, of a `cond` the dearest branch; what rematerialization recomputes counts where
     it is recomputed. Raises: ValueError for a `while` that holds a product, since its trip count is not in the program.
     """
     return sum(repeats * _dot_flops(eqn) for eqn, repeats in _equations(jaxpr) if eqn.primitive.name == "dot_general")

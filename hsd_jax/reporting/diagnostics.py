@@ -39,7 +39,7 @@ def uniform_mass(rollouts: Iterable[Rollout], windows: Sequence[int] = WINDOWS) 
 def shift_by_position(rollouts: Iterable[Rollout], bins: int = RELATIVE_BINS) -> Means:
     """Mean KL(teacher || student) in nats over the tokens of a relative position t / |o|.
 
-    Token t of n falls into bin ⌊t · bins / n⌋; `at` are the centres. Source: arXiv:2606.15576, Fig. 1.
+    Token t of n falls into bin ⌊t · bins / n⌋; `at` are the centers. Source: arXiv:2606.15576, Fig. 1.
     """
     sums, counts = [], []
     for rollout in rollouts:
@@ -48,8 +48,8 @@ def shift_by_position(rollouts: Iterable[Rollout], bins: int = RELATIVE_BINS) ->
         present = np.isfinite(rollout.kl)
         sums.append(np.bincount(place[present], rollout.kl[present].astype(np.float64), bins))
         counts.append(np.bincount(place[present], minlength=bins))
-    centres = (np.arange(bins) + 0.5) / bins
-    return ratio_of_sums(centres, np.reshape(sums, (-1, bins)), np.reshape(counts, (-1, bins)))
+    centers = (np.arange(bins) + 0.5) / bins
+    return ratio_of_sums(centers, np.reshape(sums, (-1, bins)), np.reshape(counts, (-1, bins)))
 
 
 def _share_within(rollouts: Iterable[Rollout], windows: Sequence[int], size_of: Callable[[Numbers], Numbers]) -> Means:

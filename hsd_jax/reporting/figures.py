@@ -19,7 +19,7 @@ Numbers = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Series:
-    """One line or set of points: `hue` picks the colour (one per run or group), `dash` 0 solid, 1 dashed, 2 dotted.
+    """One line or set of points: `hue` picks the color (one per run or group), `dash` 0 solid, 1 dashed, 2 dotted.
 
     `band` is the half-width of the 95 % band around `y`, empty when there is none.
     """
@@ -90,7 +90,7 @@ CURVES = (
 
 
 def curves(runs: Sequence[RunData]) -> list[Figure]:
-    """One figure per row of `CURVES`; runs differ in colour, metrics of one figure in dash."""
+    """One figure per row of `CURVES`; runs differ in color, metrics of one figure in dash."""
     figures = []
     for name, title, unit, metrics in CURVES:
         lines = []
@@ -98,8 +98,8 @@ def curves(runs: Sequence[RunData]) -> list[Figure]:
             for dash, (key, label) in enumerate(metrics):
                 steps, values = diagnostics.series(run.metrics, key)
                 if len(steps):
-                    colour = hue if len(runs) > 1 else dash
-                    lines.append(Series(_label(label, run, runs), steps, values, hue=colour, dash=dash))
+                    color = hue if len(runs) > 1 else dash
+                    lines.append(Series(_label(label, run, runs), steps, values, hue=color, dash=dash))
         figures.append(Figure(name, title, "", "step", unit, tuple(lines), share=unit.startswith("share")))
     return figures
 

@@ -12,7 +12,7 @@ import numpy as np
 from hsd_jax.reporting.logs import Record
 from hsd_jax.reporting.trends import (
     drop_from_best,
-    localisation,
+    localization,
     non_finite_steps,
     ratio_to_start,
     recent,
@@ -36,7 +36,7 @@ THRESHOLDS = {
     "coverage": Threshold(0.40, 0.15),
     "teacher_coherence": Threshold(0.60, 0.35),
     "first_token_kl": Threshold(0.20, 1.00),
-    "localisation": Threshold(5.0, 2.0),
+    "localization": Threshold(5.0, 2.0),
     "length_ratio": Threshold(0.70, 0.50),
     "entropy_ratio": Threshold(0.50, 0.25),
     "repeated_ngrams": Threshold(0.15, 0.35),
@@ -141,8 +141,8 @@ CHECKS: tuple[Check, ...] = (
         "setting of both in the teacher text of a rollout.",
     ),
     _check(
-        "localisation", "Credit localisation", localisation,
-        "Credit at the divergence over credit in the six tokens before it (1 = no localisation).",
+        "localization", "Credit localization", localization,
+        "Credit at the divergence over credit in the six tokens before it (1 = no localization).",
         "The peer changes little about what the teacher expects. Check in the rollout view that the peer is read "
         "in full, and whether style words carry the credit.",
     ),

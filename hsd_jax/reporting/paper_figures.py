@@ -9,8 +9,8 @@ import numpy as np
 
 from hsd_jax.reporting.figures import Figure, Series
 
-# Colours that stay apart for all common kinds of colour blindness (Okabe and Ito), strongest first.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Colors that stay apart for all common kinds of color blindness (Okabe and Ito), strongest first.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", "--", ":")
 
 
@@ -68,19 +68,19 @@ def write_pictures(figure: Figure, folder: Path) -> list[Path]:
 
 
 def _plot(axes: Any, figure: Figure, series: Series, index: int) -> None:
-    colour = COLOURS[series.hue % len(COLOURS)]
+    color = COLORS[series.hue % len(COLORS)]
     band = np.nan_to_num(series.band) if len(series.band) else None
     if figure.categories:
         width = 0.72 / len(figure.drawn)
         place = series.x + (index - (len(figure.drawn) - 1) / 2) * width
-        axes.bar(place, np.nan_to_num(series.y), width * 0.92, color=colour, label=_plain(series.label))
+        axes.bar(place, np.nan_to_num(series.y), width * 0.92, color=color, label=_plain(series.label))
     elif series.points:
-        axes.errorbar(series.x, series.y, band, fmt="o", markersize=3.5, color=colour, elinewidth=0.9)
+        axes.errorbar(series.x, series.y, band, fmt="o", markersize=3.5, color=color, elinewidth=0.9)
     else:
         dash = DASHES[series.dash % len(DASHES)]
-        axes.plot(series.x, series.y, dash, color=colour, linewidth=1.4, label=_plain(series.label))
+        axes.plot(series.x, series.y, dash, color=color, linewidth=1.4, label=_plain(series.label))
         if band is not None:
-            axes.fill_between(series.x, series.y - band, series.y + band, color=colour, alpha=0.18, linewidth=0)
+            axes.fill_between(series.x, series.y - band, series.y + band, color=color, alpha=0.18, linewidth=0)
 
 
 def _plain(label: str) -> str:

@@ -40,7 +40,7 @@ def drop_from_best(metrics: Sequence[Record], key: str) -> float:
     return float(running.max() - running[-1])
 
 
-def localisation(metrics: Sequence[Record]) -> float:
+def localization(metrics: Sequence[Record]) -> float:
     """Mean |credit| at the divergence over the mean over the six tokens before it."""
     at, before = recent(metrics, "credit_at_divergence"), recent(metrics, "credit_before_divergence")
     return at / max(before, LEAST_CREDIT)

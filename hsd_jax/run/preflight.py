@@ -1,6 +1,6 @@
 """Looks ahead before a run: samples a few groups with the untrained model and says whether hindsight can help it here.
 
-It is the run's own first step, sampled, graded, scored and measured, behind an optimiser that changes nothing and
+It is the run's own first step, sampled, graded, scored and measured, behind an optimizer that changes nothing and
 keeps no state. What a teacher at the very start would say is measured, which is where a run begins.
 """
 
@@ -36,7 +36,7 @@ from hsd_jax.verifiers import cases
 
 Verdict = Literal["can help", "may help", "cannot help as configured"]
 # The checks of the health panel that mean something before the first update.
-CHECKS = ("coverage", "teacher_coherence", "first_token_kl", "localisation", "truncated", "unread_answers", "masked")
+CHECKS = ("coverage", "teacher_coherence", "first_token_kl", "localization", "truncated", "unread_answers", "masked")
 # Below this share of rollouts that failed and have a peer there is too little to repair for a run to be worth it.
 LEAST_RECOVERABLE = 0.05
 

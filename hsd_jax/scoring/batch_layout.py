@@ -14,7 +14,7 @@ from hsd_jax.scoring.packing import Sizes
 from hsd_jax.scoring.scorer import Scorer, packed_scorer, padded_scorer
 from models.qwen3 import Qwen3Config
 
-# What a compiled update is specialised on: the sizes of the student's and the teacher's rows; () for windows.
+# What a compiled update is specialized on: the sizes of the student's and the teacher's rows; () for windows.
 RowSizes = tuple[Sizes, ...]
 
 

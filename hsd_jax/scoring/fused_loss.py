@@ -180,7 +180,7 @@ def _hiddens(student: Stream, frozen: tuple[Stream, ...]) -> tuple[Array, ...]:
 def _head(spread: LossSharding, stream: Stream) -> Array:
     """The head in the compute dtype, its vocabulary padded to the chips and spread over them.
 
-    Padded where it lies: that moves its borders, by few columns between neighbours, and must not be mixed with the
+    Padded where it lies: that moves its borders, by few columns between neighbors, and must not be mixed with the
     exchange that follows.
     """
     head_DV = stream.head_DV.astype(stream.hidden_ND.dtype)

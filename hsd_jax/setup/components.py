@@ -69,7 +69,7 @@ def build_components(config: Config) -> RunComponents:
 
 
 def step_settings(config: Config, method: Method, mesh: Mesh) -> StepConfig:
-    """What the jitted step is specialised on, besides the sizes of its rows."""
+    """What the jitted step is specialized on, besides the sizes of its rows."""
     return StepConfig(
         method=method,
         optimizer=make_optimizer(config),

@@ -29,7 +29,7 @@ DIVERGENCES: dict[str, TokenLoss] = {
 }
 REFERENCE_KLS: dict[str, TokenLoss] = {"full": losses.full_kl, "k1": losses.k1, "k2": losses.k2, "k3": losses.k3}
 DISTILLED = {"all": advantages.all_rollouts, "failed": advantages.failed, "with_peer": advantages.with_peer}
-ADVANTAGES = {"std": advantages.standardized, "centred": advantages.centered}
+ADVANTAGES = {"std": advantages.standardized, "centered": advantages.centered}
 NORMALIZERS = {
     "sequence_mean": advantages.sequence_mean,
     "token_mean": advantages.token_mean,

@@ -34,7 +34,7 @@ Gradient = tuple[tuple[Array, dict[str, Array]], Params]
 @register_dataclass
 @dataclass(frozen=True)
 class TrainState:
-    """What training changes: the policy, its optimiser state, copies of weights, the method's memory, and steps."""
+    """What training changes: the policy, its optimizer state, copies of weights, the method's memory, and steps."""
 
     params: Params
     opt_state: Any
@@ -241,7 +241,7 @@ def micro_loss(
 
 
 def apply(settings: StepConfig, state: TrainState, loss: Array, grads: Params) -> tuple[TrainState, dict[str, Array]]:
-    """The optimiser's step; where loss or gradient is not finite, everything stays as it was."""
+    """The optimizer's step; where loss or gradient is not finite, everything stays as it was."""
     norm = optax.tree.norm(grads)
     good = jnp.isfinite(loss) & jnp.isfinite(norm)
     changes, opt_state = settings.optimizer.update(grads, state.opt_state, state.params)

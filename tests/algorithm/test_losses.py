@@ -171,7 +171,7 @@ def test_pointwise_clip_may_be_negative() -> None:
 
 
 def test_temperature_divides_both_logits() -> None:
-    """The golden values of generalised JSD at T = 1.1 with beta 0 (forward), mean over the tokens."""
+    """The golden values of generalized JSD at T = 1.1 with beta 0 (forward), mean over the tokens."""
     student, teacher = (jnp.asarray(log_softmax(x), jnp.float32) for x in (GOLDEN_S, GOLDEN_T))
     got = losses.tempered(forward_kl_logp, 1.1)(student, teacher)
     assert float(jnp.mean(got)) == pytest.approx(0.58225585, abs=1e-6)

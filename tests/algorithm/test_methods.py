@@ -159,7 +159,7 @@ def test_rows_with_more_passes_run_on_qwen3() -> None:
 
 
 def test_without_strength_the_reweighted_gradient_is_grpo() -> None:
-    """rlsd after its strength has faded, and dapo where no response is too long: the same loss and normalisation."""
+    """rlsd after its strength has faded, and dapo where no response is too long: the same loss and normalization."""
     long = replace(batch(), problems=replace(batch().problems, limit_P=jnp.full(cases.P, 1000, jnp.int32)))
     assert_same(run("rlsd", of=long, step=50), run("dapo", of=long))
 
@@ -266,7 +266,7 @@ def test_the_gate_of_antisd_closes_and_opens() -> None:
 
 
 def test_docs_have_every_row_as_it_is() -> None:
-    """Teacher, normalisation and reference KL of the table in docs/methods.md are those of the rows."""
+    """Teacher, normalization and reference KL of the table in docs/methods.md are those of the rows."""
     text = (ROOT / "docs" / "methods.md").read_text()
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| `")]
     rows = {cell[0].strip("`"): cell[1:] for cell in cells if len(cell) == 7}

@@ -188,7 +188,7 @@ def test_the_sampled_estimate_equals_trl(torch: Any) -> None:
 
 
 def test_opsd_without_its_clip_equals_trl(torch: Any) -> None:
-    """Generalised JSD at beta 0 and temperature 1.1, the mean over all tokens."""
+    """Generalized JSD at beta 0 and temperature 1.1, the mean over all tokens."""
     trainer = trl("experimental.gkd").GKDTrainer
     logits, teacher = leaf(torch), torch.tensor(TEACHER, dtype=torch.float64)
     labels = torch.tensor(np.where(MASK, IDS, -100))
@@ -199,7 +199,7 @@ def test_opsd_without_its_clip_equals_trl(torch: Any) -> None:
 
 @pytest.mark.parametrize(("beta", "golden"), [(0.0, 0.58225585), (0.3, 0.12577493), (1.0, 0.87902679)])
 def test_tempered_divergences_golden_values(beta: float, golden: float) -> None:
-    """Generalised JSD at temperature 1.1, the mean of two tokens; needs no other implementation."""
+    """Generalized JSD at temperature 1.1, the mean of two tokens; needs no other implementation."""
     divergence = losses.tempered(partial(jsd_logp, alpha=beta), 1.1)
     values = jax.jit(divergence)(*(jax.nn.log_softmax(x) for x in GOLDEN))
     assert float(values.mean()) == pytest.approx(golden, abs=1e-6)
@@ -213,13 +213,13 @@ def verl() -> Any:
     return module("verl.trainer.ppo.core_algos", "pip install verl==0.9.1 --no-deps, and what it imports")
 
 
-@pytest.mark.parametrize(("standardise", "mine"), [(True, advantages.standardized), (False, advantages.centered)])
-def test_advantages_equal_verl(torch: Any, verl: Any, standardise: bool, mine: Any) -> None:
+@pytest.mark.parametrize(("standardize", "mine"), [(True, advantages.standardized), (False, advantages.centered)])
+def test_advantages_equal_verl(torch: Any, verl: Any, standardize: bool, mine: Any) -> None:
     mask = torch.tensor(MASK, dtype=torch.float64)
     rewards = torch.zeros(P * G, T, dtype=torch.float64)
     rewards[torch.arange(P * G), torch.tensor(LENGTH - 1)] = torch.tensor(REWARDS.reshape(-1), dtype=torch.float64)
     index = np.repeat(np.arange(P), G)
-    wanted, _ = verl.compute_grpo_outcome_advantage(rewards, mask, index, norm_adv_by_std_in_grpo=standardise)
+    wanted, _ = verl.compute_grpo_outcome_advantage(rewards, mask, index, norm_adv_by_std_in_grpo=standardize)
     got = np.asarray(mine(jnp.asarray(REWARDS))).reshape(-1, 1) * MASK
     np.testing.assert_allclose(got, wanted.numpy(), atol=1e-5)
 
@@ -227,7 +227,7 @@ def test_advantages_equal_verl(torch: Any, verl: Any, standardise: bool, mine: A
 @pytest.mark.parametrize(
     ("mode", "mine"), [("token-mean", advantages.token_mean), ("seq-mean-token-mean", advantages.sequence_mean)]
 )
-def test_normalisation_equals_verl(torch: Any, verl: Any, mode: str, mine: Any) -> None:
+def test_normalization_equals_verl(torch: Any, verl: Any, mode: str, mine: Any) -> None:
     values = RNG.normal(size=(P * G, T))
     wanted = float(verl.agg_loss(torch.tensor(values), torch.tensor(MASK, dtype=torch.float64), mode))
     got = float(jnp.sum(mine(jnp.asarray(MASK.reshape(P, G, T))) * values.reshape(P, G, T)))

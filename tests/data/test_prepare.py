@@ -52,7 +52,7 @@ def test_every_row_is_kept_or_counted(built):
     assert card["splits"]["train"]["problems"] + sum(removed.values()) == read
     assert removed.get("in math500 (13-gram)", 0) + removed.get("in math500 (stem)", 0) == 1
     assert removed["prompt over the window"] == 1 and removed["duplicate"] == 1
-    assert {told["source"]: told["licence"] for told in card["sources"]}["gsm8k"] == "MIT"
+    assert {told["source"]: told["license"] for told in card["sources"]}["gsm8k"] == "MIT"
     assert sum(row["removed"] for row in card["contamination"]["matches"]) == 1
     matches = [json.loads(line) for line in (built / "out" / "contamination.jsonl").read_text().splitlines()]
     assert [match["item_id"] for match in matches] == ["math500-test/number_theory/5.json"]

@@ -153,5 +153,5 @@ def test_the_hash_of_an_id_is_stable():
     assert id_hash("123456789") == 0xCBF43926, "the check value of CRC-32"
 
 
-def test_every_source_states_a_licence():
-    assert all(source.licence for source in SOURCES.values())
+def test_every_source_states_a_license():
+    assert all(source.license for source in SOURCES.values())

@@ -22,7 +22,7 @@ def frame(tokenizer):
 
 
 def evaluated_by_eval(expression: str) -> int:
-    """Left to right modulo 10, by parenthesising the text and letting Python's parser do the arithmetic."""
+    """Left to right modulo 10, by parenthesizing the text and letting Python's parser do the arithmetic."""
     numbers = re.split(r"([-+*])", expression)
     text = numbers[0]
     for operator, number in zip(numbers[1::2], numbers[2::2], strict=True):

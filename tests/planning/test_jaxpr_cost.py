@@ -32,7 +32,7 @@ def test_scan_bodies_count_length_times_also_nested():
     assert matmul_flops(jaxpr_of(jax.jit(loop), A, B)) == 24 * 2 * 3 * 4 * 5
 
 
-def test_gradients_and_rematerialisation_are_seen():
+def test_gradients_and_rematerialization_are_seen():
     def loss(a, b):
         return jnp.sum(jnp.sin(a @ b))
 

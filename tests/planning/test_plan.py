@@ -233,7 +233,7 @@ def test_verdicts_on_decoding_agree_with_the_compiler(family: str) -> None:
 @needs_libtpu
 @pytest.mark.aot
 @pytest.mark.parametrize("slice_name", ["v5e:8x8", "v6e:8x8", "v5p:4x4x4", "v6e:2x4", "2*v5e:4x4"])
-def test_every_process_decodes_on_its_own_neighbouring_chips(slice_name: str) -> None:
+def test_every_process_decodes_on_its_own_neighboring_chips(slice_name: str) -> None:
     """Each host's mesh is its own block of chips, pairs of a tensor group side by side, and `spread` continues it."""
     topology = parse_topology(slice_name)
     devices = aot.devices(topology)

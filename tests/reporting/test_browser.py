@@ -81,22 +81,22 @@ def test_shows_the_rollout_as_it_was_recorded(tab: Page, workdir: Path, raw: lis
     assert peer == (group["rollouts"][rollout["peer"]]["tokens"] if rollout["peer"] >= 0 else [])
 
 
-def test_colours_follow_recorded_credit(tab: Page, workdir: Path, raw: list[dict]) -> None:
+def test_colors_follow_recorded_credit(tab: Page, workdir: Path, raw: list[dict]) -> None:
     tab.open(address(workdir))
     credit = raw[0]["rollouts"][0]["credit"]
     limit = tab.run("JSON.parse(document.getElementById('data').textContent).credit_limit")
     script = """[...document.querySelectorAll('.t[data-side=left]')].map(span => ({
         side: span.classList.contains('pos') ? 1 : span.classList.contains('neg') ? -1 : 0,
         strength: Number(span.style.getPropertyValue('--strength') || 0),
-        colour: getComputedStyle(span).backgroundColor }))"""
+        color: getComputedStyle(span).backgroundColor }))"""
     spans = tab.run(script)
     assert len(spans) == len(credit)
     for span, value in zip(spans, credit, strict=True):
         strength = min(1.0, abs(value) / limit) ** (2 / 3)
         assert span["strength"] == pytest.approx(strength if strength > 0.011 else span["strength"], abs=0.003)
         assert span["side"] == (np.sign(value) if strength > 0.011 else span["side"])
-    strong = {span["side"]: span["colour"] for span in spans if span["strength"] > 0.2}
-    none = {span["colour"] for span in spans if span["side"] == 0}
+    strong = {span["side"]: span["color"] for span in spans if span["strength"] > 0.2}
+    none = {span["color"] for span in spans if span["side"] == 0}
     assert len(set(strong.values()) | none) == len(strong) + len(none)
 
 
@@ -104,11 +104,11 @@ def test_colours_follow_recorded_credit(tab: Page, workdir: Path, raw: list[dict
 def test_tinted_text_keeps_its_contrast(tab: Page, workdir: Path, dark: bool) -> None:
     tab.size(1280, 900, dark=dark)
     tab.open(address(workdir))
-    # The browser itself mixes the colours: drawn on a canvas, read back as numbers, weakest text on strongest tint.
+    # The browser itself mixes the colors: drawn on a canvas, read back as numbers, weakest text on strongest tint.
     script = """(() => {
         const brush = Object.assign(document.createElement('canvas'), {width: 1, height: 1}).getContext('2d');
         const span = document.querySelector('.t');
-        const read = (...colours) => { for (const c of colours) { brush.fillStyle = c; brush.fillRect(0, 0, 1, 1); }
+        const read = (...colors) => { for (const c of colors) { brush.fillStyle = c; brush.fillRect(0, 0, 1, 1); }
             return [...brush.getImageData(0, 0, 1, 1).data].slice(0, 3); };
         const surface = getComputedStyle(document.getElementById('rollout')).backgroundColor;
         return ['pos', 'neg'].map((side) => {
@@ -122,9 +122,9 @@ def test_tinted_text_keeps_its_contrast(tab: Page, workdir: Path, dark: bool) ->
     tab.size(1280, 900)
 
 
-def luminance(colour: list[int]) -> float:
-    """Relative luminance of an sRGB colour (WCAG)."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (value / 255 for value in colour)]
+def luminance(color: list[int]) -> float:
+    """Relative luminance of an sRGB color (WCAG)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (value / 255 for value in color)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 

@@ -146,7 +146,7 @@ def test_the_weights_alone_are_read(two: Path, meshed: bool) -> None:
         assert params["embed_VD"].sharding.shard_shape((32, 16)) == (32, 8)
 
 
-def test_the_weights_do_not_need_the_optimiser(copy: Path) -> None:
+def test_the_weights_do_not_need_the_optimizer(copy: Path) -> None:
     """A workdir is accepted too, and the newest good step of it is taken."""
     truncate(copy / "4")
     _, params, _ = checkpoint.restore_params(copy.parent)

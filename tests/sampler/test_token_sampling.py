@@ -71,7 +71,7 @@ def test_top_p_keeps_exactly_the_reference_set(logits, top_p, expected):
 def test_top_p_set_on_a_large_vocabulary(top_p):
     logits = np.random.default_rng(5).normal(0, 3, 20_000).astype(np.float32)
     ids, _ = draw_many(logits, sampling_params(top_p=top_p), jax.random.key(1), vocabulary=20_000, rows=512)
-    # an id whose neighbourhood of the edge is narrower than float32 sums may fall on either side
+    # an id whose neighborhood of the edge is narrower than float32 sums may fall on either side
     outside = kept_ids(logits, top_p=min(top_p + 1e-6, 1)) == 0
     assert not outside[np.asarray(ids)].any()
     assert len(set(np.asarray(ids).tolist())) > 1

@@ -81,7 +81,7 @@ class Page:
         self.run("new Promise(done => setTimeout(done, 60))")
 
     def size(self, width: int, height: int, *, dark: bool = False) -> None:
-        """Sets the window and the colour scheme the system asks for."""
+        """Sets the window and the color scheme the system asks for."""
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )

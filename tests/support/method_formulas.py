@@ -101,7 +101,7 @@ def np_demopsd(x: Seen) -> np.ndarray:
     share = 2 * 0.15 * (1 / (1 + np.exp(-50 * jsd(x.anchor, x.teacher))) - 0.5)
     target = log_softmax((1 - share[:, None]) * x.teacher + share[:, None] * x.anchor)
     constant = kl(x.student, target) - (1 - share) * kl(x.student, x.teacher) - share * kl(x.student, x.anchor)
-    # the barycentre's own normalizer does not depend on the student: subtract it, to have the two-term form
+    # the barycenter's own normalizer does not depend on the student: subtract it, to have the two-term form
     return x.distilled * x.capped() * (kl(x.student, target) - constant)
 
 
@@ -125,7 +125,7 @@ class Formula:
     token: Callable[[Seen], np.ndarray]
     divided_by: str
     beta: float
-    centred: bool = False
+    centered: bool = False
     overlong: bool = False
     skips: int = 0
 
@@ -160,9 +160,9 @@ def np_advantages(formula: Formula, lengths: np.ndarray) -> np.ndarray:
     buffer = T / 8
     unequal = np.ptp(REWARDS, axis=1, keepdims=True) > 0  # a group of equal rewards does not learn from length
     shaped = REWARDS - formula.overlong * unequal * ((lengths - (T - buffer)) / buffer).clip(0, 1)
-    centred = shaped - shaped.mean(1, keepdims=True)
+    centered = shaped - shaped.mean(1, keepdims=True)
     spread = shaped.std(1, ddof=1, keepdims=True)
-    return centred if formula.centred else centred / (spread + 1e-6)
+    return centered if formula.centered else centered / (spread + 1e-6)
 
 
 def np_context(of: Batch, formula: Formula, p: int, i: int, peer: int) -> list[int]:

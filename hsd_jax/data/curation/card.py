@@ -20,11 +20,11 @@ PACKAGES = ("tensorflow-datasets", "array_record", "grain", "math-verify", "nump
 
 
 def of_sources(corpora: Sequence[Corpus]) -> list[dict[str, Any]]:
-    """Each corpus with its licence, fingerprint, and rows kept and removed when it was read."""
+    """Each corpus with its license, fingerprint, and rows kept and removed when it was read."""
     return [
         {
             "source": corpus.source,
-            "licence": SOURCES[corpus.source].licence if corpus.source in SOURCES else "see the card of its sources",
+            "license": SOURCES[corpus.source].license if corpus.source in SOURCES else "see the card of its sources",
             "fingerprint": corpus.fingerprint,
             "read": {
                 split: {"kept": told["kept"], "removed": told["removed"], "examples": told["examples"]}
@@ -94,9 +94,9 @@ def markdown(card: Mapping[str, Any]) -> str:
         parts += _table(("difficulty", "problems"), told["by_difficulty"].items())
     parts += ["## Sources", ""]
     parts += _table(
-        ("source", "licence", "split", "kept", "removed on reading"),
+        ("source", "license", "split", "kept", "removed on reading"),
         (
-            (s["source"], s["licence"], split, told["kept"], _counts(told["removed"]))
+            (s["source"], s["license"], split, told["kept"], _counts(told["removed"]))
             for s in card["sources"]
             for split, told in s["read"].items()
         ),

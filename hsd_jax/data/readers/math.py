@@ -1,7 +1,7 @@
 """Contest mathematics: MATH and its mirrors, MATH-500, AIME.
 
 MATH (EleutherAI/hendrycks_math and others; problem, solution, level, type; in some mirrors also answer, unique_id)
-is distributed by third parties; its licence is contested, so nothing of it is in this repository.
+is distributed by third parties; its license is contested, so nothing of it is in this repository.
 """
 
 import re

@@ -257,9 +257,9 @@
     $("verdict").replaceChildren(...parts);
   }
 
-  // ---------------------------------------------------------------- colour: one scale for the whole run
+  // ---------------------------------------------------------------- color: one scale for the whole run
   const limit = data.credit_limit;
-  // Colour grows with the power 2/3 of credit: a tenth of the strongest credit can still be told from none.
+  // Color grows with the power 2/3 of credit: a tenth of the strongest credit can still be told from none.
   const strength = (credit) => (Number.isFinite(credit) ? Math.min(1, Math.abs(credit) / limit) ** (2 / 3) : 0);
   function tint(element, credit) {
     if (!(strength(credit) > 0.01)) return;
@@ -269,12 +269,12 @@
   }
   function showLegend() {
     const canvas = $("legend"), brush = canvas.getContext("2d"), style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(name).trim();
+    const color = (name) => style.getPropertyValue(name).trim();
     brush.clearRect(0, 0, canvas.width, canvas.height);
     for (let x = 0; x < canvas.width; x++) {
       const value = ((2 * x) / (canvas.width - 1) - 1) * limit;
       brush.globalAlpha = strength(value) * 0.62;
-      brush.fillStyle = colour(value > 0 ? "--pos" : "--neg");
+      brush.fillStyle = color(value > 0 ? "--pos" : "--neg");
       brush.fillRect(x, 0, 1, canvas.height);
     }
     $("legend-ticks").replaceChildren(...[-1, -0.5, 0, 0.5, 1].map((share) => {

@@ -16,8 +16,8 @@ from hsd_jax.reporting.logs import Group, Record, Run, read_groups, read_run
 from hsd_jax.reporting.page import encode, summary, svg
 
 HERE = Path(__file__).parent
-# The strongest colour stands for the credit that this share of tokens stays below, rounded up to a round number.
-COLOUR_QUANTILE = 0.99
+# The strongest color stands for the credit that this share of tokens stays below, rounded up to a round number.
+COLOR_QUANTILE = 0.99
 ROUND_LIMITS = (0.1, 0.2, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
 
 
@@ -107,11 +107,11 @@ def choose_groups(steps: Sequence[int], sizes: Sequence[int], most_bytes: int) -
 
 
 def credit_limit(groups: Sequence[Group]) -> float:
-    """The credit in nats at which colour is strongest: one for the whole run, so that colours can be compared."""
+    """The credit in nats at which color is strongest: one for the whole run, so that colors can be compared."""
     found = [np.abs(rollout.credit) for group in groups for rollout in group.rollouts]
     values = np.concatenate(found) if found else np.zeros(0)
     values = values[np.isfinite(values)]
-    high = float(np.quantile(values, COLOUR_QUANTILE)) if len(values) else 1.0
+    high = float(np.quantile(values, COLOR_QUANTILE)) if len(values) else 1.0
     return next((limit for limit in ROUND_LIMITS if limit >= high), ROUND_LIMITS[-1])
 
 
@@ -193,7 +193,7 @@ def _card(figure: figures.Figure) -> Record:
 
 
 def _legend(figure: figures.Figure) -> list[Record]:
-    """Keys of the lines; points share the colour of the line they belong to and need none."""
+    """Keys of the lines; points share the color of the line they belong to and need none."""
     lines = [line for line in figure.drawn if not line.points]
     return [
         {

@@ -1,4 +1,4 @@
-"""Draws a figure as inline SVG. Colours are classes, so that the page's light and dark themes both apply."""
+"""Draws a figure as inline SVG. Colors are classes, so that the page's light and dark themes both apply."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
