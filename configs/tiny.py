@@ -4,7 +4,7 @@
 
 Paper row: none (a tiny model). Expected: sampled pass@1 on held-out problems from .36 to above .85; see RESULTS.md.
 
-The teacher is frozen at the initial weights: with the paper's live one (`--method.teacher live`) the tiny model learns as fast
+The teacher is frozen at the initial weights: with the live one of the paper (`--method.teacher live`) it learns as fast
 at first, then teacher and student drift away together and collapse; RESULTS.md shows both.
 """
 
