@@ -20,6 +20,7 @@ from hsd_jax.runtime import checkpoint, faults
 from hsd_jax.update.step import TrainState
 from models.qwen3 import Params, init_params
 from models.sharding import make_mesh
+from tests.support.paths import TINY_MODEL
 from tests.support.tiny_config import tiny_config
 
 MODEL = tiny_config(layers=1)
@@ -138,7 +139,7 @@ def test_a_continued_run_remembers_the_best_of_before(tmp_path: Path) -> None:
 def test_the_weights_alone_are_read(two: Path, meshed: bool) -> None:
     mesh = make_mesh(1, 2, 1, jax.devices()[:2]) if meshed else None
     config, params, source = checkpoint.restore_params(two / "4", mesh)
-    assert (config, source) == (MODEL, "assets/tiny_qwen3")
+    assert (config, source) == (MODEL, str(TINY_MODEL))
     jax.tree.map(np.testing.assert_array_equal, params, state_of(4).params)
     kinds = {type(leaf) for leaf in jax.tree.leaves(params)}
     assert all(issubclass(kind, jax.Array if meshed else np.ndarray) for kind in kinds)
