@@ -56,7 +56,7 @@ WANTED = [
 ]
 
 
-@pytest.mark.parametrize("expected", WANTED, ids=str)
+@pytest.mark.parametrize("expected", WANTED, ids=lambda value: type(value).__name__)
 def test_forged_answers_are_wrong_and_raise_nothing(expected: object) -> None:
     for reply in FORGED_REPLIES:
         with contextlib.suppress(ValueError, AttributeError):
