@@ -204,7 +204,7 @@ class Checkpoints:
     every_minutes: float = 0.0
     """Also write one after the step in which the last has become this old; 0: by steps alone."""
     keep: int = 2
-    """Newest checkpoints that are kept, besides the best by held-out pass@1."""
+    """Newest checkpoints that are kept, besides the best by held-out pass@1 of those whose step was evaluated."""
     keep_every: int = 0
     """Also keep every checkpoint whose step is a multiple of this; 0: none."""
 

@@ -1,6 +1,7 @@
 """The errors a user can meet, and the exit codes of every command.
 
-Refused input ends a command with code 2 and one line, a run that had to end itself with code 1 and one line.
+Refused input ends a command with code 2 and one line, a run that had to end itself with code 1 and one line. A run that
+was asked to end (Ctrl-C, preemption) and saved before all was done ends with code 3; 0 means that nothing is left.
 """
 
 from models.errors import InputError as InputError

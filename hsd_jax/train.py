@@ -31,8 +31,11 @@ from hsd_jax.setup.components import RunComponents
 from hsd_jax.update.step import TrainState
 
 
-def train(parts: RunComponents, programs: Programs, book: RunLog, state: TrainState, stop: Stop) -> TrainState:
-    """The steps after `state.step`; once anybody asks to stop, the step in progress is finished and saved."""
+def train(parts: RunComponents, programs: Programs, book: RunLog, state: TrainState, stop: Stop) -> str:
+    """Takes the steps after `state.step`; once anybody asks to stop, the step in progress is finished and saved.
+
+    Returns how it was asked to stop, the same in all processes; "" where everything that was due is done.
+    """
     first = int(state.step) + 1
     for step in range(first, parts.config.steps + 1):
         # nothing moves between host and device by accident
@@ -40,15 +43,15 @@ def train(parts: RunComponents, programs: Programs, book: RunLog, state: TrainSt
             batch = sample_and_grade(parts, programs.sampler, programs.submit, state.params, step, book.clock)
             state, metrics, trace = run_update(parts, programs, state, batch, book.clock)
             book.record(batch, metrics, trace)
-            stopping = multihost.any_host(f"stop/{step}", bool(stop.asked))
+            stopping = next(filter(None, multihost.gather(f"stop/{step}", stop.asked)), "")
             if book.evaluation_is_due(step) and not stopping:
                 book.evaluate(state.params, step)
             book.end_step(step)
             if book.checkpoint_is_due(step) or stopping:
                 book.save(state, step)
         if stopping:
-            break
-    return state
+            return stopping
+    return ""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -59,9 +62,9 @@ def main(argv: Sequence[str]) -> int:
     with multihost.distributed_session(multihost.from_environment(os.environ)), watch() as stop:
         parts = components.build_components(given.settings)
         with open_run(given, parts, cli.console(), argv) as (programs, book, state):
-            train(parts, programs, book, state, stop)
-            book.close(stop.asked)
-    return EXIT_PREEMPTED if stop.asked == "preemption" else EXIT_DONE
+            stopped = train(parts, programs, book, state, stop)
+            book.close(stopped)
+    return EXIT_PREEMPTED if stopped else EXIT_DONE
 
 
 if __name__ == "__main__":

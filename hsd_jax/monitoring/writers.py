@@ -20,8 +20,22 @@ TEXT_COUNTS = ("words", "hedges", "repeated", "responses")
 
 
 def jsonl_sink(path: epath.Path) -> Sink:
-    """Writes one line per step; a number that is not finite is written as null."""
-    return rewriting_sink(path) if paths.is_remote(path) else appending_sink(path)
+    """Writes one line per step; a number that is not finite is written as null.
+
+    The last step on file may lack numbers that a continued run still owes: these are added to its line.
+    """
+    held = path.read_text().splitlines()[-1:] if path.exists() else []
+    last = json.loads(held[0]) if held else {}
+    append = rewriting_sink(path) if paths.is_remote(path) else appending_sink(path)
+
+    def write(step: int, metrics: Mapping[str, Any]) -> None:
+        if step != last.get("step"):
+            return append(step, metrics)
+        part = path.with_name(f"{path.name}.part")
+        part.write_text("".join([*path.read_text().splitlines(keepends=True)[:-1], _line(step, last | dict(metrics))]))
+        part.replace(path)
+
+    return write
 
 
 def appending_sink(path: epath.Path) -> Sink:
@@ -36,9 +50,11 @@ def appending_sink(path: epath.Path) -> Sink:
 
 def rewriting_sink(path: epath.Path) -> Sink:
     """Writes the whole file each time: object stores cannot append, but replace an object at once or not at all."""
-    written = [path.read_text() if path.exists() else ""]
+    written: list[str] = []
 
     def write(step: int, metrics: Mapping[str, Any]) -> None:
+        if not written:
+            written.append(path.read_text() if path.exists() else "")
         written.append(_line(step, metrics))
         path.write_text("".join(written))
 

@@ -90,6 +90,24 @@ class RunLog:
         with self.clock.phase("evaluate"):
             self.page |= self.scores(params, step)
 
+    def catch_up(self, params: Params, step: int) -> None:
+        """Does the evaluation that a stop after `step` left out: for the step's line and for its checkpoint's score."""
+        owed = self.evaluation_is_due(step) and self._score(step) is None
+        if not multihost.gather(f"owed/{step}", owed)[0]:
+            return
+        self.evaluate(params, step)
+        found, self.page = self.page, {}
+        if not found:  # no held-out questions
+            return
+        with self.clock.phase("save"):
+            checkpoint.add_score(self.store, step, found["eval/pass@1"])
+        self.lines = [line | select_history(found) if line["step"] == step else line for line in self.lines]
+        for sink in self.sinks:
+            sink(step, found)
+
+    def _score(self, step: int) -> float | None:
+        return next((line.get("eval/pass@1") for line in reversed(self.lines) if line["step"] == step), None)
+
     def end_step(self, step: int) -> None:
         """Writes the finished step's line everywhere, shows it, and warns where the guards say so."""
         compiled = self.compilations.take()
@@ -113,10 +131,9 @@ class RunLog:
         return bool(settings.every_minutes) and multihost.gather(f"save/{step}", late)[0]
 
     def save(self, state: TrainState, step: int) -> None:
-        """Starts writing a checkpoint with all that a continuation needs."""
-        score = next((line["eval/pass@1"] for line in reversed(self.lines) if "eval/pass@1" in line), None)
+        """Starts writing a checkpoint with all that a continuation needs; its score is that of its own step, if any."""
         with self.clock.phase("save"), jax.transfer_guard("allow"):  # Orbax moves arrays in its own way
-            checkpoint.save(self.store, step, without_frozen(state), self._meta(step), score=score)
+            checkpoint.save(self.store, step, without_frozen(state), self._meta(step), score=self._score(step))
         self.saved_at = time.monotonic()
 
     def _meta(self, step: int) -> dict[str, Any]:
@@ -130,7 +147,7 @@ class RunLog:
         }
 
     def close(self, asked: str) -> None:
-        """Waits for the last checkpoint and prints how the run went."""
+        """Waits for the last checkpoint and prints how the run went; `asked`: what ended it before it was done."""
         with self.clock.phase("save"):
             checkpoint.close(self.store)
         if not self.sinks:

@@ -78,6 +78,8 @@ def open_run(
         if workdir.start is None:
             book.evaluate(state.params, 0)
             book.end_step(0)
+        else:
+            book.catch_up(state.params, workdir.start)
         yield programs, book, state
 
 

@@ -4,6 +4,7 @@ A checkpoint `checkpoints/<step>/` holds the state's arrays, `meta` (step, data 
 versions) and, soon after it is committed, `manifest.json` with the size and CRC-32 of every file.
 """
 
+import json
 import logging
 import os
 import sys
@@ -23,7 +24,7 @@ from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as policies
 
 from hsd_jax.errors import InputError, RunStopped
-from hsd_jax.runtime import faults, manifest, paths, storage
+from hsd_jax.runtime import faults, manifest, multihost, paths, storage
 from hsd_jax.runtime.manifest import MANIFEST as MANIFEST
 from hsd_jax.runtime.manifest import damage as verify
 from hsd_jax.types import PyTree
@@ -56,7 +57,9 @@ class Store:
 def open_store(
     root: str | os.PathLike[str], *, keep: int = 2, keep_every: int = 0, resume: str = "--resume auto"
 ) -> Store:
-    """Opens (creates) a checkpoint directory: the newest `keep`, the best and every `keep_every`-th are preserved."""
+    """Opens (creates) a checkpoint directory: the newest `keep`, the best of those with a score and every
+    `keep_every`-th are preserved.
+    """
     root = _absolute(root)
     root.mkdir(parents=True, exist_ok=True)
     best = policies.BestN(get_metric_fn=lambda m: m[BEST], n=1, keep_checkpoints_without_metrics=False)
@@ -87,6 +90,25 @@ def save(store: Store, step: int, state: PyTree, meta: dict[str, Any], *, score:
         with store.beginning:
             store.unsealed.add(step)
             store.manager.save(step, args=args, metrics=None if score is None else {BEST: score}, force=True)
+
+
+def add_score(store: Store, step: int, score: float) -> None:
+    """Gives a checkpoint the score that it was saved without; all processes call it together."""
+    if not jax.process_index():
+        store.sealer.submit(_write_score, store.root / str(step), score).result()
+    multihost.gather(f"score/{step}", True)
+    with store.beginning:
+        store.manager.reload()
+
+
+def _write_score(step_dir: epath.Path, score: float) -> None:
+    """As Orbax does, which reads it from there; whole at once, lest half of it keep the directory from being opened."""
+    file = step_dir / "metrics" / "metrics"
+    file.parent.mkdir(exist_ok=True)
+    part = file.with_name("metrics.part")
+    part.write_text(json.dumps({BEST: score}))
+    part.replace(file)
+    manifest.seal(step_dir)
 
 
 def write_manifests(store: Store) -> Future[None]:

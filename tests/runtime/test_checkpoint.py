@@ -135,6 +135,17 @@ def test_a_continued_run_remembers_the_best_of_before(tmp_path: Path) -> None:
     assert checkpoint.steps(root) == [1, 5]
 
 
+def test_a_score_that_comes_late_counts_at_once_and_after_a_restart(tmp_path: Path) -> None:
+    root = written(tmp_path / "checkpoints", {1: 0.2, 2: None}, keep=1)
+    store = checkpoint.open_store(root, keep=1)
+    checkpoint.add_score(store, 2, 0.9)
+    checkpoint.save(store, 3, state_of(3), META, score=0.3)
+    checkpoint.close(store)
+    assert checkpoint.steps(root) == [2, 3] and checkpoint.verify(epath.Path(root / "2")) == ""
+    written(root, {4: 0.4}, keep=1)
+    assert checkpoint.steps(root) == [2, 4]
+
+
 @pytest.mark.parametrize("meshed", [False, True])
 def test_the_weights_alone_are_read(two: Path, meshed: bool) -> None:
     mesh = make_mesh(1, 2, 1, jax.devices()[:2]) if meshed else None

@@ -130,6 +130,22 @@ def test_a_file_that_is_written_whole_equals_one_that_is_appended_to(tmp_path: P
     assert len(rows) == 6 and rows[0] == {"step": 0, "loss": None, "kl_by_position": [0.5, None]}
 
 
+@pytest.mark.parametrize("remote", [False, True])
+def test_numbers_that_a_continued_run_owes_join_the_line_of_their_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remote: bool
+) -> None:
+    monkeypatch.setattr(writers.paths, "is_remote", lambda _: remote)
+    file = epath.Path(tmp_path / "metrics.jsonl")
+    for step in (1, 2):
+        writers.jsonl_sink(file)(step, {"loss": step, "kl": float("nan")})
+    sink = writers.jsonl_sink(file)
+    sink(2, {"eval/pass@1": 0.5})
+    sink(3, {"loss": 3})
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    owed = {"step": 2, "loss": 2, "kl": None, "eval/pass@1": 0.5}
+    assert rows == [{"step": 1, "loss": 1, "kl": None}, owed, {"step": 3, "loss": 3}]
+
+
 def test_facts_join_the_config_and_the_commit_may_come_from_outside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
