@@ -1,15 +1,16 @@
 """Documents the tiny base model is pre-trained on: ways to read a problem, and one way to write a solution.
 
-    policy     question                                  -> a solution with slips, loss on all of it
+    policy     question                                  -> a solution with habitual errors and slips, loss on all of it
     answer     question, true answer                     -> the same: knowing the answer does not show the path
     feedback   question, what was wrong with an attempt  -> the same: nor does knowing a wrong one
     path       question, true answer, a correct attempt  -> slips are put in but carry no loss
     peer       question, a correct attempt               -> the same as path
     solution   question, a reference solution            -> the same as path
 
-So the policy makes mistakes that reinforcement can remove, the answer alone is a cue without a path, and a reader
-of a correct attempt follows it while prefixes agree and goes on from what is really written after a slip. The base
-knows every context that a method's teacher may read: none of them is at a disadvantage because its frame is new.
+So the policy has habits that reinforcement can break: its greedy answer is wrong wherever it multiplies by 7 or 9, and
+its samples are now and then right. The answer alone is a cue without a path, and a reader of a correct attempt
+follows it while prefixes agree and goes on from what is really written after a slip. The base knows every context
+that a method's teacher may read: none of them is at a disadvantage because its frame is new.
 """
 
 from collections.abc import Callable
@@ -34,6 +35,7 @@ Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 class Mixture:
     """How many problems of each kind a batch has, and how often a step of a solution is wrong.
 
+    Without an attempt, the steps `habits` are off by 1 with probability `habit`, others by anything with `policy_slip`.
     A problem is read once for all its `responses`. `windows` are the tokens of a context and of a response.
     """
 
@@ -44,7 +46,9 @@ class Mixture:
     peer: int = 1
     solution: int = 1
     responses: int = 4
-    policy_slip: float = 0.15
+    habits: tuple[str, ...] = ("*7", "*9")
+    habit: float = 0.65
+    policy_slip: float = 0.06
     path_slip: float = 0.25
     operations: tuple[int, int] = tiny.OPERATIONS
     short_windows: tuple[int, int] = (88, 58)
@@ -56,10 +60,12 @@ def encoder(tokenizer: Any) -> Encode:
     return lambda text: tokenizer.encode(text, add_special_tokens=False)
 
 
-def slips(rng: np.random.Generator, steps: int, probability: float) -> tuple[int, ...]:
-    """For every step 0 (right), or with `probability` a wrong offset in 1..9."""
-    wrong = rng.random(steps) < probability
-    return tuple(int(e) for e in wrong * rng.integers(1, 10, steps))
+def slips(rng: np.random.Generator, chain: tiny.Chain, mix: Mixture, *, attempt: bool) -> tuple[int, ...]:
+    """For every step 0 (right) or a wrong offset: 1 by habit, else any in 1..9; who read an attempt has no habits."""
+    steps = [operator + str(number) for operator, number in zip(chain.operators, chain.numbers[1:], strict=True)]
+    habitual = np.isin(steps, () if attempt else mix.habits)
+    wrong = rng.random(len(steps)) < np.where(habitual, mix.habit, mix.path_slip if attempt else mix.policy_slip)
+    return tuple(int(e) for e in wrong * np.where(habitual, 1, rng.integers(1, 10, len(steps))))
 
 
 def response(encode: Encode, chain: tiny.Chain, errors: tuple[int, ...], slip_weight: float) -> Weighted:
@@ -93,7 +99,7 @@ def privileged(kind: str, chain: tiny.Chain, mix: Mixture, rng: np.random.Genera
 def wrong_answer(chain: tiny.Chain, mix: Mixture, rng: np.random.Generator) -> int:
     """The final answer of an attempt with slips that failed."""
     right = tiny.results(chain)[-1]
-    while (given := tiny.results(chain, slips(rng, len(chain.operators), mix.policy_slip))[-1]) == right:
+    while (given := tiny.results(chain, slips(rng, chain, mix, attempt=False))[-1]) == right:
         pass
     return given
 
@@ -109,9 +115,8 @@ def document(
     pieces = chat_template.student_pieces(*problem)
     if kind != "policy":
         pieces = chat_template.teacher_pieces(*problem, **privileged(kind, chain, mix, rng))
-    steps = len(chain.operators)
-    slip, slip_weight = (mix.path_slip, 0.0) if kind in LONG else (mix.policy_slip, 1.0)
-    errors = [slips(rng, steps, slip) for _ in range(mix.responses)]
+    errors = [slips(rng, chain, mix, attempt=kind in LONG) for _ in range(mix.responses)]
+    slip_weight = 0.0 if kind in LONG else 1.0
     return [i for piece in pieces for i in encode(piece)], [response(encode, chain, e, slip_weight) for e in errors]
 
 
