@@ -181,14 +181,14 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Held-out pass@1 while training."""
+    """Held-out pass@k while training."""
 
     every: int = 50
     """Steps between evaluations; 0: only before and after."""
     problems: int = 128
     """Held-out questions."""
     samples: int = 4
-    """Sampled answers to each; their mean is pass@1. One greedy answer is drawn besides."""
+    """Sampled answers to each: pass@1, from 4 on pass@4, from 16 on pass@16. One greedy answer is drawn besides."""
     temperature: float = 1.0
     """Temperature of the sampled answers."""
     top_p: float = 1.0

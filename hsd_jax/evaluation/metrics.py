@@ -37,6 +37,12 @@ def pass_at(correct: int, samples: int, k: int) -> float:
     return 1.0 - comb(samples - correct, k) / comb(samples, k)
 
 
+def right_paths(rewards_PG: Sequence[Sequence[float]], texts_PG: Sequence[Sequence[str]]) -> np.ndarray:
+    """How many different texts the right samples of each problem are [P]: a policy that narrows repeats itself."""
+    paired = zip(texts_PG, np.asarray(rewards_PG) >= 1.0, strict=True)
+    return np.array([len({text for text, right in zip(*row, strict=True) if right}) for row in paired])
+
+
 def majority_at(answers: Sequence[str], k: int, rng: np.random.Generator) -> float:
     """maj@k of one problem: the chance that the most frequent answer of k samples is the right one.
 

@@ -51,17 +51,36 @@ def progress(console: Console, start: int, total: int, *, quiet: bool = False) -
     )
     with Progress(*columns, console=console) as bar, screened():
         task = bar.add_task("train", total=total, completed=start, numbers="compiling ...")
-        yield lambda step, metrics: bar.update(task, completed=step, numbers=numbers(metrics))
+
+        def show(step: int, metrics: Mapping[str, Any]) -> None:
+            _show_scores(console, step, metrics)
+            if step:
+                bar.update(task, completed=step, numbers=numbers(metrics))
+
+        yield show
 
 
 def lines(console: Console, total: int) -> Show:
-    """Prints a line for the first steps, then twenty times over the run."""
+    """Prints a line for the first steps, then twenty times over the run, and one for every evaluation."""
 
     def show(step: int, metrics: Mapping[str, Any]) -> None:
-        if step <= 2 or step % max(total // 20, 1) == 0:
+        _show_scores(console, step, metrics)
+        if 0 < step <= 2 or step and step % max(total // 20, 1) == 0:
             console.print(f"step {step}/{total}  {numbers(metrics)}  {metrics['time/step']:.1f} s", highlight=False)
 
     return show
+
+
+def held_out(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The scores of a step's evaluation by their short names; none where it had none."""
+    names = ("greedy", "pass@1", "pass@4", "pass@16", "right_paths")
+    return {name: metrics[f"eval/{name}"] for name in names if f"eval/{name}" in metrics}
+
+
+def _show_scores(console: Console, step: int, metrics: Mapping[str, Any]) -> None:
+    if found := held_out(metrics):
+        words = "  ".join(f"{name} {value:.2f}" for name, value in found.items())
+        console.print(f"after step {step}, held out: {words}", highlight=False)
 
 
 def numbers(metrics: Mapping[str, Any]) -> str:

@@ -17,6 +17,8 @@ from hsd_jax.runtime import multihost
 
 log = logging.getLogger(__name__)
 FIRST, RECENT = 10, 5  # steps that say what is normal, and steps that are compared with them
+VARIETY = ("eval/pass@16", "eval/pass@4")  # the larger k tells first
+RISE, FALL = 0.01, 0.03  # what counts between evaluations of a hundred questions
 Line = Mapping[str, Any]
 
 
@@ -54,6 +56,8 @@ def watch(lines: Sequence[Line], settings: Guards, workdir: str) -> None:
             if settings.stop_on_collapse:
                 raise RunStopped(f"{message}; stopped, as guards.stop-on-collapse asks")
             log.warning("%s; consider --method.teacher frozen, a larger --method.beta or a smaller step", message)
+    if (said := narrowing(lines)) and not narrowing(lines[:-1]):
+        log.warning("step %d: %s: answers sharpen at the price of variety", lines[-1]["step"], said)
 
 
 def name_offenders(step: int, names: Sequence[str], stats: Mapping[str, np.ndarray], length_PG: np.ndarray) -> None:
@@ -79,6 +83,19 @@ def rings(alarm: Alarm, lines: Sequence[Line]) -> bool:
     if len(values) < FIRST + RECENT:
         return False
     return alarm.rings(sum(values[:FIRST]) / FIRST, sum(values[-RECENT:]) / RECENT)
+
+
+def narrowing(lines: Sequence[Line]) -> str:
+    """In words, what fell while pass@1 rose: pass@k now against the evaluation at which it was best; "" for nothing."""
+    for metric in VARIETY:
+        scored = [line for line in lines if _finite(line.get("eval/pass@1")) and _finite(line.get(metric))]
+        if scored:
+            best, now = max(scored, key=lambda line: line[metric]), scored[-1]
+            rise, fall = now["eval/pass@1"] - best["eval/pass@1"], best[metric] - now[metric]
+            if rise > RISE and fall > FALL:
+                changes = (f"{name} {best[name]:.3f} -> {now[name]:.3f}" for name in ("eval/pass@1", metric))
+                return f"{' and '.join(changes)} since step {best['step']}"
+    return ""
 
 
 def _finite(value: Any) -> bool:

@@ -19,7 +19,7 @@ Numbers = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Series:
-    """One line or set of points: `hue` picks the color (one per run or group), `dash` 0 solid, 1 dashed, 2 dotted.
+    """One line or set of points: `hue` picks the color (one per run or group), `dash` the stroke (0 is solid).
 
     `band` is the half-width of the 95 % band around `y`, empty when there is none.
     """
@@ -73,7 +73,18 @@ class RunData:
 # (name, title, unit, ((metric, label), ...)): the first metric is the one whose newest value is shown large.
 CURVES = (
     ("reward", "Pass rate while training", "share of rollouts", (("reward", ""),)),
-    ("pass_at_1", "Evaluation", "share of answers", (("eval/pass@1", "pass@1"), ("eval/greedy", "greedy"))),
+    (
+        "pass_at_1",
+        "Evaluation",
+        "share of questions",
+        (
+            ("eval/pass@1", "pass@1"),
+            ("eval/greedy", "greedy"),
+            ("eval/pass@4", "pass@4"),
+            ("eval/pass@16", "pass@16"),
+        ),
+    ),
+    ("right_paths", "Different right answers", "answers to a question", (("eval/right_paths", ""),)),
     ("coverage", "Coverage", "share of rollouts", (("coverage", "with a peer"), ("fallback", "answer only"))),
     ("loss", "Loss", "nats per token", (("loss", ""),)),
     ("kl_reference", "KL to the reference", "nats per token", (("kl_reference", ""),)),

@@ -11,7 +11,7 @@ from hsd_jax.reporting.figures import Figure, Series
 
 # Colors that stay apart for all common kinds of color blindness (Okabe and Ito), strongest first.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-DASHES = ("-", "--", ":")
+DASHES = ("-", "--", ":", "-.")
 
 
 def write_figures(figures: Sequence[Figure], folder: Path) -> list[Path]:

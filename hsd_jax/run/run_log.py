@@ -27,7 +27,10 @@ from hsd_jax.update.step import Trace, TrainState
 from models.qwen3 import Params
 
 log = logging.getLogger(__name__)
-HISTORY_KEYS = ("step", "skipped", "coverage", "eval/pass@1", "eval/greedy", *(alarm.metric for alarm in guards.ALARMS))
+HISTORY_KEYS = (
+    *("step", "skipped", "coverage", "eval/greedy", "eval/pass@1", *guards.VARIETY, "eval/right_paths"),
+    *(alarm.metric for alarm in guards.ALARMS),
+)
 
 
 @dataclass
@@ -118,9 +121,8 @@ class RunLog:
             sink(step, {name: value for name, value in line.items() if name != "step"})
         with faults.stage("save"):
             checkpoint.write_manifests(self.store)
-        if step:
-            self.show(step, line)
-        guards.watch([seen for seen in self.lines if seen["step"]], self.parts.config.guards, str(self.path))
+        self.show(step, line)
+        guards.watch(self.lines, self.parts.config.guards, str(self.path))
 
     def checkpoint_is_due(self, step: int) -> bool:
         """Every so many steps, every so many minutes by the clock of process 0, and at the end."""
@@ -165,9 +167,8 @@ class RunLog:
             self.console.print(report.credit_profile(Path(self.path)), highlight=False)
 
     def _summary(self) -> Summary:
-        scored = [line for line in self.lines if "eval/pass@1" in line]
-        names = ("eval/pass@1", "eval/greedy")
-        first, last = ({name: line[name] for name in names} for line in (scored[0], scored[-1])) if scored else ({}, {})
+        ends = [found for line in self.lines if (found := console.held_out(line))]
+        first, last = (ends[0], ends[-1]) if ends else ({}, {})
         places = {"checkpoints": str(self.path / "checkpoints"), "report": str(self.path / "report" / "index.html")}
         return Summary(first, last, self.clock.total, places)
 

@@ -6,9 +6,12 @@ from math import comb
 import numpy as np
 import pytest
 
+from hsd_jax.data.problems import Problem
 from hsd_jax.errors import InputError
-from hsd_jax.evaluation import metrics
+from hsd_jax.evaluation import metrics, results
+from hsd_jax.evaluation.generate import Samples
 from hsd_jax.evaluation.metrics import RIGHT
+from hsd_jax.run import held_out
 
 
 @pytest.mark.parametrize(("samples", "correct"), [(1, 0), (1, 1), (6, 0), (6, 2), (6, 5), (6, 6)])
@@ -82,3 +85,29 @@ def test_difficulty_bins_cover_all_rates():
     assert sum(count for count, _ in found.values()) == 8
     assert found["hard (up to 1/4)"] == (2, 1.5)
     assert list(found)[-1] == "unknown"
+
+
+def test_right_paths_are_the_different_texts_among_the_right_answers():
+    rewards_PG = [[1, 1, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1]]
+    texts_PG = [["a", "a", "b", "c"], ["a", "b", "c", "d"], ["a"] * 4]
+    np.testing.assert_array_equal(metrics.right_paths(rewards_PG, texts_PG), [2, 0, 1])
+
+
+@pytest.mark.parametrize(("samples", "ks"), [(3, [1]), (4, [1, 4]), (20, [1, 4, 16])])
+def test_a_run_records_every_pass_at_k_that_its_samples_allow(samples, ks):
+    right = [1, samples]  # of the samples of each question
+    problems = [Problem(f"q{p}", "tiny", "math", "?", "7") for p in range(2)]
+    sampled, greedy = (
+        results.summary(problems, [answers(problem.id, c, n) for problem, c in zip(problems, many, strict=True)])
+        for many, n in ((right, samples), ((0, 1), 1))
+    )
+    found = held_out.measured(sampled, greedy)
+    expected = {f"eval/pass@{k}": np.mean([1 - comb(samples - c, k) / comb(samples, k) for c in right]) for k in ks}
+    assert found == pytest.approx({**expected, "eval/right_paths": (1 + samples) / 2, "eval/greedy": 0.5})
+
+
+def answers(name: str, correct: int, samples: int) -> Samples:
+    """Answers of which `correct` are right, each in its own words."""
+    rewards = (1.0,) * correct + (0.0,) * (samples - correct)
+    texts = tuple(f"text {i}" for i in range(samples))
+    return Samples(name, rewards, ("correct",) * samples, ("7",) * samples, (5,) * samples, (True,) * samples, texts)

@@ -45,3 +45,15 @@ def test_a_quiet_run_prints_nothing() -> None:
     with console.progress(Console(file=out), 0, 2, quiet=True) as show:
         show(1, {})
     assert out.getvalue() == ""
+
+
+def test_every_evaluation_is_shown_even_the_one_before_the_first_step() -> None:
+    out = io.StringIO()
+    scores = {"eval/pass@1": 0.25, "eval/pass@4": 0.5, "eval/greedy": 0.125, "eval/right_paths": 1.5}
+    step = {"reward": 0.25, "coverage": 0.5, "loss": 0.125, "time/step": 2.0}
+    with console.progress(Console(file=out, width=200), 0, 400) as show:
+        show(0, {"step": 0, **scores})
+        show(7, {**step, **scores})
+    assert out.getvalue().splitlines() == [
+        f"after step {at}, held out: greedy 0.12  pass@1 0.25  pass@4 0.50  right_paths 1.50" for at in (0, 7)
+    ]

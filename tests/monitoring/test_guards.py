@@ -44,6 +44,35 @@ def test_every_sign_of_collapse_warns_once_and_stops_on_request(
             guards.watch(lines[:end], Guards(stop_on_collapse=True), "runs/x")
 
 
+def evaluations(*scores: tuple[float, float], k: int = 16) -> list[dict[str, Any]]:
+    """Ten steps from one evaluation to the next; (pass@1, pass@k) of each, the first before step 1."""
+    kept = ({"step": 10 * i, "eval/pass@1": one, f"eval/pass@{k}": many} for i, (one, many) in enumerate(scores))
+    return [line for scored in kept for line in (scored, *({"step": scored["step"] + j} for j in range(1, 10)))]
+
+
+@pytest.mark.parametrize("k", [16, 4])
+def test_a_policy_that_sharpens_at_the_price_of_variety_is_said_once(k: int, caplog: pytest.LogCaptureFixture) -> None:
+    lines = evaluations((0.3, 0.8), (0.5, 0.9), (0.6, 0.85), (0.65, 0.8), k=k)
+    for end in range(1, len(lines) + 1):
+        guards.watch(lines[:end], Guards(stop_on_collapse=True), "runs/x")
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"step 20: eval/pass@1 0.500 -> 0.600 and eval/pass@{k} 0.900 -> 0.850 since step 10")
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [((0.3, 0.8), (0.5, 0.9), (0.7, 0.95)), ((0.5, 0.9), (0.4, 0.8)), ((0.3, 0.8), (0.5, 0.78)), ((0.3, 0.8),), ()],
+    ids=["both rise", "both fall", "within noise", "one evaluation", "none"],
+)
+def test_nothing_is_said_of_variety_where_it_is_not_paid_with(
+    scores: tuple[tuple[float, float], ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = evaluations(*scores) + [{"step": 99, "eval/pass@1": float("nan"), "eval/pass@16": 0.1}]
+    for end in range(1, len(lines) + 1):
+        guards.watch(lines[:end], Guards(), "runs/x")
+    assert not caplog.records
+
+
 def test_a_healthy_run_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     lines = run_of(40, [])
     for end in range(1, len(lines) + 1):

@@ -97,6 +97,7 @@ def metrics(step: int, last: int, group: int, rng: np.random.Generator) -> dict[
     }  # fmt: skip
     if step == 1 or step % 10 == 0:
         record |= {"eval/pass@1": float(rate) - 0.01, "eval/greedy": min(1.0, float(rate) + 0.1)}
+        record |= {f"eval/pass@{k}": float(1 - (1 - rate) ** k) for k in (4, 16)} | {"eval/right_paths": 3.0}
     return record
 
 

@@ -48,6 +48,18 @@ def test_results_weigh_more_and_slips_after_an_attempt_weigh_nothing(tokenizer, 
     assert seen == {True, False}
 
 
+def test_habits_are_of_writers_who_read_no_attempt_and_go_one_too_far():
+    chain, mix = tiny.Chain((1, 7, 7, 3, 5, 9), "*+*-*"), tiny_documents.Mixture()
+    habitual, rng = np.array([True, False, False, False, True]), np.random.default_rng(0)
+    alone, reader = (
+        np.array([tiny_documents.slips(rng, chain, mix, attempt=attempt) for _ in range(4000)])
+        for attempt in (False, True)
+    )
+    assert set(alone[:, habitual].ravel()) == {0, 1} and set(alone[:, ~habitual].ravel()) == set(range(10))
+    np.testing.assert_allclose((alone != 0).mean(0), np.where(habitual, 0.65, 0.06), atol=0.03)
+    np.testing.assert_allclose((reader != 0).mean(0), mix.path_slip, atol=0.03)
+
+
 def test_every_kind_reads_what_it_should_and_all_problems_are_training_problems(tokenizer, batches):
     short, long = (tokenizer.batch_decode(batch[0]) for batch in batches)
     blocks = ("Reference answer", "Feedback", "correct attempt", "Reference solution")
