@@ -168,8 +168,8 @@ def run(given: Arguments, screen: Console) -> None:
     with open_graders(given.asking, benchmark.kinds) as graders:
         submit = submit_all_tests(graders)
         answered = ask_and_save(examinee, benchmark.problems, given.asking, submit, out / "answers.jsonl")
-    seconds = time.monotonic() - begun
-    result = summary(benchmark.problems, answered, seed=given.asking.seed)
+        seconds = time.monotonic() - begun
+        result = summary(benchmark.problems, answered, seed=given.asking.seed, same=graders.same)
     if jax.process_index() == 0:
         file = write(out, settings, benchmark, result, seconds, dataclasses.asdict(given.asking))
         print_table(screen, settings, benchmark, result, seconds, file)

@@ -41,7 +41,6 @@ MANY_ARGUMENTS = {  # more than 6; the aim is three at the most, with 7
     "hsd_jax.contexts.teacher_contexts 8",
     "hsd_jax.data.chat_template.teacher_pieces 7",
     "hsd_jax.data.curation.build.write 7",
-    "hsd_jax.evaluation.results.evaluate 8",
     "hsd_jax.rollout.collect._draw 7",
     "hsd_jax.run.programs.step 7",
     "hsd_jax.sampler.buckets.make_sampler_config 9",

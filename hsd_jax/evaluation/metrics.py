@@ -1,5 +1,6 @@
 """From graded samples to benchmark numbers: pure functions over plain numbers."""
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from math import comb
 import numpy as np
 
 from hsd_jax.errors import InputError
+
+Same = Callable[[str, str], bool]
 
 RESAMPLES = 2000
 SUBSETS = 200
@@ -46,8 +49,8 @@ def right_paths(rewards_PG: Sequence[Sequence[float]], texts_PG: Sequence[Sequen
 def majority_at(answers: Sequence[str], k: int, rng: np.random.Generator) -> float:
     """maj@k of one problem: the chance that the most frequent answer of k samples is the right one.
 
-    `answers` holds "" for a sample without answer (no vote) and RIGHT for a right one. Ties are shared evenly. Over
-    all subsets where k is the number of samples, over SUBSETS random ones where it is smaller.
+    `answers` holds "" for a sample without answer (no vote), and what begins with RIGHT is right. Ties are shared
+    evenly. Over all subsets where k is the number of samples, over SUBSETS random ones where it is smaller.
     """
     if not 1 <= k <= len(answers):
         raise InputError(f"maj@k needs 1 <= k <= samples; got {k} of {len(answers)}")
@@ -57,14 +60,33 @@ def majority_at(answers: Sequence[str], k: int, rng: np.random.Generator) -> flo
     return float(np.mean([_vote([answers[int(i)] for i in draw]) for draw in draws]))
 
 
-RIGHT = "\0right"
+RIGHT, WRONG = "\0right", "\0wrong"
 
 
 def _vote(answers: Sequence[str]) -> float:
     votes = Counter(answer for answer in answers if answer)
     most = max(votes.values(), default=0)
     winners = [answer for answer, count in votes.items() if count == most]
-    return 1.0 / len(winners) if RIGHT in winners else 0.0
+    return sum(answer.startswith(RIGHT) for answer in winners) / max(len(winners), 1)
+
+
+def votes(answers: Sequence[str], right: Sequence[bool], same: Same) -> list[str]:
+    """What each sample votes for, by one equivalence for right and wrong answers alike; "" stays.
+
+    Spellings are taken by frequency, then by alphabet, and each joins the first class whose own first one is the same.
+    That one stands for the class: the vote begins with RIGHT where it was graded right. A comparison that is over its
+    time limit is not repeated: such a spelling is a class of its own.
+    """
+    first: dict[str, str] = {}
+    counts = Counter(answer for answer in answers if answer)
+    for answer in sorted(counts, key=lambda answer: (-counts[answer], answer)):
+        try:
+            found = next((one for one in dict.fromkeys(first.values()) if same(one, answer)), answer)
+        except TimeoutError:
+            found = answer
+        first[answer] = found
+    correct = {answer for answer, graded in zip(answers, right, strict=True) if graded}
+    return [(RIGHT if first[answer] in correct else WRONG) + first[answer] if answer else "" for answer in answers]
 
 
 def bootstrap(values_P: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
@@ -89,11 +111,15 @@ def ks(samples: int) -> list[int]:
 
 
 def summarize(
-    rewards_PG: np.ndarray, answers_PG: Sequence[Sequence[str]] | None = None, *, seed: int = 0
+    rewards_PG: np.ndarray,
+    answers_PG: Sequence[Sequence[str]] | None = None,
+    *,
+    seed: int = 0,
+    same: Same = operator.eq,
 ) -> dict[str, Interval]:
     """mean@G, pass@k and (where `answers_PG` is given) maj@k, each with its interval over problems.
 
-    `answers_PG` holds the normalized answers, "" for none; right ones need not be spelled alike.
+    `answers_PG` holds the answers, "" for none; those that are the `same` are one vote.
     """
     samples = rewards_PG.shape[1]
     right_PG = np.asarray(rewards_PG) >= 1.0
@@ -101,10 +127,7 @@ def summarize(
     for k in ks(samples):
         values[f"pass@{k}"] = np.array([pass_at(int(row.sum()), samples, k) for row in right_PG])
     if answers_PG is not None:
-        voted = [
-            [RIGHT if right else answer for answer, right in zip(answers, row, strict=True)]
-            for answers, row in zip(answers_PG, right_PG, strict=True)
-        ]
+        voted = [votes(answers, row.tolist(), same) for answers, row in zip(answers_PG, right_PG, strict=True)]
         for k in ks(samples):
             if k > 1:
                 rng = np.random.default_rng([seed, k])

@@ -1,19 +1,16 @@
-"""The numbers of one evaluation, the same for the command and for a run that trains."""
+"""The numbers of one evaluation, from its graded answers."""
 
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
-import jax
 import numpy as np
 
 from hsd_jax.data.problems import Problem
-from hsd_jax.evaluation.generate import EvalModel, Samples, answer_all, generate_and_grade
-from hsd_jax.evaluation.metrics import by_bin, summarize
-from hsd_jax.rollout.grading import Submit
-from hsd_jax.sampler.token_sampling import SamplingParams as Choice
+from hsd_jax.evaluation.generate import Samples
+from hsd_jax.evaluation.metrics import Same, by_bin, summarize
+from hsd_jax.verifiers import math
 from hsd_jax.verifiers.equivalence.tokens import canonical
 
 
@@ -28,12 +25,17 @@ class EvalResult:
     answered: tuple[Samples, ...]
 
 
-def summary(problems: Sequence[Problem], answered: Sequence[Samples], *, seed: int = 0) -> EvalResult:
-    """The numbers of graded answers. maj@k is given for mathematics only: programs have no common spelling."""
+def summary(
+    problems: Sequence[Problem], answered: Sequence[Samples], *, seed: int = 0, same: Same = math.same
+) -> EvalResult:
+    """The numbers of graded answers. maj@k is given for mathematics only: programs have no common spelling.
+
+    `same` says of two answers whether they are one vote, right or wrong.
+    """
     rewards_PG = np.array([one.rewards for one in answered], np.float64)
-    math = all(problem.kind == "math" for problem in problems)
+    vote = all(problem.kind == "math" for problem in problems)
     answers = [[canonical(text) if text else "" for text in one.extracted] for one in answered]
-    metrics = summarize(rewards_PG, answers if math else None, seed=seed)
+    metrics = summarize(rewards_PG, answers if vote else None, seed=seed, same=same)
     lengths_PG = np.array([one.lengths for one in answered])
     finished_PG = np.array([one.finished for one in answered])
     verdicts = Counter(reason for one in answered for reason in one.reasons)
@@ -48,24 +50,3 @@ def summary(problems: Sequence[Problem], answered: Sequence[Samples], *, seed: i
         bins=by_bin([problem.difficulty for problem in problems], rewards_PG.mean(axis=1)),
         answered=tuple(answered),
     )
-
-
-def evaluate(
-    examinee: EvalModel,
-    problems: Sequence[Problem],
-    *,
-    samples: int,
-    choice: Choice,
-    key: jax.Array,
-    submit: Submit,
-    batch: int,
-    seed: int = 0,
-) -> EvalResult:
-    """Asks, grades and counts, on all processes together; `batch` problems per process at a time.
-
-    The answers depend on (weights, choice, key, question id, sample number) alone.
-    Raises: InputError without problems.
-    """
-    ask = partial(generate_and_grade, examinee, samples=samples, choice=choice, key=key, submit=submit)
-    answered = [one for part in answer_all(ask, problems, batch=batch) for one in part]
-    return summary(problems, answered, seed=seed)

@@ -1,12 +1,12 @@
 """Held-out scores while training, sampled and greedy, by the code of `python -m hsd_jax.evaluate`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from hsd_jax.evaluation.generate import EvalModel
-from hsd_jax.evaluation.metrics import right_paths
-from hsd_jax.evaluation.results import EvalResult, evaluate
+from hsd_jax.evaluation.generate import EvalModel, Samples, answer_all, generate_and_grade
+from hsd_jax.evaluation.metrics import pass_at, right_paths
 from hsd_jax.run.programs import Programs
 from hsd_jax.runtime import random_keys
 from hsd_jax.sampler.decode_sharding import decode_params
@@ -23,6 +23,8 @@ def scores(parts: RunComponents, programs: Programs, params: Params, step: int) 
     if not problems:
         return {}
     weights = decode_params(params, config=parts.model, dtype=programs.sampler.dtype, mesh=parts.decode_mesh)
+    examinee = EvalModel(programs.sampler, weights, parts.texts)
+    key = random_keys.key_of(parts.config.seed, step, "evaluate")
     sampled = replace(
         parts.choice,
         temperature=np.float32(settings.temperature),
@@ -31,26 +33,24 @@ def scores(parts: RunComponents, programs: Programs, params: Params, step: int) 
     )
     greedy = replace(sampled, temperature=np.float32(0))
 
-    def ask(choice: SamplingParams, samples: int) -> EvalResult:
-        return evaluate(
-            EvalModel(programs.sampler, weights, parts.texts),
-            problems,
-            samples=samples,
-            choice=choice,
-            key=random_keys.key_of(parts.config.seed, step, "evaluate"),
-            submit=programs.submit_hidden_tests,
-            batch=len(problems),
+    def ask(choice: SamplingParams, samples: int) -> list[Samples]:
+        submit = programs.submit_hidden_tests
+        drawn = lambda asked: generate_and_grade(  # noqa: E731
+            examinee, asked, samples=samples, choice=choice, key=key, submit=submit
         )
+        return [one for part in answer_all(drawn, problems, batch=len(problems)) for one in part]
 
     return measured(ask(sampled, settings.samples), ask(greedy, 1))
 
 
-def measured(sampled: EvalResult, greedy: EvalResult) -> dict[str, float]:
+def measured(sampled: Sequence[Samples], greedy: Sequence[Samples]) -> dict[str, float]:
     """What a run records of an evaluation; pass@k is unbiased, right_paths a mean over questions."""
-    passed = {f"eval/pass@{k}": sampled.metrics.get(f"pass@{k}") for k in PASS_KS}
-    paths = right_paths([one.rewards for one in sampled.answered], [one.texts for one in sampled.answered])
+    samples = len(sampled[0].rewards)
+    right = [sum(reward >= 1 for reward in one.rewards) for one in sampled]
+    passed = {k: float(np.mean([pass_at(count, samples, k) for count in right])) for k in PASS_KS if k <= samples}
+    paths = right_paths([one.rewards for one in sampled], [one.texts for one in sampled])
     return {
-        **{name: interval["value"] for name, interval in passed.items() if interval},
+        **{f"eval/pass@{k}": share for k, share in passed.items()},
         "eval/right_paths": float(np.mean(paths)),
-        "eval/greedy": float(np.mean([one.rewards for one in greedy.answered])),
+        "eval/greedy": float(np.mean([one.rewards for one in greedy])),
     }

@@ -132,6 +132,33 @@ def _verdict(reasons: list[str], extracted: Extracted) -> Verdict:
     return Verdict(1.0, "correct", extracted.text) if correct else Verdict(0.0, reasons[0], extracted.text)
 
 
+def same(left: str, right: str) -> bool:
+    """Whether two answers are one: either would be right if the other were the reference. Works from any thread.
+
+    Raises:
+        TimeoutError: that takes longer than a check may.
+    """
+    return same_with(SHARED_WORKERS, left, right)
+
+
+def same_with(lender: worker_pool.WorkerPool, left: str, right: str) -> bool:
+    """`same` with the workers of a given set; they are asked only where neither direction is decided without."""
+    ways, open_ways = [(reference(left), right), (reference(right), left)], []
+    for gold, text in ways:
+        try:
+            if _easy_reason(gold, text) == "correct":
+                return True
+        except equality.NeedsAlgebra:
+            open_ways.append((gold, text))
+    for gold, text in open_ways:
+        reason = ask_twice(lender, {"gold": gold.text if gold else "", "given": text})
+        if reason == "timeout":
+            raise TimeoutError(f"comparing two answers takes more than {lender.limit_seconds:g} s")
+        if reason == "correct":
+            return True
+    return False
+
+
 def _grade_by_algebra(lender: worker_pool.WorkerPool, response: str, answer: str) -> Verdict:
     extracted, gold = answer_of(response), reference(answer)
     assert extracted is not None and gold is not None

@@ -40,6 +40,10 @@ class Pool:
             return decided
         return self.threads.submit(math_verifier.grade_with, self.math_workers, response, answer)
 
+    def same(self, left: str, right: str) -> bool:
+        """Whether two answers to a mathematics question are one (`math.same`). Raises: TimeoutError."""
+        return math_verifier.same_with(self.math_workers, left, right)
+
     def submit_code(self, response: str, tests: cases.VisibleTests) -> "Future[Verdict]":
         """The verdict on the program in a response (`code.extract_program`), run against the visible tests.
 

@@ -70,6 +70,32 @@ def test_votes_go_to_answers_however_they_are_spelled(problems: list[Problem], a
     assert summary(problems[:1], [one]).metrics["maj@4"]["value"] == 0.5
 
 
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        (("0.5", "\\frac{1}{2}", "1/2"), 0.0),
+        (("x+1", "1+x", "(1+x)"), 0.0),
+        (("2, 1", "1, 2", "\\{1,2\\}"), 0.0),
+        (("0.5", "0.6", "\\frac{1}{2}"), 0.5),
+        (("8", "9", "10"), 1.0),
+    ],
+)
+def test_wrong_answers_are_one_vote_where_they_are_equal(
+    problems: list[Problem], answered: list[Samples], wrong: tuple[str, ...], expected: float
+) -> None:
+    """Two right answers against three wrong ones, each spelled in another way."""
+    one = Samples(
+        id="q0",
+        rewards=(1.0, 1.0, 0.0, 0.0, 0.0),
+        reasons=("correct", "correct", "wrong", "wrong", "wrong"),
+        extracted=("7", "7.0", *wrong),
+        lengths=(1,) * 5,
+        finished=(True,) * 5,
+        texts=("",) * 5,
+    )
+    assert summary(problems[:1], [one]).metrics["maj@5"]["value"] == expected
+
+
 def test_programs_have_no_majority(problems: list[Problem], answered: list[Samples]) -> None:
     mixed = [replace(problems[0], kind="code"), *problems[1:]]
     assert not any(name.startswith("maj") for name in summary(mixed, answered).metrics)

@@ -1,14 +1,15 @@
 """Benchmark numbers against their closed forms."""
 
+import operator
+from fractions import Fraction
 from itertools import combinations
 from math import comb
 
 import numpy as np
 import pytest
 
-from hsd_jax.data.problems import Problem
 from hsd_jax.errors import InputError
-from hsd_jax.evaluation import metrics, results
+from hsd_jax.evaluation import metrics
 from hsd_jax.evaluation.generate import Samples
 from hsd_jax.evaluation.metrics import RIGHT
 from hsd_jax.run import held_out
@@ -76,6 +77,43 @@ def test_a_summary_names_every_k_and_votes_only_where_answers_are_known():
     assert metrics.ks(6) == [1, 2, 4, 6]
 
 
+def value(text: str) -> float:
+    return float(Fraction(text))
+
+
+def test_votes_do_not_depend_on_the_order_of_samples_nor_on_what_is_right():
+    """One equivalence for right and wrong answers: with the grades turned round the classes stay."""
+    answers = ["1/2", "0.5", "1", "2/4", "2", "1", "", "2.0", "0.5"]
+    right = [value(text) == 0.5 for text in answers if text]
+    right.insert(6, False)
+    same = lambda left, right: value(left) == value(right)  # noqa: E731
+    found = metrics.votes(answers, right, same)
+    expected = [f"{RIGHT}0.5" if r else "" for r in right]
+    assert [vote if vote.startswith(RIGHT) else "" for vote in found] == expected
+    classes = [vote.removeprefix(RIGHT).removeprefix(metrics.WRONG) for vote in found]
+    assert classes == ["0.5", "0.5", "1", "0.5", "2", "1", "", "2", "0.5"]
+    for order in (np.random.default_rng(seed).permutation(len(answers)) for seed in range(5)):
+        shuffled = metrics.votes([answers[i] for i in order], [right[i] for i in order], same)
+        assert shuffled == [found[i] for i in order]
+    inverted = metrics.votes(answers, [not r for r in right], same)
+    assert [vote.removeprefix(RIGHT).removeprefix(metrics.WRONG) for vote in inverted] == classes
+
+
+def test_a_comparison_over_its_time_limit_leaves_an_answer_alone_and_is_not_repeated():
+    asked = []
+
+    def same(left, right):
+        asked.append((left, right))
+        raise TimeoutError
+
+    found = metrics.votes(["a", "a", "b", "c"], [False] * 4, same)
+    assert len(set(found)) == 3 and asked == [("a", "b"), ("a", "c")]
+
+
+def test_no_answer_can_pretend_to_be_right():
+    assert metrics.majority_at(metrics.votes([RIGHT], [False], operator.eq), 1, np.random.default_rng(0)) == 0
+
+
 def test_difficulty_bins_cover_all_rates():
     rates = [0.0, 1 / 32, 0.25, 0.3, 0.75, 0.9, 1.0, None]
     names = [metrics.bin_of(rate) for rate in rates]
@@ -96,10 +134,8 @@ def test_right_paths_are_the_different_texts_among_the_right_answers():
 @pytest.mark.parametrize(("samples", "ks"), [(3, [1]), (4, [1, 4]), (20, [1, 4, 16])])
 def test_a_run_records_every_pass_at_k_that_its_samples_allow(samples, ks):
     right = [1, samples]  # of the samples of each question
-    problems = [Problem(f"q{p}", "tiny", "math", "?", "7") for p in range(2)]
     sampled, greedy = (
-        results.summary(problems, [answers(problem.id, c, n) for problem, c in zip(problems, many, strict=True)])
-        for many, n in ((right, samples), ((0, 1), 1))
+        [answers(f"q{p}", c, n) for p, c in enumerate(many)] for many, n in ((right, samples), ((0, 1), 1))
     )
     found = held_out.measured(sampled, greedy)
     expected = {f"eval/pass@{k}": np.mean([1 - comb(samples - c, k) / comb(samples, k) for c in right]) for k in ks}

@@ -124,6 +124,20 @@ def test_the_one_spelling_is_its_own_spelling() -> None:
             assert tokens.canonical(tokens.canonical(text)) == tokens.canonical(text)
 
 
+def test_two_answers_are_one_whichever_would_be_the_reference() -> None:
+    alike = [("3+4", "7"), ("1/2", "0.5"), ("x+1", "1+x"), (r"50\%", "0.5"), (r"\text{A}", "(A)")]
+    other = [("50", "0.5"), ("5", "6"), ("x+1", "x-1"), ("A", "B"), ("", "5")]
+    for pairs, expected in ((alike, True), (other, False)):
+        for left, right in pairs:
+            assert math.same(left, right) is math.same(right, left) is expected, (left, right)
+
+
+def test_a_comparison_that_takes_too_long_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(math, "ask_twice", lambda *_: "timeout")
+    with pytest.raises(TimeoutError, match="5 s"):
+        math.same("x+1", "1+x")
+
+
 def test_every_thread_may_grade() -> None:
     reasons: list[str] = []
 
