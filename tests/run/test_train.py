@@ -16,13 +16,9 @@ from hsd_jax.errors import EXIT_PREEMPTED, EXIT_REFUSED
 from hsd_jax.run import arguments
 from hsd_jax.runtime import checkpoint, cli
 from hsd_jax.setup import components
-from tests.support.train_process import ROOT, Run, environment, finish, kill, lines, reach, start, trained
+from tests.support.train_process import ROOT, TINY, Run, environment, finish, kill, lines, reach, start, trained
 
-SMALL = [
-    *("--config", "configs/tiny.py", "--data.problems-per-step", "4", "--sampling.group-size", "4"),
-    *("--sampling.response-tokens", "32", "--evaluation.problems", "8", "--evaluation.samples", "2"),
-    *("--evaluation.every", "2", "--checkpoints.every", "2", "--logging.rollouts-every", "2"),
-]
+BARE = ["--config", "configs/tiny.py", "--workdir", "nowhere"]
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +28,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def begin(cache: dict[str, str], workdir: Path, *more: str, name: str = "output") -> Run:
-    return start(cache, workdir, *SMALL, *more, name=name)
+    return start(cache, workdir, *TINY, *more, name=name)
 
 
 @pytest.fixture(scope="module")
 def whole(cache: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """An uninterrupted run of four steps, and what it printed."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
-    command = [sys.executable, "-m", "hsd_jax.train", *SMALL, "--steps", "4", "--workdir", str(workdir)]
+    command = [sys.executable, "-m", "hsd_jax.train", *TINY, "--steps", "4", "--workdir", str(workdir)]
     run = subprocess.run(command, cwd=ROOT, env=os.environ | cache, text=True, capture_output=True, timeout=900)
     assert run.returncode == 0, run.stdout + run.stderr
     return workdir, run.stdout + run.stderr
@@ -142,29 +138,26 @@ def refusal(argv: Sequence[str], capsys: pytest.CaptureFixture[str], monkeypatch
     return message
 
 
-TINY = ["--config", "configs/tiny.py", "--workdir", "nowhere"]
-
-
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
         (["--config", "configs/none.py", "--workdir", "x"], "no file 'configs/none.py'"),
-        ([*TINY, "--sampling.grp-size", "4"], "nearest valid one is --sampling.group-size"),
-        ([*TINY, "--steps", "many"], "invalid literal"),
+        ([*BARE, "--sampling.grp-size", "4"], "nearest valid one is --sampling.group-size"),
+        ([*BARE, "--steps", "many"], "invalid literal"),
         (["--config", "configs/tiny.py"], "--workdir"),
-        ([*TINY, "--sampling.group-size", "1"], "sampling.group-size must be at least 2 for 'hsd'"),
-        ([*TINY, "--optimizer.micro-batches", "3"], "data.problems-per-step (16) must be a multiple of"),
-        ([*TINY, "--mesh.fsdp", "3"], "mesh"),
-        ([*TINY, "--method.name", "hsdd"], "the nearest is 'hsd'"),
-        ([*TINY, "--model.path", "docs"], "docs/config.json"),
-        ([*TINY, "--sampling.temperature", "-1"], "temperature must be a finite number"),
-        ([*TINY, "--sampling.top-p", "0"], "top_p must be in (0, 1]"),
-        ([*TINY, "--data.source", "gsm9k"], "did you mean 'gsm8k'"),
-        ([*TINY, "--data.source", "gsm8k"], "--data.path DIR"),
-        ([*TINY, "--data.context-tokens", "50"], "data.context-tokens (50) must hold at least"),
-        ([*TINY, "--method.name", "sdft"], "data.solution-tokens is 0"),
-        ([*TINY, "--method.reads", "feedback"], "data.feedback-tokens is 0"),
-        ([*TINY, "--data.prompt-tokens", "20"], "fits the windows"),
+        ([*BARE, "--sampling.group-size", "1"], "sampling.group-size must be at least 2 for 'hsd'"),
+        ([*BARE, "--optimizer.micro-batches", "3"], "data.problems-per-step (16) must be a multiple of"),
+        ([*BARE, "--mesh.fsdp", "3"], "mesh"),
+        ([*BARE, "--method.name", "hsdd"], "the nearest is 'hsd'"),
+        ([*BARE, "--model.path", "docs"], "docs/config.json"),
+        ([*BARE, "--sampling.temperature", "-1"], "temperature must be a finite number"),
+        ([*BARE, "--sampling.top-p", "0"], "top_p must be in (0, 1]"),
+        ([*BARE, "--data.source", "gsm9k"], "did you mean 'gsm8k'"),
+        ([*BARE, "--data.source", "gsm8k"], "--data.path DIR"),
+        ([*BARE, "--data.context-tokens", "50"], "data.context-tokens (50) must hold at least"),
+        ([*BARE, "--method.name", "sdft"], "data.solution-tokens is 0"),
+        ([*BARE, "--method.reads", "feedback"], "data.feedback-tokens is 0"),
+        ([*BARE, "--data.prompt-tokens", "20"], "fits the windows"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(
@@ -204,7 +197,7 @@ def test_bad_rows_are_named_by_file_and_line(
 ) -> None:
     (tmp_path / "train.jsonl").write_text('{"question": "2+2?", "answer": "#### 4"}\n' + row + "\n")
     monkeypatch.setenv("HSD_JAX_DATA", str(tmp_path / "cache"))
-    said = refusal([*TINY, "--data.source", "gsm8k", "--data.path", str(tmp_path)], capsys, monkeypatch)
+    said = refusal([*BARE, "--data.source", "gsm8k", "--data.path", str(tmp_path)], capsys, monkeypatch)
     assert message in said and "2" in said.split(message)[1]
 
 

@@ -47,11 +47,12 @@ class Run:
 
 
 def environment(folder: Path, devices: int = 1) -> dict[str, str]:
-    """Virtual CPU devices, and a folder for compiled programs and data that runs share."""
+    """Virtual CPU devices, a folder for data, and one for compiled programs that all runs of a test process share."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     return {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_COMPILATION_CACHE_DIR": f"{os.environ['TESTS_COMPILED']}/runs-{worker}",
         "HSD_JAX_DATA": str(folder / "data"),
         "PYTHONPATH": str(ROOT),
     }
