@@ -91,8 +91,10 @@ class Method:
         None
     )
     """What the teacher reads besides the question; feedback is the verifier's, on the rollout itself."""
-    peer_rule: Literal["uniform", "first", "shortest", "low_perplexity", "high_perplexity"] | None = None
-    """Which successful rollout of the group the teacher reads."""
+    peer_rule: (
+        Literal["uniform", "first", "shortest", "low_perplexity", "high_perplexity", "rarest", "farthest"] | None
+    ) = None
+    """Which successful rollout of the group the teacher reads; the last two, the least like the others, or like it."""
     peer_draws: Literal["coupled", "independent"] | None = None
     """At most two distinct peers in a group (cheaper), or one draw for every rollout; both are uniform."""
     fallback: bool | None = None

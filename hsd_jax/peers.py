@@ -27,14 +27,45 @@ PEER_RANKINGS = {
     "shortest": "lowest",
     "low_perplexity": "lowest",
     "high_perplexity": "highest",
+    "rarest": "lowest",
+    "farthest": "lowest",
 }
+PER_ROLLOUT = ("farthest",)  # rules by which each rollout ranks the successes in its own way: up to G peers in a group
+BUCKETS = 4096  # of pairs of neighboring tokens
 
 
-def peer_scores(rule: str, rollouts: Rollouts) -> Array:
-    """What the rule ranks by: response length, or log perplexity (mean negative log-probability, nats)."""
+def peer_scores(rule: str, rollouts: Rollouts, rewards_PG: Array) -> Array:
+    """What the rule ranks by: response length, log perplexity (mean negative log-probability, nats), or likeness.
+
+    For "rarest" the likeness of a rollout to the other successes, its mean; for "farthest" that of rollout i to
+    rollout j [P, G, G].
+    """
+    if rule == "farthest":
+        return likeness(rollouts)
+    if rule == "rarest":
+        others_PGG = successful(rewards_PG)[:, None, :] & ~jnp.eye(rewards_PG.shape[1], dtype=bool)[None]
+        return jnp.sum(likeness(rollouts) * others_PGG, axis=2) / jnp.maximum(jnp.sum(others_PGG, axis=2), 1)
     if rule == "shortest":
         return rollouts.length_PG
     return -jnp.sum(rollouts.logprob_PGT, axis=2) / jnp.maximum(rollouts.length_PG, 1)
+
+
+def likeness(rollouts: Rollouts) -> Array:
+    """How alike the responses of a group are [P, G, G]: the cosine of their counts of pairs of neighboring tokens.
+
+    Pairs are hashed into `BUCKETS`: a few that meet by chance matter little beside hundreds.
+    """
+    left_PGT, right_PGT = (rollouts.response_PGT.astype(jnp.uint32)[..., cut] for cut in (slice(-1), slice(1, None)))
+    mixed_PGT = (left_PGT * jnp.uint32(0x9E3779B1) + right_PGT) * jnp.uint32(0x85EBCA77)
+    bucket_PGT = (mixed_PGT >> 16) % BUCKETS
+    inside_PGT = jnp.arange(1, rollouts.response_PGT.shape[2])[None, None, :] < rollouts.length_PG[..., None]
+
+    def counted(bucket_T: Array, inside_T: Array) -> Array:
+        return jnp.zeros(BUCKETS).at[bucket_T].add(inside_T.astype(jnp.float32))
+
+    counts_PGX = jax.vmap(jax.vmap(counted))(bucket_PGT, inside_PGT)
+    unit_PGX = counts_PGX / jnp.maximum(jnp.linalg.norm(counts_PGX, axis=2, keepdims=True), 1e-9)
+    return jnp.einsum("pgx,phx->pgh", unit_PGX, unit_PGX, precision=jax.lax.Precision.HIGHEST)
 
 
 def select_peers(
@@ -47,11 +78,12 @@ def select_peers(
 ) -> Array:
     """Index of each rollout's successful peer in its group, int32 [P, G]; -1 where there is none.
 
-    S_i = {j != i : R_j = 1}; the peer of rollout i is uniform on S_i (or the best of S_i by `scores_PG`). `key` is one
-    PRNG key, or one per problem [P]. With draws="coupled" a group has at most two distinct peers: of an ordered pair
-    (j1, j2) drawn without replacement everyone reads j1, and j1 itself reads j2; every marginal stays uniform on S_i.
+    S_i = {j != i : R_j = 1}; the peer of rollout i is uniform on S_i (or the best of S_i by `scores_PG`, which has a
+    row for each rollout [P, G, G] where they rank in their own ways). `key` is one PRNG key, or one per problem [P].
+    With draws="coupled" a group has at most two distinct peers: of an ordered pair (j1, j2) drawn without replacement
+    everyone reads j1, and j1 itself reads j2; every marginal stays uniform on S_i.
 
-    Raises: ValueError for an unknown rule or kind of draw, or a ranking rule without scores.
+    Raises: ValueError for an unknown rule or kind of draw, a ranking rule without scores, or scores that do not fit.
     Source: arXiv:2606.15576, Eq. 9.
     """
     if rule not in RULES or draws not in DRAWS:
@@ -60,6 +92,8 @@ def select_peers(
         )
     if rule in ("lowest", "highest") and scores_PG is None:
         raise ValueError(f"peers: rule {rule!r} ranks by scores_PG (lengths or perplexities); got none")
+    if scores_PG is not None and scores_PG.ndim == 3 and draws != "independent":
+        raise ValueError(f"peers: each rollout ranks by its own scores, which needs independent draws; got {draws!r}")
     groups = rewards_PG.shape[0]
     keys_P = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(groups)) if key.ndim == 0 else key
     scores_PG = jnp.zeros(rewards_PG.shape) if scores_PG is None else scores_PG.astype(jnp.float32)
@@ -85,7 +119,7 @@ def independent_draws(rule: Callable, keys_P: Array, success_PG: Array, scores_P
     """One draw for every rollout: up to G peers in a group."""
     group = scores_PG.shape[1]
     keys_PG = jax.vmap(lambda key: jax.random.split(key, group))(keys_P)
-    ranks_PGG = jax.vmap(rule, (1, None), 1)(keys_PG, scores_PG)
+    ranks_PGG = jax.vmap(rule, (1, 1 if scores_PG.ndim == 3 else None), 1)(keys_PG, scores_PG)
     allowed_PGG = success_PG[:, None, :] & ~jnp.eye(group, dtype=bool)[None]
     peers_PG = jnp.argmax(jnp.where(allowed_PGG, ranks_PGG, -jnp.inf), axis=2)
     return _or_none(peers_PG, others_successful(success_PG) > 0)

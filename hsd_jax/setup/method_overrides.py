@@ -13,6 +13,7 @@ from hsd_jax.divergence import forward_kl_logp, jsd_logp, reverse_kl_logp
 from hsd_jax.errors import InputError
 from hsd_jax.losses import TokenLoss
 from hsd_jax.methods import METHODS, Method, has_teacher
+from hsd_jax.peers import PER_ROLLOUT
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +109,8 @@ def _as_fields(row: Method, given: dict[str, Any]) -> dict[str, Any]:
             continue
         if name == "coefficient":
             out |= {"distill": value, "policy": 1 - value}
+        elif name == "peer_rule" and value in PER_ROLLOUT:
+            out |= {"peer_rule": value, "peer_draws": "independent"}
         elif name == "fallback":
             needs_peer = row.distilled in NEED_A_PEER
             if needs_peer == value:

@@ -122,7 +122,7 @@ def update(
 def choose_peers(method: Method, problems: Problems, rollouts: Rollouts, rewards_PG: Array, key: Array) -> Array:
     """The peer of every rollout, from randomness that belongs to its question alone."""
     keys_P = jax.vmap(jax.random.fold_in, (None, 0))(key, problems.id_P)
-    rule, scores_PG = PEER_RANKINGS[method.peer_rule], peer_scores(method.peer_rule, rollouts)
+    rule, scores_PG = PEER_RANKINGS[method.peer_rule], peer_scores(method.peer_rule, rollouts, rewards_PG)
     return select_peers(keys_P, rewards_PG, rule=rule, draws=method.peer_draws, scores_PG=scores_PG)
 
 

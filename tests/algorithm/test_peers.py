@@ -1,11 +1,15 @@
 """Peers: only successful ones of the same group, never oneself, uniform, -1 where there is none."""
 
+from collections import Counter
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hsd_jax.peers import DRAWS, coverage, select_peers, successful
+from hsd_jax.peers import DRAWS, PEER_RANKINGS, coverage, likeness, peer_scores, select_peers, successful
+from hsd_jax.types import Rollouts
 
 REWARDS = np.array(
     [[1, 1, 1, 0, 0, 0, 0, 0], [0] * 8, [0, 0, 1, 0, 0, 0, 0, 0], [1] * 8, [1, 0, 0, 0, 0, 0, 0, 1]],
@@ -67,6 +71,52 @@ def test_ranking_rules(draws: str) -> None:
     assert pick("first") == [1, 0, 0, 0]
 
 
+def rollouts_of(rng: np.random.Generator) -> Rollouts:
+    """Random responses of few tokens, with whatever behind their ends; among them an empty one and two alike."""
+    shape = 2, 5, 12
+    response_PGT, length_PG = rng.integers(0, 6, shape), rng.integers(2, shape[2] + 1, shape[:2])
+    length_PG[0, 0] = 0
+    response_PGT[1, 3], length_PG[1, 3] = response_PGT[1, 4], length_PG[1, 4]
+    response_PGT[1, 4, length_PG[1, 4] :] += 1
+    tokens, length = jnp.asarray(response_PGT, jnp.int32), jnp.asarray(length_PG, jnp.int32)
+    return Rollouts(tokens, length, length > 0, jnp.zeros(shape))
+
+
+def cosine(a: list[int], b: list[int]) -> float:
+    """Of the counts of neighboring pairs, without any hashing."""
+    first, second = (Counter(pairwise(ids)) for ids in (a, b))
+    size = np.sqrt(sum(c * c for c in first.values()) * sum(c * c for c in second.values()))
+    return sum(first[pair] * second[pair] for pair in first) / size if size else 0.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rules_that_seek_variety_choose_the_success_that_is_least_alike(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rollouts = rollouts_of(rng)
+    ids = [
+        [row[:n].tolist() for row, n in zip(*group, strict=True)]
+        for group in zip(np.asarray(rollouts.response_PGT), np.asarray(rollouts.length_PG), strict=True)
+    ]
+    alike = np.array([[[cosine(a, b) for b in group] for a in group] for group in ids])
+    np.testing.assert_allclose(likeness(rollouts), alike, atol=1e-6)
+    rewards_PG = np.array([[1, 1, 0, 1, 1], [1, 0, 1, 1, 0]], np.float32)
+
+    def chosen(rule: str, draws: str) -> list[list[int]]:
+        scores = peer_scores(rule, rollouts, jnp.asarray(rewards_PG))
+        ranking = PEER_RANKINGS[rule]
+        key = jax.random.key(seed)
+        return select_peers(key, jnp.asarray(rewards_PG), rule=ranking, draws=draws, scores_PG=scores).tolist()
+
+    for p, rewards in enumerate(rewards_PG):
+        wins = np.flatnonzero(rewards)
+        rarity = {j: np.mean([alike[p, j, k] for k in wins if k != j]) for j in wins}
+        others = [[j for j in wins if j != i] for i in range(5)]
+        for draws in DRAWS:
+            assert chosen("rarest", draws)[p] == [min(those, key=lambda j: rarity[j]) for those in others]
+        farthest = [min(those, key=lambda j: alike[p, i, j]) for i, those in enumerate(others)]
+        assert chosen("farthest", "independent")[p] == farthest
+
+
 def test_coverage_is_the_share_of_rollouts_with_a_peer() -> None:
     assert float(coverage(successful(jnp.asarray(REWARDS)))) == pytest.approx((8 + 0 + 7 + 8 + 8) / 40)
 
@@ -77,3 +127,5 @@ def test_bad_arguments_are_refused() -> None:
         select_peers(jax.random.key(0), rewards, rule="best")
     with pytest.raises(ValueError, match="ranks by scores_PG"):
         select_peers(jax.random.key(0), rewards, rule="lowest")
+    with pytest.raises(ValueError, match="needs independent draws; got 'coupled'"):
+        select_peers(jax.random.key(0), rewards, rule="lowest", scores_PG=jnp.zeros((1, 2, 2)))

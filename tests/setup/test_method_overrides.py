@@ -22,6 +22,11 @@ def test_options_change_the_row_and_are_described() -> None:
     assert resolve(config.Method(name="grpo_opsd", coefficient=0.25)).policy == 0.75
 
 
+def test_a_rule_of_each_rollout_draws_for_each_rollout() -> None:
+    assert resolve(config.Method(peer_rule="farthest")).peer_draws == "independent"
+    assert resolve(config.Method(peer_rule="rarest")).peer_draws == "coupled"
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
