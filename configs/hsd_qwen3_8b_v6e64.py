@@ -13,7 +13,7 @@ from hsd_jax.config import Config, Data, Model, Optimizer, Sampling
 config = Config(
     steps=1500,
     model=Model(path="weights/Qwen3-8B-Base", remat="full"),
-    data=Data(source="math+gsm8k+numina+apps+livecodebench", path="datasets"),
+    data=Data(source="prepared", path="datasets/prepared"),
     sampling=Sampling(
         response_tokens=4096,
         code_response_tokens=8192,

@@ -40,7 +40,9 @@ class Data:
     problems_per_step: int = 128
     """P, the questions of one step, over all processes."""
     mixture: tuple[int, int] = (4, 1)
-    """Math and code questions in every run of this many consecutive ones, where both kinds are present."""
+    """Math and code questions in every run of this many consecutive ones, where both are present; also held out."""
+    allow_shared_questions: bool = False
+    """Train even though held-out questions, or those of an evaluation set at hand, are among the training questions."""
     prompt_tokens: int = 1024
     """Window of the student's prompt; longer questions are skipped, counted and named in the log."""
     answer_tokens: int = 1024

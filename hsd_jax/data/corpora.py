@@ -1,18 +1,20 @@
 """What a command needs of its corpora: the problems of a split that fit, by kind, and their fingerprint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grain
 
-from hsd_jax.data import batches
+from hsd_jax.data import batches, record_files
 from hsd_jax.data.chat_template import ChatTemplate
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.sources import SOURCES, Corpus, load
 from hsd_jax.data.tokenization import LengthFilter, Windows, log_removed, usable_cached
 from hsd_jax.errors import InputError
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def _within(name: str, path: Path | None) -> Path | None:
     return path / name if path is not None and name in SOURCES and SOURCES[name].needs_path else None
 
 
-def pool(corpora: list[Corpus], split: str, tokenizer: Any, frame: ChatTemplate, windows: Windows) -> TrainingPool:
+def pool(corpora: Sequence[Corpus], split: str, tokenizer: Any, frame: ChatTemplate, windows: Windows) -> TrainingPool:
     """The usable problems of a split of all corpora together; what is left out is named in the log.
 
     Raises: InputError if no corpus has the split or no problem of it fits the windows.
@@ -63,7 +65,33 @@ def pool(corpora: list[Corpus], split: str, tokenizer: Any, frame: ChatTemplate,
     return TrainingPool(joined, "+".join(corpus.fingerprint for corpus in corpora), left_out)
 
 
-def _split_names(corpora: list[Corpus]) -> str:
+Place = tuple[int, int]  # number of a corpus, row of a split
+
+
+def places(corpora: Sequence[Corpus], split: str, found: TrainingPool) -> dict[str, dict[str, list[Place]]]:
+    """Where the usable problems of a split lie, by kind and source: a prepared corpus holds several sources."""
+    by_kind: dict[str, dict[str, list[Place]]] = {}
+    for number, corpus in enumerate(corpora):
+        if corpus.source not in found.left_out:
+            continue
+        rows = record_files.read_questions(corpus.directory, split)
+        for kind, indices in found.left_out[corpus.source].indices.items():
+            for row in indices:
+                by_kind.setdefault(kind, {}).setdefault(rows[row].source, []).append((number, row))
+    return by_kind
+
+
+def spread(groups: Mapping[str, Sequence[Item]], weights: Mapping[str, int]) -> list[Item]:
+    """Members of all groups in turn, in their order and in the proportion of the weights, until a group has no more.
+
+    Any sum(weights) consecutive ones hold each group as often as its weight says.
+    """
+    end = min((len(items) / weights[name] for name, items in groups.items()), default=0)
+    turns = [((i + 0.5) / weights[name], item) for name, items in groups.items() for i, item in enumerate(items)]
+    return [item for turn, item in sorted(turns, key=lambda pair: pair[0]) if turn < end]
+
+
+def _split_names(corpora: Sequence[Corpus]) -> str:
     return ", ".join(sorted({name for corpus in corpora for name in corpus.splits}))
 
 

@@ -1,7 +1,9 @@
 """How text becomes ids in a run, and which questions it asks: read from the model's directory and the data."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from hsd_jax.config import Config
 from hsd_jax.contexts import PeerMarkers
 from hsd_jax.data import batches, chat_template
 from hsd_jax.data import corpora as data_corpora
+from hsd_jax.data.curation import overlap
 from hsd_jax.data.problems import Problem
+from hsd_jax.data.sources import Corpus
 from hsd_jax.data.tokenization import Windows, encode
 from hsd_jax.errors import InputError
 from hsd_jax.runtime.storage import local_copy
@@ -21,6 +25,7 @@ from hsd_jax.types import Padded
 from models.json_fields import ABSENT, either, faults, integer, list_of, read_json, refuse_code
 from models.qwen3 import Qwen3Config
 
+LOG = logging.getLogger(__name__)
 STOP_TOKENS = ("<|im_end|>", "<|endoftext|>")
 
 
@@ -126,20 +131,35 @@ def read_questions(config: Config, texts: Tokenization) -> Questions:
     data = config.data
     corpora = data_corpora.load_all(data.source, Path(local_copy(data.path)) if data.path else None)
     train = data_corpora.pool(corpora, "train", texts.tokenizer, texts.chat, texts.windows)
+    rows = {source: [*chain(*found.indices.values())] for source, found in train.left_out.items()}
+    overlap.check(corpora, rows, allowed=data.allow_shared_questions)
     kinds = sorted(train.problems, reverse=True)
-    weights = dict(zip(("math", "code"), data.mixture, strict=True)) if len(kinds) == 2 else {kinds[0]: 1}
+    weights: dict[str, int] = (
+        dict(zip(("math", "code"), data.mixture, strict=True)) if len(kinds) == 2 else {kinds[0]: 1}
+    )
     order: dict[str, Any] = {"problems_per_step": data.problems_per_step, "seed": config.seed, "weights": weights}
     steps = batches.step_batches(
         train.problems, **order, process_index=jax.process_index(), process_count=jax.process_count()
     )
     identity = batches.identity(train.problems, fingerprint=train.fingerprint, **order)
-    return Questions(steps, identity, held_out(config, corpora, texts))
+    return Questions(steps, identity, held_out(config, corpora, texts, weights))
 
 
-def held_out(config: Config, corpora: list[Any], texts: Tokenization) -> list[Problem]:
-    """The first questions of the test split; none where the sources have no such split."""
+def held_out(
+    config: Config, corpora: Sequence[Corpus], texts: Tokenization, weights: Mapping[str, int]
+) -> list[Problem]:
+    """The first questions of the test splits, kinds in the mixture's shares and each source by its size.
+
+    None where the sources have no such split; fewer than were asked for where a kind has too few, which is said.
+    """
     if not any("test" in corpus.splits for corpus in corpora):
         return []
     test = data_corpora.pool(corpora, "test", texts.tokenizer, texts.chat, texts.windows)
-    rows = [part[i] for part in test.problems.values() for i in range(len(part))]
-    return rows[: config.evaluation.problems]
+    places = data_corpora.places(corpora, "test", test)
+    kinds = {kind: data_corpora.spread(of, {name: len(of[name]) for name in of}) for kind, of in places.items()}
+    trained = {kind: weights[kind] for kind in kinds if kind in weights} or dict.fromkeys(kinds, 1)
+    chosen = data_corpora.spread({kind: kinds[kind] for kind in trained}, trained)[: config.evaluation.problems]
+    if len(chosen) < min(config.evaluation.problems, sum(map(len, kinds.values()))):
+        has = " and ".join(f"{len(rows)} {kind}" for kind, rows in kinds.items())
+        LOG.warning("held-out questions: %d, in the mixture's shares; the test splits have %s", len(chosen), has)
+    return [corpora[number].splits["test"][row] for number, row in chosen]

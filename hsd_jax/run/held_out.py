@@ -18,7 +18,10 @@ PASS_KS = (1, 4, 16)
 
 
 def scores(parts: RunComponents, programs: Programs, params: Params, step: int) -> dict[str, float]:
-    """eval/pass@k for those of `PASS_KS` that the samples allow, eval/right_paths, eval/greedy; {} for no questions."""
+    """eval/pass@k for those of `PASS_KS` that the samples allow, eval/right_paths, eval/greedy; {} for no questions.
+
+    Of several sources also each one's: eval/pass@1/gsm8k.
+    """
     problems, settings = parts.questions.held_out, parts.config.evaluation
     if not problems:
         return {}
@@ -40,7 +43,18 @@ def scores(parts: RunComponents, programs: Programs, params: Params, step: int) 
         )
         return [one for part in answer_all(drawn, problems, batch=len(problems)) for one in part]
 
-    return measured(ask(sampled, settings.samples), ask(greedy, 1))
+    both = ask(sampled, settings.samples), ask(greedy, 1)
+    return measured(*both) | by_source([problem.source for problem in problems], *both)
+
+
+def by_source(sources: Sequence[str], sampled: Sequence[Samples], greedy: Sequence[Samples]) -> dict[str, float]:
+    """The scores of each source's questions under its name; nothing of a single source, which has them already."""
+    names = dict.fromkeys(sources) if len(set(sources)) > 1 else {}
+    found = {}
+    for name in names:
+        own = ([one for one, source in zip(ask, sources, strict=True) if source == name] for ask in (sampled, greedy))
+        found |= {f"{metric}/{name}": value for metric, value in measured(*own).items()}
+    return found
 
 
 def measured(sampled: Sequence[Samples], greedy: Sequence[Samples]) -> dict[str, float]:

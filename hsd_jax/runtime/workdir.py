@@ -28,7 +28,10 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers"
 ROLLOUTS = re.compile(r"step-(\d+)(?:\.\d+)?\.(jsonl|part)")
 
 # Settings that may differ between a run and its continuation without changing a single trained number.
-FREE_TO_CHANGE = ("steps", "logging.", "checkpoints.", "evaluation.", "verifier.workers", "guards.", "sampling.slots")
+FREE_TO_CHANGE = (
+    *("steps", "logging.", "checkpoints.", "evaluation.", "verifier.workers", "guards.", "sampling.slots"),
+    "data.allow_shared_questions",
+)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import pytest
 from rich.console import Console
@@ -11,7 +12,7 @@ from hsd_jax import evaluate, prepare
 from hsd_jax.data import batches, chat_template
 from hsd_jax.data import difficulty as rates
 from hsd_jax.data.corpora import load_all, pool
-from hsd_jax.data.curation import download, filters
+from hsd_jax.data.curation import download, filters, overlap
 from hsd_jax.data.problems import Problem, Removed
 from hsd_jax.data.sources import load
 from hsd_jax.data.tokenization import Windows, tokenize
@@ -59,6 +60,22 @@ def test_every_row_is_kept_or_counted(built):
     page = (built / "out" / "README.md").read_text()
     for said in ("| gsm8k | MIT | train | 12 |", "in math500", "prompt over the window", "tensorflow-datasets"):
         assert said in page
+
+
+def test_a_prepared_set_shares_no_question_with_what_it_was_built_against(built, monkeypatch):
+    """The check that every run does at its start; the raw files fail it."""
+    cache = built / "cache"
+    monkeypatch.setenv("HSD_JAX_DATA", str(cache))
+    (cache / "raw").mkdir(parents=True, exist_ok=True)
+    for name in EVALUATION:
+        shutil.copytree(built / "raw" / name, cache / "raw" / name, dirs_exist_ok=True)
+    prepared = load_all("prepared", built / "out")
+    overlap.check(prepared, {"prepared": range(len(prepared[0].splits["train"]))})
+    raw = load_all("+".join(TRAIN), built / "raw")
+    with pytest.raises(InputError, match="1 of math500 .math500-test/number_theory/5"):
+        overlap.check(
+            raw, {corpus.source: range(len(corpus.splits["train"])) for corpus in raw if "train" in corpus.splits}
+        )
 
 
 def test_the_prepared_set_trains_in_an_exact_mixture(built):

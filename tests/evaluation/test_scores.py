@@ -147,3 +147,12 @@ def answers(name: str, correct: int, samples: int) -> Samples:
     rewards = (1.0,) * correct + (0.0,) * (samples - correct)
     texts = tuple(f"text {i}" for i in range(samples))
     return Samples(name, rewards, ("correct",) * samples, ("7",) * samples, (5,) * samples, (True,) * samples, texts)
+
+
+def test_of_several_sources_each_has_its_own_scores():
+    sampled = [answers(f"q{p}", c, 4) for p, c in enumerate((0, 4, 2))]
+    greedy = [answers(f"q{p}", c, 1) for p, c in enumerate((1, 0, 1))]
+    found = held_out.by_source(["gsm8k", "apps", "gsm8k"], sampled, greedy)
+    assert found["eval/pass@1/gsm8k"] == 0.25 and found["eval/pass@1/apps"] == 1.0
+    assert found["eval/greedy/gsm8k"] == 1.0 and found["eval/greedy/apps"] == 0.0
+    assert held_out.by_source(["gsm8k"] * 3, sampled, greedy) == {}

@@ -63,3 +63,9 @@ def test_an_ablation_is_a_valid_run_on_its_chips(name: str) -> None:
 def test_docs_name_every_ablation() -> None:
     text = (CONFIGS.parent / "docs" / "methods.md").read_text()
     assert not [name for name in WANTED if f"`{name}`" not in text]
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.rglob("*.py")), ids=lambda file: file.stem)
+def test_shipped_configs_train_on_prepared_data(file: Any) -> None:
+    """Raw corpora hold questions of evaluation sets; the tiny model's are generated apart."""
+    assert config.load(file).data.source == ("tiny" if file.stem == "tiny" else "prepared")
