@@ -85,8 +85,10 @@ def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(Arguments, argv, command="report", about=__doc__ or "")
     for field, path in [("--workdir", arguments.workdir), *(("--compare", path) for path in arguments.compare)]:
         paths.check_local(path or "", field)
-    if out := arguments.out or arguments.workdir:
-        paths.check_writable(paths.check_local(out, "--out"), "--out" if arguments.out else "--workdir")
+    if arguments.out:
+        paths.check_writable(paths.check_local(arguments.out, "--out"), "--out")
+    elif arguments.workdir:
+        paths.check_writable(Path(arguments.workdir) / "report", "--workdir")
     if arguments.before_you_train:
         run_preflight(arguments)
         return EXIT_DONE if arguments.workdir is None else _announce(arguments)

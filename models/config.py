@@ -25,7 +25,10 @@ HF_KEYS: dict[str, str] = {
 # Far above any model that exists, and far below what would hang or exhaust the machine that only reads the numbers.
 THETA = number(1, 1e12)
 ROPE_FIELDS = ("rope_scaling", "rope_parameters")
-PLAIN_ROPE = Kind("null or an object with rope_type 'default', full rotation", lambda rope: _plain(rope))
+ROPE_NAMES = {"rope_type", "type", "rope_theta", "partial_rotary_factor"}
+PLAIN_ROPE = Kind(
+    "null or an object with rope_type 'default', rope_theta and nothing else, full rotation", lambda rope: _plain(rope)
+)
 FIELDS: dict[str, Kind] = {
     "model_type": Kind("'qwen3' (dense)", lambda value: value == "qwen3"),
     "architectures": either(ABSENT, one_of(["Qwen3ForCausalLM"])),
@@ -36,6 +39,7 @@ FIELDS: dict[str, Kind] = {
     "layer_types": either(ABSENT, list_of(one_of("full_attention"))),
     "hidden_act": either(ABSENT, one_of("silu")),
     "quantization_config": Kind("absent (float32, bfloat16 or float16 weights)", lambda value: not value),
+    "partial_rotary_factor": Kind("absent or 1 (full rotation)", lambda part: part is None or part == 1),
     "rope_scaling": PLAIN_ROPE,
     "rope_parameters": PLAIN_ROPE,
     "vocab_size": integer(1, 1 << 24),
@@ -109,7 +113,8 @@ def _plain(rope: Any) -> bool:
     if not isinstance(rope, dict):
         return rope is None
     kind, rotated = rope.get("rope_type", rope.get("type")), rope.get("partial_rotary_factor")
-    return kind in (None, "default") and (rotated is None or rotated == 1)
+    known = all(name in ROPE_NAMES or value is None for name, value in rope.items())
+    return known and kind in (None, "default") and (rotated is None or rotated == 1)
 
 
 def _rope(raw: dict[str, Any]) -> Iterator[str]:

@@ -81,7 +81,19 @@ def read_header(path: Any) -> tuple[dict[str, Tensor], list[str]]:
     problems += [problem for found in wrong.values() for problem in found]
     whole = {name: entry for name, entry in header.items() if not wrong[name]}
     problems += _extent_faults(whole, path, size - 8 - length)
+    problems += [] if problems else _library_faults(path)
     return {name: _tensor(path, name, entry, 8 + length) for name, entry in whole.items()}, problems
+
+
+def _library_faults(path: Any) -> list[str]:
+    """What the library, which reads the tensors of local files, says against a file that looks right."""
+    try:
+        if isinstance(path, Path):
+            with safetensors.safe_open(path, framework="np"):
+                pass
+    except safetensors.SafetensorError as error:
+        return [f"{path.name} is not read by safetensors ({error})"]
+    return []
 
 
 def _tensor(path: Any, name: str, entry: dict[str, Any], data: int) -> Tensor:

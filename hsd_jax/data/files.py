@@ -158,7 +158,7 @@ def _parquet(path: Path) -> Iterator[Row]:
 
 def _batches(path: Path) -> Iterator[list[dict[str, Any]]]:
     try:
-        with pyarrow.parquet.ParquetFile(path) as table:
+        with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as table:
             for batch in table.iter_batches(batch_size=512):
                 yield batch.to_pylist()
     except PARQUET_ERRORS as error:
@@ -166,21 +166,23 @@ def _batches(path: Path) -> Iterator[list[dict[str, Any]]]:
 
 
 def data_files(path: Path) -> tuple[list[Path], dict[Path, str]]:
-    """The data files under a directory, or the file itself, and what else is there that looks like one, with a reason.
+    """The data files under a directory, or the file itself, and every other file that is there, with a reason.
 
     Both are sorted by path (a listing has no order).
-    Raises: InputError if there is no data file, or the same one in two formats.
+    Raises: InputError if there is no data file, the same one in two formats, or one whose name is not UTF-8.
     """
     if path.is_file():
         return [path], {}
     if not path.exists():
         raise InputError(f"data.path: {path} does not exist")
-    listed = [file for file in path.rglob("*") if file.name.endswith(SUFFIXES) and file.is_file()]
+    listed = [file for file in path.rglob("*") if not file.is_dir() or file.is_symlink()]
     listed.sort(key=lambda file: file.relative_to(path).as_posix())
-    left_out = {file: reason for file in listed if (reason := _no_data(file.relative_to(path)))}
+    left_out = {file: reason for file in listed if (reason := _no_data(file, file.relative_to(path)))}
     found = [file for file in listed if file not in left_out]
+    if unnamed := next((file for file in found if not _is_utf8(file.name)), None):
+        raise InputError(f"data.path: the name of {unnamed} is not UTF-8; rename the file")
     if not found:
-        why = "".join(f"; {file.name} is left out: {reason}" for file, reason in [*left_out.items()][:3])
+        why = "".join(f"; {file.name} is left out ({reason})" for file, reason in [*left_out.items()][:3])
         raise InputError(f"data.path: {path} holds no {', '.join(SUFFIXES)} file{why}")
     by_stem: dict[Path, Path] = {}
     for file in found:
@@ -195,10 +197,23 @@ def stem(file: Path) -> str:
     return next(file.name.removesuffix(suffix) for suffix in (*SUFFIXES, "") if file.name.endswith(suffix))
 
 
-def _no_data(file: Path) -> str:
-    if any(NO_ROWS_DIRECTORY.fullmatch(part) for part in file.parts):
+def looks_like_data(name: str) -> bool:
+    """Whether a file's name ends as those of data do."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def _no_data(file: Path, within: Path) -> str:
+    if any(NO_ROWS_DIRECTORY.fullmatch(part) for part in within.parts):
         return "hidden, or the cache of a tool"
+    if not file.is_file():
+        return "no regular file; linked directories are not followed"
+    if not file.name.endswith(SUFFIXES):
+        return f"not one of {', '.join(SUFFIXES)}"
     return "describes data, holds no rows" if NO_ROWS.fullmatch(file.name) else ""
+
+
+def _is_utf8(name: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def content_hash(files: Iterable[Path], *parts: str) -> str:

@@ -54,8 +54,9 @@ def load_tokenization(config: Config, model: Qwen3Config) -> Tokenization:
     """The tokenizer of the model's directory and everything that depends on it."""
     directory = local_copy(config.model.path)
     tokenizer = read_tokenizer(directory)
-    if len(tokenizer) > model.vocab_size:
-        raise InputError(f"model.path: the tokenizer has {len(tokenizer)} ids but the model {model.vocab_size}")
+    ids = 1 + max(tokenizer.get_vocab().values())
+    if ids > model.vocab_size:
+        raise InputError(f"model.path: the tokenizer has ids up to {ids - 1} but the model {model.vocab_size} ids")
     chat = chat_template.load_chat_template(tokenizer, thinking=config.model.thinking)
     pieces = encode(tokenizer, [chat_template.PEER_OPEN, chat_template.PEER_CLOSE, chat_template.CLOSING])
     frame = PeerMarkers(*(Padded(np.array(ids, np.int32), np.int32(len(ids))) for ids in pieces))  # type: ignore[arg-type]
@@ -86,7 +87,7 @@ def end_ids(path: str, tokenizer: Any) -> tuple[tuple[int, ...], int]:
     """
     file = Path(path) / "generation_config.json"
     told = read_json(path, file.name) if file.is_file() else {}
-    known = integer(0, len(tokenizer) - 1)
+    known = integer(0, max(tokenizer.get_vocab().values()))
     kinds = {"eos_token_id": either(ABSENT, known, list_of(known)), "pad_token_id": either(ABSENT, known)}
     if problems := [*faults(told, kinds)]:
         raise InputError(f"{file}: " + "; ".join(problems) + " (the ids of the tokenizer)")
@@ -117,6 +118,7 @@ def read_tokenizer(path: str) -> Any:
     refuse_code(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        encode(tokenizer, ["1 + 1"])  # some settings are looked at only now
     except Exception as error:  # the library raises whatever the files make it stumble over
         raise InputError(
             f"model.path: the tokenizer of {path} cannot be read ({error or type(error).__name__})"

@@ -53,7 +53,8 @@ def main() -> None:
     request = json.loads(sys.stdin.read())
     try:
         template = environment().from_string(request["template"])
-        rendered = [template.render(**variant) for variant in request["variants"]]
+        # encoded: half a surrogate pair is no text
+        rendered = [template.render(**variant).encode().decode() for variant in request["variants"]]
         answer: dict[str, Any] = {"rendered": rendered}
         if max(map(len, rendered)) > LONGEST_RESULT:
             answer = {"error": f"renders more than {LONGEST_RESULT:,} characters around a short question"}

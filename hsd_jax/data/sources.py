@@ -17,12 +17,12 @@ from hsd_jax.data import difficulty, files, readers, record_files, splits, tiny
 from hsd_jax.data.batches import ProblemSource
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.record_files import BUILDER_VERSION, Rows
-from hsd_jax.errors import InputError
+from hsd_jax.errors import InputError, printable
 from hsd_jax.runtime import paths
 
 LOG = logging.getLogger(__name__)
 PREPARED, CARD = "prepared", "card.json"
-READERS_VERSION = "2"  # goes up when the readers make other problems of the same files
+READERS_VERSION = "3"  # goes up when the readers make other problems of the same files
 TINY_SIZES, TINY_SEED = {"train": ("train", 4096), "test": ("heldout", 512)}, 0
 Splits = Mapping[str, Callable[[], Rows]]
 
@@ -137,7 +137,7 @@ def load(source: str, path: Path | None = None, *, cache: Path | None = None) ->
     root, found, left_out = _files(source, row, path, cache or default_cache())
     names = {file: file.relative_to(root).as_posix() for file in found}
     assigned = row.assigned(found)
-    _announce(source, row, found)
+    _announce(source, row, found, left_out)
     parts = [source, BUILDER_VERSION, row.settings]
     if row.needs_path:
         parts += [READERS_VERSION, *(f"{names[file]}: {split}" for file, split in assigned.items())]
@@ -156,10 +156,17 @@ def _sources(row: Source, assigned: Mapping[Path, str], names: Mapping[Path, str
         yield {"file": names[file], "split": split, "rows": sum(1 for _ in files.rows(file))}
 
 
-def _announce(source: str, row: Source, found: list[Path]) -> None:
+def _announce(source: str, row: Source, found: list[Path], left_out: Mapping[str, str]) -> None:
     if row.needs_path and not row.split and (unknown := [f.name for f, s in splits.assign(found).items() if not s]):
-        more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
-        LOG.warning("%s: %s%s: the name says no split; read as train", source, ", ".join(unknown[:3]), more)
+        LOG.warning("%s: %s: the name says no split; read as train", source, _few(unknown))
+    for reason in dict.fromkeys(left_out.values()):
+        if names := [name for name, why in left_out.items() if why == reason and files.looks_like_data(name)]:
+            LOG.warning("%s: left out (%s): %s", source, reason, _few(names))
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return printable(", ".join(names[:3]) + more)
 
 
 def open_prepared(path: Path | None) -> Corpus:
@@ -227,7 +234,7 @@ def _files(source: str, row: Source, path: Path | None, cache: Path) -> tuple[Pa
             others = [file for file in found if word not in names[file].lower()]
             left_out |= dict.fromkeys([file for file in found if file not in others] if others else (), reason)
         kept = [file for file in found if file not in left_out]
-        return root, kept, {names[file]: reason for file, reason in left_out.items()}
+        return root, kept, {printable(names[file]): reason for file, reason in left_out.items()}
     if path is not None:
         raise InputError(f"data.path: source {source!r} is generated and reads no files; drop the path ({path})")
     return Path(tiny.__file__).parent, [Path(tiny.__file__)], {}

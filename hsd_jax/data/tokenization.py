@@ -18,14 +18,14 @@ from hsd_jax.data.chat_template import ChatTemplate
 from hsd_jax.data.markup import Markup, holds_markup, markup_of
 from hsd_jax.data.problems import Problem, Test, id_hash
 from hsd_jax.data.sources import Corpus
-from hsd_jax.errors import InputError
+from hsd_jax.errors import InputError, printable
 from hsd_jax.types import Padded, Problems
 from hsd_jax.verifiers import failure_text
 
 LOG = logging.getLogger(__name__)
 SCAN_BATCH = 512
 NAMES_LOGGED = 20
-USABLE_VERSION = 2  # goes up when `filter_by_length` decides otherwise
+USABLE_VERSION = 3  # goes up when `filter_by_length` decides otherwise
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,9 @@ def log_removed(found: LengthFilter, source: str) -> None:
     """Names what was left out, one warning per reason."""
     for reason, ids in found.removed.items():
         more = f" and {len(ids) - NAMES_LOGGED} more" if len(ids) > NAMES_LOGGED else ""
-        LOG.warning("%s: skipped %d, %s: %s%s", source, len(ids), reason, ", ".join(ids[:NAMES_LOGGED]), more)
+        LOG.warning(
+            "%s: skipped %d, %s: %s%s", source, len(ids), reason, printable(", ".join(ids[:NAMES_LOGGED])), more
+        )
     for note, count in found.notes.items():
         LOG.warning("%s: %d problems: %s", source, count, note)
 

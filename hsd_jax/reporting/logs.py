@@ -95,7 +95,7 @@ def read_run(workdir: Path) -> Run:
         if step < 0:
             damage["metrics.jsonl: records without a step that can be"] += 1
             continue
-        numbers = {key: value for key, value in record.items() if _is_metric(value)}
+        numbers = {key: value for key, value in record.items() if _is_metric(key, value)}
         damage["metrics.jsonl: values that are no numbers"] += len(record) - len(numbers)
         by_step[step] = by_step.get(step, {}) | numbers
     config = _read_config(workdir / "config.json", damage)
@@ -237,9 +237,11 @@ def _index(value: object, high: int) -> int:
     return int(number) if 0 <= number <= high and number == int(number) and not isinstance(value, bool) else -1
 
 
-def _is_metric(value: object) -> bool:
-    """A number or a list of numbers."""
-    return all(map(_is_number, value)) if isinstance(value, list) else _is_number(value)
+def _is_metric(key: str, value: object) -> bool:
+    """A number, or a list of them where the name says so (kl_by_position)."""
+    if key.endswith("_by_position"):
+        return isinstance(value, list) and all(map(_is_number, value))
+    return _is_number(value)
 
 
 def _is_number(value: object) -> bool:

@@ -1,6 +1,7 @@
 """Test cases of programming questions, and the two kinds of tests that must never be mixed."""
 
 import functools
+import keyword
 import marshal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,10 +113,14 @@ def _case(index: int, test: Mapping[str, Any]) -> Case:
 
 def _call_case(index: int, test: Mapping[str, Any]) -> CallCase:
     args, rule = test["args"], test.get("rule", "equal")
+    if not all(map(_is_name, test["call"].split("."))):
+        raise InputError(
+            f'tests[{index}]["call"] must name a function ("f", "Class.method"), got {_short(test["call"])}'
+        )
     if not isinstance(args, (list, tuple)):
         raise InputError(f'tests[{index}]["args"] must be a list, got {_short(args)}')
     if rule not in RULES:
-        raise InputError(f'tests[{index}]["rule"] must be one of {", ".join(RULES)}, got {rule!r}')
+        raise InputError(f'tests[{index}]["rule"] must be one of {", ".join(RULES)}, got {_short(rule)}')
     if rule == "root" and not (args and isinstance(args[0], (list, tuple)) and all(map(_is_real, args[0]))):
         raise InputError(f'tests[{index}]["args"] must begin with coefficients for the rule "root", got {_short(args)}')
     for name, check in (("args", lambda: marshal.dumps(list(args), 2)), ("output", lambda: encode(test["output"], 0))):
@@ -135,6 +140,11 @@ def shown(value: object) -> str:
         return repr(value)
     except ValueError:
         return hex(value) if isinstance(value, int) else "(a value with integers of thousands of digits)"
+
+
+def _is_name(word: str) -> bool:
+    name = word.removesuffix("()")
+    return name.isidentifier() and not keyword.iskeyword(name)
 
 
 def _is_real(value: object) -> bool:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from hsd_jax.config import Config, Model
 from hsd_jax.data import chat_template, render_chat
-from hsd_jax.data.input_pipeline import end_ids, read_tokenizer
+from hsd_jax.data.input_pipeline import end_ids, load_tokenization, read_tokenizer
 from hsd_jax.errors import InputError
+from models.config import Qwen3Config
 from tests.support.paths import TINY_MODEL
 
 USER = "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}"
@@ -62,6 +64,7 @@ def test_a_tokenizer_is_never_read_with_trust(directory: Path, monkeypatch: pyte
         ("tokenizer_config.json", "[]"),
         ("tokenizer_config.json", "[" * 10**5),
         ("tokenizer_config.json", '{"added_tokens_decoder": 7}'),
+        ("tokenizer_config.json", '{"model_max_length": "many"}'),
         ("tokenizer_config.json", '{"eos_token": {"a": 1}}'),
         ("config.json", "\udcff"),
     ],
@@ -82,6 +85,7 @@ def test_files_of_a_tokenizer_that_make_no_sense_are_refused(directory: Path, na
         (USER + USER + PROMPT, "shows the user's text 2 times"),
         ("{{ messages[0].content | upper }}" + PROMPT, "shows the user's text 0 times"),
         (USER + PROMPT + "{{ messages[0].content | length }}", "depends on the user's text"),
+        (USER + PROMPT + "{{ '\\ud800' }}", "surrogates not allowed"),
         ("{{ 'a' * 10**10 }}", "GiB"),
         ("{{ messages[0].content.__class__.__mro__ }}", "unsafe"),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "RecursionError"),
@@ -137,6 +141,15 @@ def test_a_template_that_does_not_think_as_asked_is_said(
     (directory / "chat_template.jinja").write_text(USER + prompt)
     chat_template.load_chat_template(read_tokenizer(str(directory)), thinking=thinking)
     assert said in caplog.text and bool(said) == bool(caplog.text)
+
+
+def test_ids_beyond_the_model_are_refused_however_few_there_are(directory: Path):
+    file = directory / "tokenizer.json"
+    found = json.loads(file.read_text())
+    found["model"]["vocab"][min(found["model"]["vocab"], key=found["model"]["vocab"].get)] = 99_999
+    file.write_text(json.dumps(found))
+    config = Config(model=Model(path=str(directory)))
+    assert "ids up to 99999 but the model 512" in refused(load_tokenization, config, Qwen3Config.from_hf(directory))
 
 
 def test_stop_ids_come_from_tokenizer_and_generation_config_together(directory: Path):

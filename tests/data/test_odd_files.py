@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from hsd_jax.data import files
+from hsd_jax.data import files, golds
 from hsd_jax.data.markup import holds_markup, markup_of
 from hsd_jax.data.problems import MOST_DIGITS, Problem, long_integers, read_json
 from hsd_jax.data.sources import SOURCES
@@ -61,6 +61,10 @@ def test_null_is_an_absent_column_but_a_value_as_output(tmp_path: Path):
         ([{"call": 3, "args": [], "output": 2}], "tests[0] must hold"),
         ([{"call": "f", "args": {"a": 1}, "output": 2}], "must be a list"),
         ([{"call": "f", "args": [1], "output": 2, "rule": "loose"}], "must be one of"),
+        ([{"call": "f", "args": [1], "output": 2, "rule": 10**4000}], "must be one of"),
+        ([{"call": "", "args": [1], "output": 2}], "must name a function"),
+        ([{"call": "import os; f", "args": [1], "output": 2}], "must name a function"),
+        ([{"call": "Solution().class", "args": [1], "output": 2}], "must name a function"),
         ([{"call": "f", "args": [1], "output": 2, "rule": ["equal"]}], "must be one of"),
         ([{"input": "1", "output": "2"}, {"call": "f", "args": [1], "output": 2}], "mix"),
         ([{"input": "1", "output": "2", "why": 1}], "must have the fields"),
@@ -172,6 +176,52 @@ class Tokenizer:
 def test_chat_markup_is_found_wherever_it_stands(value: object):
     assert holds_markup(markup_of(Tokenizer()), "harmless", value)
     assert not holds_markup(markup_of(Tokenizer()), "a < b | c > d", {"x": ["think", 3, None]})
+
+
+def test_every_other_file_is_left_out_by_name(tmp_path: Path):
+    text_file(tmp_path / "train.jsonl", MATH)
+    text_file(tmp_path / "test.JSONL", MATH)
+    for name in ("val.csv", "LICENSE", "train.jsonl.bak"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "test.jsonl").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "more").symlink_to(tmp_path)
+    found, left_out = files.data_files(tmp_path)
+    assert found == [tmp_path / "train.jsonl"]
+    assert {file.name for file in left_out} == {
+        "test.JSONL",
+        "val.csv",
+        "LICENSE",
+        "train.jsonl.bak",
+        "test.jsonl",
+        "more",
+    }
+    assert left_out[tmp_path / "test.jsonl"].startswith("no regular file")
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path):
+    text_file(tmp_path / "train-\udcff.jsonl", MATH)
+    with pytest.raises(InputError, match=r"the name of .*train-\\udcff.jsonl is not UTF-8"):
+        files.data_files(tmp_path)
+
+
+@pytest.mark.parametrize("source", ["gsm8k", "math500", "aime24", "numina", "jsonl"])
+def test_a_lost_backslash_is_not_taken_for_white_space(tmp_path: Path, source: str):
+    lost = "\frac{1}{2}"
+    row = {"question": "q", "problem": "q", "answer": lost, "solution": "s", "source": "s"}
+    rows = taken(
+        text_file(tmp_path / "test.jsonl", row | ({"answer": f"#### {lost}"} if source == "gsm8k" else {})), source
+    )
+    assert "backslash was lost" in golds.unmatched(rows[0].answer)
+
+
+@pytest.mark.parametrize("answer", ["\textdegree", "\nearrow", "\nu", "\rightarrow 2", "\tbinom{5}{2}", "-NaN", "+inf"])
+def test_more_answers_that_nothing_can_match(answer: str):
+    assert golds.unmatched(answer)
+
+
+@pytest.mark.parametrize("answer", ["x = 1\nu = 2", "\n42\n", "4\tor 5", "1\r\n2", "\n\\frac{1}{2}"])
+def test_white_space_of_answers_is_no_lost_backslash(answer: str):
+    assert not golds.unmatched(answer)
 
 
 def test_the_name_of_a_file_without_its_suffix():

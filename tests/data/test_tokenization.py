@@ -104,8 +104,10 @@ def test_chat_markup_in_tests_never_reaches_a_context(token, tokenizer, frame):
     marked = [
         [{"input": token, "output": "1"}], [{"input": "1", "output": f"a{token}b"}], [{"input": "1", "output": "1"}] * 9 + [{"input": token, "output": ""}],
         [{"call": "f", "args": [token], "output": 1}], [{"call": "f", "args": [{"k": [(token,)]}], "output": 1}], [{"call": "f", "args": [], "output": {token: 1}}],
-        [{"call": token, "args": [], "output": 1}], [{"call": token[:half], "args": [token[half:]], "output": f"{{{token}}}"}],
+        [{"call": "f", "args": [token[:half], token[half:]], "output": f"{{{token}}}"}],
     ]  # fmt: skip
+    with pytest.raises(InputError, match="must name a function"):
+        cases.visible([{"call": token, "args": [], "output": 1}])
     problems = [Problem(str(n), "x", "code", "q", "", "", tuple(tests)) for n, tests in enumerate(marked)]
     wide = Windows(120, 1000, 0, {"code": 8}, feedback=1000)
     found = tokenization.filter_by_length([*problems, CODE], tokenizer, frame, wide)

@@ -132,6 +132,30 @@ def test_an_index_names_no_file_elsewhere(directory: Path):
     file.write_text(good)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: b"\xef\xbb\xbf" + text,
+        lambda text: text[:-1] + b"," + text[1:],
+        lambda text: text.replace(b'"dtype"', b'"more": NaN, "dtype"', 1),
+        lambda text: text.replace(b'"format":', b'"\\ud800": "x", "format":', 1),
+    ],
+    ids=["mark", "twice", "nan", "half"],
+)
+def test_headers_that_only_the_library_refuses_are_told(tmp_path: Path, change: Callable[[bytes], bytes]):
+    file = tmp_path / "x.safetensors"
+    tensor_files.write(file, {"w": np.zeros((2, 2), np.float32)})
+    good = file.read_bytes()
+    length = int.from_bytes(good[:8], "little")
+    text = change(good[8 : 8 + length])
+    file.write_bytes(len(text).to_bytes(8, "little") + text + good[8 + length :])
+    try:
+        problems = tensor_files.read_header(file)[1]
+    except InputError as error:
+        problems = [str(error)]
+    assert "safetensors" in "".join(problems)
+
+
 def test_what_is_written_is_read_back(tmp_path: Path):
     tensors = {name: np.arange(6, dtype=dtype).reshape(2, 3) for name, dtype in tensor_files.DTYPES.items()}
     tensor_files.write(tmp_path / "x.safetensors", tensors)

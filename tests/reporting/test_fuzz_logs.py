@@ -74,7 +74,7 @@ def test_any_log_becomes_a_page_that_says_what_is_missing(whole: Path, data: Any
         files = sorted(run.rglob("*.json*"))
         for file in data.draw(st.lists(st.sampled_from(files), min_size=1, max_size=2, unique=True)):
             lines = file.read_text().splitlines()
-            for index in data.draw(st.lists(st.sampled_from(range(len(lines))), min_size=1, max_size=3)):
+            for index in data.draw(st.lists(st.sampled_from(range(len(lines))), min_size=1, max_size=3, unique=True)):
                 if lines[index].startswith("{") and lines[index].endswith("}"):
                     lines[index] = harm(data.draw, lines[index])
             file.write_text("\n".join(lines) + "\n", "utf-8", "surrogatepass")
@@ -126,10 +126,11 @@ def test_metrics_that_are_no_numbers_are_left_out_and_counted(whole: Path, tmp_p
     run = Path(shutil.copytree(whole, tmp_path / "run"))
     with (run / "metrics.jsonl").open("a") as file:
         odd = {"step": 99, "reward": "0.5", "loss": [[1]], "kl": {"a": 1}, "grad_norm": 10**400, "entropy": 1.0}
+        odd |= {"coverage": [], "masked": [1, 2], "kl_by_position": 3.0}
         file.write(json.dumps(odd | {"skipped": None}) + "\n")
     found = read_run(run)
     assert found.metrics[-1] == {"step": 99, "entropy": 1.0, "skipped": None}
-    assert found.damage["metrics.jsonl: values that are no numbers"] == 4
+    assert found.damage["metrics.jsonl: values that are no numbers"] == 7
     data = figures.RunData("x", found.metrics, list(read_groups(run, found.damage)))
     assert figures.curves([data]) and figures.credit_figures([data])
 

@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from hsd_jax.errors import printable
+
 NAMED = 20
 
 
@@ -30,14 +32,18 @@ def show_card(page: Mapping[str, Any], screen: Console) -> None:
 
 
 def show_files(sources: Sequence[Mapping[str, Any]], screen: Console) -> None:
-    """Every file with its split and rows, then per split: rows of the files = problems + removed rows."""
+    """Every file with its split and rows or the reason why it is left out; counts of files, and of rows per split."""
     for source in sources:
         rows: Counter[str] = Counter()
         for file in source.get("files", ()):
             _line(screen, f"{source['source']}: {file['file']}: {file['split']}, {file['rows']:,} rows")
             rows[file["split"]] += file["rows"]
-        for file, reason in source.get("left_out", {}).items():
+        left_out = source.get("left_out", {})
+        for file, reason in left_out.items():
             _line(screen, f"{source['source']}: {file}: left out ({reason})")
+        if read := len(source.get("files", ())):
+            total = f"{read + len(left_out):,} files = {read:,} read + {len(left_out):,} left out"
+            _line(screen, f"{source['source']}: {total}")
         for split, told in source["read"].items():
             removed = sum(told["removed"].values())
             total = f"{rows[split]:,} rows = " if rows else ""
@@ -57,4 +63,4 @@ def show_unmatched(found: Mapping[str, Mapping[str, Sequence[str]]], screen: Con
 
 
 def _line(screen: Console, text: str) -> None:
-    screen.print(text, soft_wrap=True, highlight=False)
+    screen.print(printable(text), soft_wrap=True, highlight=False)

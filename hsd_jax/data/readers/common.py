@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from hsd_jax.data import golds
 from hsd_jax.data.files import Row
 from hsd_jax.data.problems import Test
 from hsd_jax.errors import InputError
@@ -15,7 +16,7 @@ def boxed(solution: str) -> str:
     """The content of the last box of a written solution, "" if it has none."""
     if "\\boxed" not in solution and "\\fbox" not in solution:
         return ""
-    return (extract(solution) or "").strip()
+    return golds.tidy(extract(solution) or "")
 
 
 def first_text(row: Row, *names: str) -> str:

@@ -7,6 +7,7 @@ solution_is_valid, synthetic. The corpus is known to be dirty, so rows are remov
 import re
 from pathlib import Path
 
+from hsd_jax.data import golds
 from hsd_jax.data.files import Row, rows
 from hsd_jax.data.problems import Problem, Removed
 from hsd_jax.data.readers.common import LONGEST_ANSWER, boxed
@@ -36,7 +37,7 @@ def numina(files: list[Path], split: str) -> Rows:
 
 
 def _answer(row: Row) -> str:
-    given = row.words("answer").strip()
+    given = golds.tidy(row.words("answer"))
     return given or boxed(row.words("solution"))
 
 
