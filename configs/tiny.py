@@ -11,7 +11,7 @@ at first, then teacher and student drift away together and collapse; RESULTS.md 
 from hsd_jax.config import Checkpoints, Config, Data, Evaluation, Logging, Method, Model, Optimizer, Sampling
 
 config = Config(
-    steps=60,
+    steps=40,
     model=Model(path="assets/tiny_qwen3", compute_dtype="float32", remat="none"),
     data=Data(
         source="tiny",
@@ -24,7 +24,7 @@ config = Config(
     sampling=Sampling(group_size=8, top_p=1.0, response_tokens=64, chunk=32, dtype="float32"),
     method=Method(name="hsd", teacher="frozen"),
     optimizer=Optimizer(learning_rate=2e-4, loss_chunk=2048, layout="padded"),
-    evaluation=Evaluation(every=10, problems=128, samples=4),
-    checkpoints=Checkpoints(every=25),
+    evaluation=Evaluation(every=10, problems=64, samples=16),
+    checkpoints=Checkpoints(every=20),
     logging=Logging(rollouts_every=10, rollout_problems=8),
 )
