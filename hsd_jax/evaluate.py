@@ -27,7 +27,16 @@ from hsd_jax.data.problems import Problem
 from hsd_jax.errors import EXIT_DONE, InputError
 from hsd_jax.evaluation.benchmarks import Benchmark, open_benchmark
 from hsd_jax.evaluation.generate import EvalModel, Samples, answer_all, from_json, generate_and_grade
-from hsd_jax.evaluation.model import SPEED, EvalConfig, check, choice, open_graders, open_model, short_name
+from hsd_jax.evaluation.model import (
+    EvalConfig,
+    check,
+    choice,
+    decisive,
+    open_graders,
+    open_model,
+    settled,
+    short_name,
+)
 from hsd_jax.evaluation.results import EvalResult, summary
 from hsd_jax.evaluation.score_report import print_table
 from hsd_jax.rollout.grading import Submit
@@ -57,7 +66,10 @@ class Arguments:
 def ask_and_save(
     examinee: EvalModel, problems: Sequence[Problem], asking: EvalConfig, submit: Submit, log_file: Path
 ) -> list[Samples]:
-    """The answers to all problems, in order; those in `log_file` are not asked again, new ones are added to it."""
+    """The answers to all problems, in order; those in `log_file` are not asked again, new ones are added to it.
+
+    Accelerators would round the factors of float32 products; here they do not.
+    """
     done = saved(log_file)
     ask = partial(
         generate_and_grade,
@@ -68,7 +80,8 @@ def ask_and_save(
         submit=submit,
     )
     waiting = [problem for problem in problems if problem.id not in done]
-    with bar() as progress, cli.screened():
+    precision = jax.default_matmul_precision("highest" if asking.dtype == "float32" else None)
+    with bar() as progress, cli.screened(), precision:
         task = progress.add_task("problems", total=len(problems), completed=len(problems) - len(waiting), rate="")
         for found in answer_all(ask, waiting, batch=asking.batch):
             done |= {one.id: one for one in found}
@@ -116,8 +129,7 @@ def append(log_file: Path, answered: Sequence[Samples]) -> None:
 
 def settings_of(given: Arguments, benchmark: Benchmark) -> dict[str, Any]:
     """Everything that the answers depend on."""
-    asked = {name: value for name, value in dataclasses.asdict(given.asking).items() if name not in SPEED}
-    return asked | {
+    return decisive(given.asking) | {
         "benchmark": benchmark.name,
         "fingerprint": benchmark.fingerprint,
         "problems": len(benchmark.problems),
@@ -159,6 +171,7 @@ def main(argv: Sequence[str]) -> int:
 
 def run(given: Arguments, screen: Console) -> None:
     """Asks, grades, writes and shows; in every process of a pod alike, process 0 writes."""
+    given = dataclasses.replace(given, asking=settled(given.asking))
     benchmark = open_benchmark(given.benchmark, given.path, given.problems)
     examinee = open_model(given.asking, kinds=benchmark.kinds)
     benchmark = benchmark.that_fit(examinee.texts)

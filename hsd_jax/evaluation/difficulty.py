@@ -3,7 +3,6 @@
 Source: arXiv:2606.15576 (difficulty bins come from the initial pass rate over 32 samples).
 """
 
-import dataclasses
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -16,7 +15,7 @@ from hsd_jax.data.tokenization import filter_by_length, log_removed
 from hsd_jax.errors import InputError
 from hsd_jax.evaluate import ask_and_save
 from hsd_jax.evaluation.generate import EvalModel
-from hsd_jax.evaluation.model import SPEED, EvalConfig, open_graders, open_model
+from hsd_jax.evaluation.model import EvalConfig, decisive, open_graders, open_model, settled
 from hsd_jax.rollout.grading import submit_to
 from hsd_jax.verifiers import cases
 
@@ -27,13 +26,14 @@ def measure(asking: EvalConfig, corpora: Sequence[Corpus], split: str, screen: C
     An interrupted measurement continues where it stopped. Programs are graded on their visible tests, as in training.
     Raises: InputError if no corpus has the split.
     """
+    asking = settled(asking)
     having = [corpus for corpus in corpora if split in corpus.splits]
     if not having:
         raise InputError(f"--split: {'+'.join(corpus.source for corpus in corpora)} has no {split!r} split")
     rows = [corpus.splits[split] for corpus in having]
     kinds = tuple(sorted({part[i].kind for part in rows for i in range(len(part))}))
     examinee = open_model(asking, kinds=kinds)
-    settings = {name: value for name, value in dataclasses.asdict(asking).items() if name not in SPEED}
+    settings = decisive(asking)
     with open_graders(asking, kinds) as graders:
         submit = submit_to(graders, lambda problem: cases.visible(problem.visible))
         for corpus in having:

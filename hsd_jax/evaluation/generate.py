@@ -46,8 +46,8 @@ def generate_and_grade(
 ) -> list[Samples]:
     """`samples` graded answers to each problem.
 
-    Which tokens are drawn depends on (key, question id, sample number) alone: not on the other problems, nor on how
-    they are grouped, nor on the number of processes.
+    The noise belongs to (key, question id, sample number). In float32 the tokens do too, whatever the other problems,
+    their grouping and the number of processes; in bfloat16 the order of sums shows, which depends on these.
     """
     if not problems:
         return []

@@ -1,8 +1,8 @@
 """Opens a model to be asked: a Hugging Face directory or one of our checkpoints, on one device or on a pod."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 from etils import epath
@@ -40,7 +40,7 @@ class EvalConfig:
     top_k: int = 0
     """Keep this many likeliest tokens; 0 keeps all."""
     seed: int = 0
-    """Addresses all randomness; the same seed gives the same answers."""
+    """Addresses all randomness; the same seed gives the same answers, in bfloat16 for the same batch and slots only."""
     prompt_tokens: int = 2048
     """Window of the prompt; longer questions are left out, counted and named."""
     response_tokens: int = 4096
@@ -58,7 +58,9 @@ class EvalConfig:
     tensor: int = 1
     """Devices that share one copy of the weights."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    """Number format of the weights and the cache while decoding."""
+    """Number format of the weights and the cache while decoding; in float32 products are not rounded either."""
+    exact: bool = False
+    """For evaluations that are to be compared: float32, and a batch, slots and a chunk that are always the same."""
     workers: int = 2
     """Grading processes on each host."""
     verifier_seconds: float = 5.0
@@ -67,8 +69,28 @@ class EvalConfig:
     """Run model-written programs without any sandbox. Never do this on a machine you care about."""
 
 
-# What changes how fast the answers come, but not which ones.
-SPEED = ("batch", "slots", "chunk", "tensor", "workers", "allow_unsandboxed")
+EXACT = {"dtype": "float32", "batch": 16, "slots": 64, "chunk": 64}
+# What changes how fast the answers come, but not which ones; SHAPES only in float32, as they change the order of sums.
+SPEED = ("workers", "allow_unsandboxed")
+SHAPES = ("batch", "slots", "chunk", "tensor")
+
+
+def settled(asking: EvalConfig) -> EvalConfig:
+    """The settings with those that `exact` fixes. Raises: InputError where another value was given for one of them."""
+    if not asking.exact:
+        return asking
+    for name, value in EXACT.items():
+        given = getattr(asking, name)
+        if given not in (value, getattr(EvalConfig, name)):
+            raise InputError(f"--exact: it fixes --{name} at {value}; got {given}; drop one of the two")
+    return replace(asking, **EXACT)
+
+
+def decisive(asking: EvalConfig) -> dict[str, Any]:
+    """The settings that the answers depend on. In bfloat16 sums depend on their order, and so on shapes and devices."""
+    free = {*SPEED, *(SHAPES if asking.dtype == "float32" else ())}
+    places = {} if asking.dtype == "float32" else {"devices": jax.device_count(), "processes": jax.process_count()}
+    return {name: value for name, value in asdict(asking).items() if name not in free} | places
 
 
 def check(asking: EvalConfig) -> None:
@@ -80,6 +102,7 @@ def check(asking: EvalConfig) -> None:
         raise InputError(f"--slots must be at least 0; got {asking.slots}")
     if asking.temperature == 0 and asking.samples > 1:
         raise InputError(f"--temperature 0 is greedy: all {asking.samples} samples would be equal; pass --samples 1")
+    settled(asking)
     choice(asking, ())
 
 

@@ -29,9 +29,10 @@ ROLLOUTS = re.compile(r"step-(\d+)(?:\.\d+)?\.(jsonl|part)")
 
 # Settings that may differ between a run and its continuation without changing a single trained number.
 FREE_TO_CHANGE = (
-    *("steps", "logging.", "checkpoints.", "evaluation.", "verifier.workers", "guards.", "sampling.slots"),
+    *("steps", "logging.", "checkpoints.", "evaluation.", "verifier.workers", "guards."),
     "data.allow_shared_questions",
 )
+FREE_IN_FLOAT32 = ("sampling.slots",)  # in bfloat16 the order of sums shows in the rollouts
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,8 @@ def _refuse_or_take_over(
             f"--workdir {root}: holds {what}; continue it with --resume auto, choose another directory,"
             " or discard it with --overwrite"
         )
-    breaking = [name for name in changed if not name.startswith(FREE_TO_CHANGE)]
+    free = FREE_TO_CHANGE + (FREE_IN_FLOAT32 if config.sampling.dtype == "float32" else ())
+    breaking = [name for name in changed if not name.startswith(free)]
     if breaking and not allow_changes:
         raise InputError(
             f"--resume: {', '.join(breaking)} differ from the run in {root} ({listing}), so it would not continue"

@@ -4,8 +4,9 @@ The host visits the device once per chunk of decode steps. It takes what was wri
 free slots, and picks the smallest cache shape that holds what is running. While the device decodes the next chunk,
 finished rollouts are handed to the caller, who can grade them meanwhile.
 
-What is sampled depends on (key, question id, rollout index, token position) only. In a run of several processes each
-samples its own problems on its own devices and decides by itself: nothing here communicates.
+The noise belongs to (key, question id, rollout index, token position). In float32 so do the tokens: the same ones in
+any slot, batch and number of devices. In bfloat16 the order of sums, which these change, decides between close tokens.
+In a run of several processes each samples its own problems on its own devices: nothing here communicates.
 """
 
 from collections import Counter

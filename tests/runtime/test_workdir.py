@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from etils import epath
 
-from hsd_jax.config import Config, Optimizer
+from hsd_jax.config import Config, Optimizer, Sampling
 from hsd_jax.errors import InputError
 from hsd_jax.monitoring import writers
 from hsd_jax.run import arguments
@@ -38,6 +38,18 @@ def filled(root: Path, last: int) -> None:
         file.write('{"step": "0"}\n{"step": 3, "lo')
     (root / "rollouts" / f"step-{last + 1:06d}.part").write_text("{")
     (root / "checkpoints" / f"{last + 1}.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
+
+
+def test_slots_may_change_where_they_change_no_rollout(tmp_path: Path) -> None:
+    for dtype in ("float32", "bfloat16"):
+        root = tmp_path / dtype
+        closed(opened(root, Config(sampling=Sampling(dtype=dtype))))
+        fewer = Config(sampling=Sampling(dtype=dtype, slots=8))
+        if dtype == "float32":
+            closed(opened(root, fewer, resume=True))
+            continue
+        with pytest.raises(InputError, match="sampling.slots"):
+            opened(root, fewer, resume=True)
 
 
 @pytest.mark.parametrize("step", [-1, 0, 2, 5])
