@@ -27,8 +27,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return environment(tmp_path_factory.mktemp("cache"))
 
 
-def begin(cache: dict[str, str], workdir: Path, *more: str, name: str = "output") -> Run:
-    return start(cache, workdir, *TINY, *more, name=name)
+def begin(cache: dict[str, str], workdir: Path, *more: str, name: str = "output", cwd: Path = ROOT) -> Run:
+    return start(cache, workdir, *TINY, *more, name=name, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_a_stopped_run_saves_and_says_how_to_go_on(
         output = finish(run, EXIT_PREEMPTED)
         assert "--resume auto" in output and f"after step {step}; continue with" in output
         assert checkpoint.latest_valid_step(workdir / "checkpoints") == lines(workdir)[-1]["step"] == step
-    finish(begin(cache, workdir, *common, "--resume"))
+    finish(begin(cache, workdir, *common, "--resume", cwd=tmp_path))
     assert trained(workdir) == trained(whole[0])
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from tests.support.paths import ROOT
 
 TINY = [
-    *("--config", "configs/tiny.py", "--data.problems-per-step", "2", "--sampling.group-size", "4"),
+    *("--config", str(ROOT / "configs" / "tiny.py"), "--data.problems-per-step", "2", "--sampling.group-size", "4"),
     *("--sampling.response-tokens", "32", "--evaluation.problems", "4", "--evaluation.samples", "1"),
     *("--evaluation.every", "2", "--checkpoints.every", "2", "--logging.rollouts-every", "1"),
 ]
@@ -58,13 +58,16 @@ def environment(folder: Path, devices: int = 1) -> dict[str, str]:
     }
 
 
-def start(variables: Mapping[str, str], workdir: Path, *argv: str, name: str = "output") -> Run:
-    """Begins `python -m hsd_jax.train --workdir ... argv` with these environment variables."""
+def start(variables: Mapping[str, str], workdir: Path, *argv: str, name: str = "output", cwd: Path = ROOT) -> Run:
+    """Begins `python -m hsd_jax.train --workdir ... argv` with these environment variables.
+
+    The workdir is given relative to the current directory, as users give it.
+    """
     workdir.parent.mkdir(parents=True, exist_ok=True)
     output = workdir.parent / f"{workdir.name}-{name}.txt"
     phases, theirs = SERVER.Pipe(duplex=False)
-    command = ["hsd_jax.train", *argv, "--workdir", str(workdir)]
-    process = SERVER.Process(target=_run, args=(command, dict(variables), workdir, output, theirs))
+    command = ["hsd_jax.train", *argv, "--workdir", os.path.relpath(workdir, cwd)]
+    process = SERVER.Process(target=_run, args=(command, dict(variables), cwd, workdir, output, theirs))
     process.start()
     theirs.close()
     return Run(process, phases, workdir, output)
@@ -133,9 +136,11 @@ def trained(workdir: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in line.items() if not k.startswith(OF_TIME)} for line in lines(workdir)]
 
 
-def _run(argv: list[str], variables: dict[str, str], workdir: Path, output: Path, phases: Connection) -> None:
+def _run(
+    argv: list[str], variables: dict[str, str], cwd: Path, workdir: Path, output: Path, phases: Connection
+) -> None:
     os.environ.update(variables)
-    os.chdir(ROOT)
+    os.chdir(cwd)
     with output.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
