@@ -14,11 +14,11 @@ Array = jax.Array
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """Everything that shapes the compiled programs of the sampler. See `sampling.program`.
+    """Everything that shapes the compiled programs of the sampler. See `buckets.make_sampler_config`.
 
     `vocabulary` is the tokenizer's size: ids from there on are never sampled. `shapes` are the cache shapes (slots,
-    length) that may be used, `chunk` the most steps between two visits of the host, `reads` the number of prompts
-    read at once. `mesh` (None: one device) holds only devices of this process, with axes "data" and "tensor".
+    length) that may be used, `chunk` the most steps between two visits of the host, `prefill_batch` the number of
+    prompts read at once. `mesh` (None: one device) holds only devices of this process, with axes "data" and "tensor".
     """
 
     config: Qwen3Config

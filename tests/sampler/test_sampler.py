@@ -128,13 +128,13 @@ def test_order_of_problems_and_company_do_not_matter(program, weights, prompts, 
 
 def test_shapes_chunks_and_refills_do_not_matter(program, weights, prompts, rollouts):
     shapes = ((1, 144), (3, 32), (3, 144))  # rings that wrap, grow, shrink, and lose slots
-    other = dataclasses.replace(program, shapes=shapes, chunk=8, reads=2)
+    other = dataclasses.replace(program, shapes=shapes, chunk=8, prefill_batch=2)
     assert_same(run(other, weights, prompts), rollouts)
 
 
 def test_mesh_and_weight_layout_do_not_matter(model, program, prompts, rollouts):
     mesh = decode_mesh(tensor=2)
-    other = dataclasses.replace(program, mesh=mesh, shapes=((8, 144),), reads=4)
+    other = dataclasses.replace(program, mesh=mesh, shapes=((8, 144),), prefill_batch=4)
     weights = decode_params(model[1], config=model[0], dtype="float32", mesh=mesh)
     assert weights["layers"][0]["q_LDNH"].sharding.spec == jax.sharding.PartitionSpec(None, "tensor", None)
     assert_same(run(other, weights, prompts), rollouts)
@@ -238,7 +238,6 @@ def test_logits_that_are_not_finite_end_the_call_by_name(model, program, prompts
         ({"limits": [30, 1, 7, LIMIT + 1]}, "problem 3: limit 129"),
         ({"group": 0}, "at least one problem and one rollout"),
         ({"ids": IDS[:2]}, "id_P"),
-        ({"chosen": sampling_params(stop_ids=[PAD])}, "pad"),
         ({"chosen": sampling_params(stop_ids=[VOCABULARY])}, "stop id"),
     ],
 )
