@@ -1,7 +1,7 @@
 """The first two stages of a step: sample groups of responses, and grade each while the others are still written."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,13 +14,16 @@ from hsd_jax.data.tokenization import feedback_ids, tokenize
 from hsd_jax.rollout import feedback
 from hsd_jax.rollout.grading import GradedBatch, Submit, start_grading
 from hsd_jax.runtime import random_keys
+from hsd_jax.runtime.gather import gather_json
 from hsd_jax.runtime.timing import Clock
 from hsd_jax.sampler.decode import SamplerConfig
 from hsd_jax.sampler.decode_sharding import DecodeParams, decode_params
 from hsd_jax.sampler.sampler import sample
 from hsd_jax.setup.components import RunComponents
-from hsd_jax.types import Padded, Problems, Rollouts
+from hsd_jax.types import Padded, Problems, Rollouts, Verdict
 from models.qwen3 import Params
+
+Gather = Callable[[Any], list[Any]]  # a JSON value of this process -> those of all processes, in their order
 
 
 @dataclass(frozen=True)
@@ -47,18 +50,21 @@ def sample_and_grade(
     """G graded rollouts of every question of a step, from the current policy.
 
     A method that resamples draws further batches of questions, up to its number of attempts, and keeps groups of
-    unequal rewards; if too few are found, groups of equal rewards fill the step (their advantage is zero).
+    unequal rewards; if too few are found, groups of equal rewards fill the step (their advantage is zero). All
+    processes decide together, so that their number changes nothing.
     Source: arXiv:2503.14476 (dynamic sampling).
     """
     with clock.phase("sample"):
         weights = decode_params(params, config=parts.model, dtype=program.dtype, mesh=parts.decode_mesh)
-    attempts, drawn = parts.method.attempts, []
-    for attempt in range(attempts):
+    attempts = parts.method.attempts
+
+    def draw(attempt: int) -> Batch:
         problems: Sequence[Problem] = parts.questions.steps[(step - 1) * attempts + attempt] or ()
-        drawn.append(_draw(parts, program, submit, weights, (step, attempt), problems, clock))
-        if sum(int(_unequal(batch).sum()) for batch in drawn) >= len(problems):
-            break
-    return drawn[0] if attempts == 1 else fill(drawn)
+        return _draw(parts, program, submit, weights, (step, attempt), problems, clock)
+
+    if attempts == 1:
+        return draw(0)
+    return fill(until_enough(map(draw, range(attempts)), gather_json), gather_json, jax.process_index())
 
 
 def _draw(
@@ -94,30 +100,79 @@ def _draw(
     return Batch(step, problems, pieces, rollouts, graded, len(problems))
 
 
-def fill(drawn: Sequence[Batch]) -> Batch:
-    """One batch from several: groups of unequal rewards in the order they were drawn, then others if there is room."""
-    size = len(drawn[0].problems)
-    unequal = np.concatenate([_unequal(batch) for batch in drawn])
-    rows = np.sort(np.argsort(~unequal, kind="stable")[:size])
+def until_enough(draws: Iterable[Batch], gather: Gather) -> list[Batch]:
+    """Draws until the groups of unequal rewards of all processes together fill a step; as many on every process."""
+    drawn: list[Batch] = []
+    for batch in draws:
+        drawn.append(batch)
+        counts = gather([sum(int(_unequal(one).sum()) for one in drawn), len(batch.problems)])
+        if sum(found for found, _ in counts) >= sum(wanted for _, wanted in counts):
+            break
+    return drawn
 
-    def chosen(*leaves: Any) -> np.ndarray:
-        return np.concatenate([np.asarray(leaf) for leaf in leaves])[rows]
+
+def fill(drawn: Sequence[Batch], gather: Gather, process: int) -> Batch:
+    """This process's share of one batch made from all draws of all processes.
+
+    Groups of unequal rewards in the order they were drawn, then others if there is room: those that one process with
+    all questions would take, in its order. A group that another process drew comes from there, without its tests.
+    """
+    share, flags = len(drawn[0].problems), gather([_unequal(batch).tolist() for batch in drawn])
+    unequal_AKP = np.moveaxis(np.array(flags), 1, 0)  # attempts, processes, problems: the order they were drawn in
+    places = np.argwhere(np.ones_like(unequal_AKP))
+    first = np.sort(np.argsort(~unequal_AKP.reshape(-1), kind="stable")[: unequal_AKP[0].size])
+    taken = [tuple(map(int, places[row])) for row in first]
+    moved = [place for i, place in enumerate(taken) if place[1] != i // share]
+    given = gather([_packed(_group(drawn[a], p)) for a, k, p in moved if k == process])
+    sent = [iter(groups) for groups in given]
+    arrived = {place: next(sent[place[1]]) for place in moved}
+    mine = taken[process * share : (process + 1) * share]
+    groups = [_group(drawn[a], p) if k == process else _unpacked(arrived[a, k, p], drawn[0]) for a, k, p in mine]
+    return replace(_joined(groups), drawn=sum(batch.drawn for batch in drawn))
+
+
+def _group(batch: Batch, row: int) -> Batch:
+    """One group of a batch."""
+    one = slice(row, row + 1)
+    pieces, rollouts = jax.tree.map(lambda x: np.asarray(x)[one], (batch.pieces, batch.rollouts))
+    graded = batch.graded
+    graded = GradedBatch(graded.rewards_PG[one], graded.verdicts[one], graded.texts[one])
+    return Batch(batch.step, batch.problems[one], pieces, rollouts, graded, 1)
+
+
+def _joined(groups: Sequence[Batch]) -> Batch:
+    """The groups side by side."""
 
     def listed(lists: Sequence[Sequence[Any]]) -> list[Any]:
-        return [[item for part in lists for item in part][row] for row in rows]
+        return [item for part in lists for item in part]
 
-    return Batch(
-        drawn[0].step,
-        listed([batch.problems for batch in drawn]),
-        jax.tree.map(chosen, *(batch.pieces for batch in drawn)),
-        jax.tree.map(chosen, *(batch.rollouts for batch in drawn)),
-        GradedBatch(
-            chosen(*(batch.graded.rewards_PG for batch in drawn)),
-            listed([batch.graded.verdicts for batch in drawn]),
-            listed([batch.graded.texts for batch in drawn]),
-        ),
-        sum(batch.drawn for batch in drawn),
+    pieces, rollouts, rewards_PG = jax.tree.map(
+        lambda *leaves: np.concatenate(leaves), *((g.pieces, g.rollouts, g.graded.rewards_PG) for g in groups)
     )
+    verdicts, texts = listed([g.graded.verdicts for g in groups]), listed([g.graded.texts for g in groups])
+    problems = listed([g.problems for g in groups])
+    return Batch(groups[0].step, problems, pieces, rollouts, GradedBatch(rewards_PG, verdicts, texts), len(groups))
+
+
+def _packed(group: Batch) -> dict[str, Any]:
+    """A group as JSON; numbers come back exactly. It has been graded, so the tests, which may be long, stay behind."""
+    return {
+        "problem": asdict(replace(group.problems[0], visible=(), hidden=())),
+        "arrays": [x.tolist() for x in jax.tree.leaves((group.pieces, group.rollouts, group.graded.rewards_PG))],
+        "verdicts": [asdict(verdict) for verdict in group.graded.verdicts[0]],
+        "texts": group.graded.texts[0],
+    }
+
+
+def _unpacked(packed: Mapping[str, Any], like: Batch) -> Batch:
+    """The group of `_packed`, its arrays of the same dtypes as those of a batch."""
+    leaves, form = jax.tree.flatten((like.pieces, like.rollouts, like.graded.rewards_PG))
+    arrays = [np.array(x, np.asarray(leaf).dtype) for x, leaf in zip(packed["arrays"], leaves, strict=True)]
+    pieces, rollouts, rewards_PG = jax.tree.unflatten(form, arrays)
+    verdicts = [Verdict(**verdict) for verdict in packed["verdicts"]]
+    problem = Problem(**packed["problem"])
+    problem = replace(problem, visible=(), hidden=(), names=tuple(problem.names))
+    return Batch(like.step, [problem], pieces, rollouts, GradedBatch(rewards_PG, [verdicts], [packed["texts"]]), 1)
 
 
 def _unequal(batch: Batch) -> np.ndarray:

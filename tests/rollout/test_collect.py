@@ -1,12 +1,19 @@
 """Dynamic sampling: from several draws of groups, those that can teach, each whole and in the order they were drawn."""
 
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
 
 from hsd_jax.data.problems import Problem
-from hsd_jax.rollout.collect import Batch, fill
+from hsd_jax.rollout.collect import Batch, Gather, fill, until_enough
 from hsd_jax.rollout.grading import GradedBatch
+from hsd_jax.runtime.gather import gather_json
 from hsd_jax.types import Padded, Problems, Rollouts, Verdict
 
 G, T = 3, 4
@@ -58,7 +65,7 @@ def questions(of: Batch) -> list[int]:
     ],
 )
 def test_a_step_is_filled_in_the_order_of_the_draws(draws: list[list[tuple[int, ...]]], kept: list[int]) -> None:
-    assert questions(fill([draw(rewards, 2 * i) for i, rewards in enumerate(draws)])) == kept
+    assert questions(fill([draw(rewards, 2 * i) for i, rewards in enumerate(draws)], gather_json, 0)) == kept
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -70,7 +77,56 @@ def test_filling_equals_a_plain_loop(seed: int) -> None:
     flat = [row for rows in rewards for row in rows]
     teaching = [n for n, row in enumerate(flat) if len(set(row)) > 1]
     others = [n for n, row in enumerate(flat) if len(set(row)) == 1]
-    made = fill([draw(rows, size * i) for i, rows in enumerate(rewards)])
+    made = fill([draw(rows, size * i) for i, rows in enumerate(rewards)], gather_json, 0)
     assert questions(made) == sorted((teaching + others)[:size])
     assert made.graded.rewards_PG.tolist() == [list(flat[n]) for n in questions(made)]
     assert made.drawn == size * attempts and made.step == 7
+
+
+def together(processes: int, act: Callable[[int, Gather], Any]) -> list[Any]:
+    """What every process's `act(process, gather)` returns, each in a thread; values travel as JSON."""
+    barrier, said = threading.Barrier(processes, timeout=30), [""] * processes
+
+    def run(process: int) -> Any:
+        def gather(value: Any) -> list[Any]:
+            said[process] = json.dumps(value)
+            barrier.wait()
+            heard = [json.loads(text) for text in said]
+            barrier.wait()
+            return heard
+
+        return act(process, gather)
+
+    with ThreadPoolExecutor(processes) as pool:
+        return list(pool.map(run, range(processes)))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_number_of_processes_trains_on_the_same_questions(seed: int) -> None:
+    """The draws of a step, in contiguous shares: as many, the same groups in the same order, in every part the same."""
+    rng = np.random.default_rng(seed)
+    size, odds = 4 * int(rng.integers(1, 3)), rng.uniform(0, 0.5)
+    rewards = [[MIXED if rng.random() < odds else FAILED for _ in range(size)] for _ in range(4)]
+
+    def act(processes: int) -> Callable[[int, Gather], Batch]:
+        share = size // processes
+
+        def one(process: int, gather: Gather) -> Batch:
+            first = process * share
+            draws = (draw(rows[first : first + share], size * i + first) for i, rows in enumerate(rewards))
+            return fill(until_enough(draws, gather), gather, process)
+
+        return one
+
+    def arrays(batch: Batch) -> list[np.ndarray]:
+        return jax.tree.leaves((batch.pieces, batch.rollouts, batch.graded.rewards_PG))
+
+    (alone,) = together(1, act(1))
+    assert len(alone.problems) == size
+    for processes in (2, 4):
+        shares = together(processes, act(processes))
+        assert [n for share in shares for n in questions(share)] == questions(alone)
+        assert {share.drawn * processes for share in shares} == {alone.drawn}
+        for wanted, *parts in zip(arrays(alone), *map(arrays, shares), strict=True):
+            assert {part.dtype for part in parts} == {wanted.dtype}
+            np.testing.assert_array_equal(np.concatenate(parts), wanted)
