@@ -129,6 +129,9 @@ class Method:
     """Share of distillation in a hybrid of distillation and policy gradient."""
     minibatches: int | None = None
     """Updates per batch of rollouts."""
+    old_policy: Literal["trainer", "sampler"] | None = None
+    """What ratios are taken to: the policy as the trainer scores it before a batch's first update, or the sampler's
+    own log-probabilities, which corrects for the difference between the two."""
     attempts: int | None = None
     """Batches of questions sampled at the most until every group has unequal rewards; 1 takes what comes."""
     mask_truncated: bool | None = None

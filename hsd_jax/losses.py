@@ -26,20 +26,28 @@ class TokenInputs:
     """What is known about each token before its loss: its id, whether and how strongly it gets credit.
 
     `distill` is 1 where the rollout is distilled, else 0; `advantage` is that of its rollout; `old_logprob` is the
-    log-probability of the id under the policy that sampled it; `log_ratio` is the log of its rollout's ratio (0 unless
-    the method weighs whole rollouts, see `weighing`); `strength` is the method's schedule.
+    log-probability of the id under the policy that ratios are taken to, None where that is the student as it is here;
+    `log_ratio` is the log of its rollout's ratio (0 unless the method weighs whole rollouts, see `advantages`);
+    `strength` is the method's schedule.
     """
 
     id: Array
     distill: Array
     advantage: Array
-    old_logprob: Array
+    old_logprob: Array | None
     log_ratio: Array
     strength: Array
 
 
 TokenLoss = Callable[[Array, Others, TokenInputs], Array]
 AdvantageAt = Callable[[Array, Others, TokenInputs], Array]
+
+
+def ratio_to_old(logprob: Array, token: TokenInputs) -> Array:
+    """p / p_old at the sampled id: exactly 1, with the gradient of log p, where the student itself is p_old."""
+    old = lax.stop_gradient(logprob) if token.old_logprob is None else token.old_logprob
+    return jnp.exp(logprob - old)
+
 
 # --- distillation
 
@@ -128,7 +136,7 @@ def with_rollout_importance(loss: TokenLoss) -> TokenLoss:
 
 def importance(student: Array, token: TokenInputs, limit: float = 2.0) -> Array:
     """sg(min(p / p_old, 2)) at the sampled id."""
-    return lax.stop_gradient(jnp.minimum(jnp.exp(pick(student, token.id) - token.old_logprob), limit))
+    return lax.stop_gradient(jnp.minimum(ratio_to_old(pick(student, token.id), token), limit))
 
 
 # --- policy gradients
@@ -148,7 +156,7 @@ def policy_gradient(clip_low: float, clip_high: float, advantage: AdvantageAt = 
     def loss(student: Array, others: Others, token: TokenInputs) -> Array:
         logprob = pick(student, token.id)
         advantage_C = advantage(lax.stop_gradient(logprob), others, token)
-        return _clipped(jnp.exp(logprob - token.old_logprob), advantage_C, clip_low, clip_high)
+        return _clipped(ratio_to_old(logprob, token), advantage_C, clip_low, clip_high)
 
     return loss
 

@@ -49,9 +49,11 @@ class Method:
     """A row of the table.
 
     The loss is distill * divergence + policy * policy_loss + beta * reference_kl at a token. `streams` are those that
-    divergence and policy_loss look at. `minibatches` are updates per batch; `attempts` is how many batches of questions
-    are sampled at the most until all groups have unequal rewards (1: take what comes). `memory` and `remember` are a
-    few scalars that are carried from step to step for `strength`.
+    divergence and policy_loss look at. `old_policy` says what ratios p / p_old are taken to: "trainer", the policy as
+    the trainer scores it before the first update of the batch; "sampler", the log-probabilities noted while sampling
+    (importance correction); "none" where there is no ratio. `minibatches` are updates per batch; `attempts` is how many
+    batches of questions are sampled at the most until all groups have unequal rewards (1: take what comes). `memory`
+    and `remember` are a few scalars that are carried from step to step for `strength`.
     """
 
     source: str
@@ -71,6 +73,7 @@ class Method:
     remember: Callable[[Memory, Array], Memory] = forget
     memory: tuple[tuple[str, float], ...] = ()
     rollout_ratio: Callable[[Callable[[], Array], Array, Array], Array] = advantages.no_rollout_ratio
+    old_policy: str = "none"
     peer_rule: str = "uniform"
     peer_draws: str = "coupled"
     teacher: str = "live"
@@ -87,7 +90,7 @@ class Method:
 # --- the paper's methods
 
 HSD = Method("arXiv:2606.15576", reads=Reads(answer=True, peer=True), streams=("teacher",), distill=1.0)
-GRPO = Method("arXiv:2402.03300", policy=1.0, advantage=advantages.standardized)
+GRPO = Method("arXiv:2402.03300", policy=1.0, advantage=advantages.standardized, old_policy="trainer")
 OPSD = replace(HSD, source="arXiv:2601.18734, as run by arXiv:2606.15576", reads=Reads(answer=True))
 
 
@@ -138,6 +141,7 @@ METHODS: dict[str, Method] = {
         ),
         distilled=advantages.with_peer,
         normalize=advantages.token_mean,
+        old_policy="sampler",
         peer_rule="first",
         teacher="ema",
     ),
@@ -157,6 +161,7 @@ METHODS: dict[str, Method] = {
         reads=Reads(solution=True),
         divergence=losses.with_rollout_importance(losses.forward),
         rollout_ratio=advantages.mean_clipped_ratio,
+        old_policy="sampler",
         teacher="ema",
         teacher_rate=0.01,
         skip_tokens=3,
@@ -179,7 +184,12 @@ METHODS: dict[str, Method] = {
         attempts=10,
     ),
     "grpo_opsd": replace(
-        OPSD, source="arXiv:2606.15576, Table 1", distill=0.5, policy=0.5, advantage=advantages.standardized
+        OPSD,
+        source="arXiv:2606.15576, Table 1",
+        distill=0.5,
+        policy=0.5,
+        advantage=advantages.standardized,
+        old_policy="trainer",
     ),
     "rlrt": replace(
         GRPO,
@@ -212,6 +222,7 @@ METHODS: dict[str, Method] = {
         divergence=losses.mixture_kl(0.15, 50.0),
         distilled=advantages.with_peer,
         normalize=advantages.token_mean,
+        old_policy="sampler",
         teacher="ema",
         beta=0.0,
     ),
@@ -237,6 +248,16 @@ def streams(method: Method) -> dict[str, Stream]:
 def has_teacher(method: Method) -> bool:
     """Whether a teacher is scored at all."""
     return "teacher" in method.streams
+
+
+def is_on_policy(method: Method) -> bool:
+    """Whether p_old is the student at the very update: one update per batch, and ratios to the trainer's policy."""
+    return method.old_policy == "trainer" and method.minibatches == 1
+
+
+def is_scored_beforehand(method: Method) -> bool:
+    """Whether p_old has to be scored before the first of several updates."""
+    return method.old_policy == "trainer" and method.minibatches > 1
 
 
 def start_memory(method: Method) -> dict[str, Array]:

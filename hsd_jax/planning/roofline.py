@@ -99,6 +99,8 @@ def scoring_flops(model: Qwen3Config, work: Workload) -> dict[str, float]:
     passes = {"teacher": teacher + head} if work.contexts else {}
     if work.reference:
         passes["reference"] = student + head
+    if work.old_policy:
+        passes["old policy"] = student + head
     return passes | {"student": 3 * student + 3 * head}
 
 

@@ -20,7 +20,8 @@ ANSWER_TOKENS, FIXED_TOKENS = 64, 48  # of the true answer, and of the fixed tex
 class Workload:
     """The texts of a step, in tokens. Responses are log-normal: mean, spread (standard deviation / mean), cut at `cap`.
 
-    `contexts` are the distinct teacher contexts of a group, each with the question, `answer` and a mean response.
+    `contexts` are the distinct teacher contexts of a group, each with the question, `answer` and a mean response;
+    `reference` and `old_policy` say whether the question's context is read once more by either.
     """
 
     problems: int
@@ -32,6 +33,7 @@ class Workload:
     cap: int
     contexts: int
     reference: bool
+    old_policy: bool = False
 
     @property
     def rollouts(self) -> int:
@@ -55,6 +57,7 @@ def workload(config: Config, *, mean: float, prompt: int) -> Workload:
         cap=cap,
         contexts=contexts,
         reference=bool(method.beta),
+        old_policy=methods.is_scored_beforehand(method),
     )
 
 

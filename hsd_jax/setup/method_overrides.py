@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
-from hsd_jax import advantages, config, losses
+from hsd_jax import advantages, config, losses, methods
 from hsd_jax.contexts import Reads
 from hsd_jax.divergence import forward_kl_logp, jsd_logp, reverse_kl_logp
 from hsd_jax.errors import InputError
@@ -164,6 +164,7 @@ def _without_idle(name: str, row: Method, given: dict[str, Any]) -> dict[str, An
         "teacher_rate": given.get("teacher", row.teacher) != "ema" or not has_teacher(row),
         "teacher_every": given.get("teacher", row.teacher) != "synced" or not has_teacher(row),
         "reference_kl": given.get("beta", row.beta) == 0,
+        "old_policy": row.old_policy == "none",
     }
     for option in [option for option in given if idle.get(option)]:
         log.warning("method.%s has no effect on %r as it is set", _flag(option), name)
@@ -199,8 +200,10 @@ def _refuse(name: str, method: Method, given: dict[str, Any]) -> None:
 
 def _warn(name: str, method: Method) -> Method:
     """Says what will have no effect or is known to fail; overlong rollouts are shaped or left out, never both."""
-    if method.policy and method.minibatches == 1 and name in ("gspo", "dapo"):
+    if methods.is_on_policy(method) and name in ("gspo", "dapo"):
         log.warning("%s: with one update per batch ratios are 1, and its clip has no effect", name)
+    if method.old_policy == "sampler" and name == "gspo":
+        log.warning("gspo: in bfloat16, sampler and trainer differ by more than its clip (method.old-policy sampler)")
     if method.beta and method.reference_kl is losses.k1:
         log.warning("method.reference-kl k1 holds nothing back: its expected gradient is zero; full, k2 and k3 do")
     if method.distill and method.teacher == "live" and not method.beta:

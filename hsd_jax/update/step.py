@@ -97,7 +97,8 @@ def update(
     """One batch of graded groups: as many updates as the method has minibatches of whole problems.
 
     L = 1/N sum_i 1/|o_i| sum_t [ KL(sg pi(.|q,c_i,o_i,<t) || pi(.|q,o_i,<t)) + beta KL(pi || pi_0) ]
-    `peers_PG` are those of `choose_peers`. An update whose loss or gradient is not finite is skipped.
+    `peers_PG` are those of `choose_peers`. An update whose loss or gradient is not finite is skipped. Where ratios are
+    to the trainer's policy and there are several updates, it is scored once before them.
     Source: arXiv:2606.15576, Eq. 9, 10 and 13.
     """
 
@@ -113,7 +114,10 @@ def update(
         trace = Trace(peers_PG, work.teacher, read, tau_PG, weights_PGT, stats)
         return state, ({"loss": loss} | applied, trace)
 
-    parts = interleave((problems, rollouts, rewards_PG, peers_PG), settings.method.minibatches)
+    graded = rollouts
+    if methods.is_scored_beforehand(settings.method):
+        graded = replace(rollouts, logprob_PGT=policy_logprob(settings, scorer, state.params, problems, rollouts))
+    parts = interleave((problems, graded, rewards_PG, peers_PG), settings.method.minibatches)
     state, (metrics, trace) = jax.lax.scan(one, state, parts)
     trace = restore_order(trace)
     return update_state(settings, state, rollouts, trace), jax.tree.map(jnp.mean, metrics), trace
@@ -142,6 +146,33 @@ def privileged_contexts(
     )
 
 
+def policy_logprob(
+    settings: StepConfig, scorer: Scorer, params: Params, problems: Problems, rollouts: Rollouts
+) -> Array:
+    """log p(o_t) [P, G, T] under these weights, by the forward pass of the update, over the same micro-batches."""
+
+    def score(part: tuple[Problems, Rollouts]) -> Array:
+        problems, rollouts = part
+        response_PGT, length_PG = rollouts.response_PGT, rollouts.length_PG
+        contexts = student_contexts(problems, settings.prompt_tokens, length_PG.shape[1])
+        hidden_ND = scorer.student(params, contexts, response_PGT, length_PG)
+        return logprob_of(settings, scorer, fused_loss.Stream(hidden_ND, head(params)), response_PGT, length_PG)
+
+    # problem p of minibatch p mod m goes to its micro-batch (p // m) mod n, which is p mod m n
+    parts = interleave((problems, rollouts), settings.method.minibatches * settings.micro_batches)
+    return restore_order(jax.lax.map(score, parts))
+
+
+def logprob_of(
+    settings: StepConfig, scorer: Scorer, student: fused_loss.Stream, response_PGT: Array, length_PG: Array
+) -> Array:
+    """log p(o_t) [p, G, T] of a micro-batch, without gradient."""
+    ids, options = scorer.flatten(response_PGT, length_PG), {"chunk": settings.chunk, "spread": settings.spread}
+    fixed = jax.lax.stop_gradient(student)
+    _, stats = fused_token_loss(sampled_logprob, fixed, (), ids, jnp.zeros(ids.shape), **options)
+    return scorer.unflatten(stats["logprob"], length_PG)
+
+
 def build_targets(
     settings: StepConfig,
     state: TrainState,
@@ -151,7 +182,7 @@ def build_targets(
     rewards_PG: Array,
     peers_PG: Array,
 ) -> tuple[MicroBatch, TeacherInputs]:
-    """Contexts, credit and weights of a batch: all that looks at whole groups."""
+    """Contexts, credit and weights of a batch: all that looks at whole groups. Ratios are to `rollouts.logprob_PGT`."""
     method, group = settings.method, rewards_PG.shape[1]
     contexts, read = privileged_contexts(settings, problems, frame, rollouts, peers_PG)
     steps_T = jnp.arange(rollouts.response_PGT.shape[2])
@@ -166,7 +197,7 @@ def build_targets(
         id=rollouts.response_PGT,
         distill=over_tokens(distilled_PG),
         advantage=over_tokens(method.advantage(shaped_PG)),
-        old_logprob=rollouts.logprob_PGT,
+        old_logprob=None if methods.is_on_policy(method) else rollouts.logprob_PGT,
         log_ratio=jnp.zeros(valid_PGT.shape),
         strength=jnp.full(valid_PGT.shape, method.strength(state.step, state.memory)),
     )
@@ -219,23 +250,17 @@ def micro_loss(
         for name, spec in methods.streams(method).items()
     }
     student = stream(params, scorer.student, work.student)
-    options = {"chunk": settings.chunk, "spread": settings.spread}
-
-    def logprob_PGT() -> Array:
-        tokens = jax.tree.map(flat, work.token)
-        _, stats = fused_token_loss(
-            sampled_logprob, jax.lax.stop_gradient(student), (), tokens, jnp.zeros_like(tokens.advantage), **options
-        )
-        return scorer.unflatten(stats["logprob"], work.length_PG)
-
-    token = replace(work.token, log_ratio=method.rollout_ratio(logprob_PGT, work.token.old_logprob, work.length_PG))
+    token, score = work.token, partial(logprob_of, settings, scorer, student, work.response_PGT, work.length_PG)
+    if token.old_logprob is not None:
+        token = replace(token, log_ratio=method.rollout_ratio(score, token.old_logprob, work.length_PG))
     loss, stats = fused_token_loss(
         with_stats(methods.token_loss(method), tuple(frozen)),
         student,
         tuple(frozen.values()),
         jax.tree.map(flat, token),
         flat(work.weights_PGT),
-        **options,
+        chunk=settings.chunk,
+        spread=settings.spread,
     )
     return loss, {name: scorer.unflatten(value, work.length_PG) for name, value in stats.items()}
 

@@ -42,9 +42,9 @@ def stats_of(student: Array, others: Others, token: TokenInputs) -> dict[str, Ar
     return seen
 
 
-def sampled_logprob(logps: tuple[Array, ...], token: TokenInputs) -> tuple[Array, dict[str, Array]]:
-    """No loss, only log p(o_t): what methods that weigh whole rollouts need beforehand."""
-    return jnp.zeros_like(token.advantage), {"logprob": pick(logps[0], token.id)}
+def sampled_logprob(logps: tuple[Array, ...], ids: Array) -> tuple[Array, dict[str, Array]]:
+    """No loss, only log p(o_t): what ratios need beforehand."""
+    return jnp.zeros(ids.shape), {"logprob": pick(logps[0], ids)}
 
 
 def likeliest(logp: Array, who: str) -> dict[str, Array]:

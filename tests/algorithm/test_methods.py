@@ -167,11 +167,38 @@ def test_without_strength_the_reweighted_gradient_is_grpo() -> None:
     assert_same(run("rlsd", of=long, step=50), run("dapo", of=long))
 
 
+TRAINER = ("old_policy", "trainer")
+
+
 def test_at_ratio_one_gspo_is_grpo() -> None:
-    """Once the sampler's log-probabilities are the policy's; both divide by the sequence."""
-    exact = np.asarray(run("grpo").trace.stats["student_logprob"])
-    of = replace(batch(), rollouts=replace(batch().rollouts, logprob_PGT=jnp.asarray(exact)))
-    assert_same(run("gspo", of=of), run("grpo", of=of))
+    """One update, ratios to the trainer's policy; both divide by the sequence. The sampler's word is not asked."""
+    on_policy = run("grpo", (TRAINER,))
+    assert_same(run("gspo", (TRAINER,)), on_policy)
+    exact = replace(batch().rollouts, logprob_PGT=on_policy.trace.stats["student_logprob"])
+    assert_same(run("grpo", of=replace(batch(), rollouts=exact)), on_policy)
+    unknown = replace(batch().rollouts, logprob_PGT=jnp.full_like(exact.logprob_PGT, jnp.nan))
+    blind = run("grpo", (TRAINER,), of=replace(batch(), rollouts=unknown))
+    assert all((blind.gradient[key] == on_policy.gradient[key]).all() for key in on_policy.gradient)
+
+
+def test_policy_gradients_have_ratios_to_the_trainers_policy() -> None:
+    """By default; importance of distilled tokens is the sampler's by default, and who has neither names none."""
+    for name, row in METHODS.items():
+        weighs = name in ("sdpo", "sdft", "demopsd")
+        assert row.old_policy == ("trainer" if row.policy else "sampler" if weighs else "none")
+
+
+@pytest.mark.parametrize("name", ["grpo", "gspo"])
+def test_later_minibatches_have_ratios_to_the_policy_before_the_first(name: str) -> None:
+    """As if the sampler had noted the log-probabilities of that policy, whatever it did note."""
+    first = run(name, (TRAINER,)).trace.stats["student_logprob"]
+    exact = replace(batch().rollouts, logprob_PGT=first)
+    wanted = run(name, (("minibatches", 4),), of=replace(batch(), rollouts=exact), micro_batches=2)
+    found = run(name, (TRAINER, ("minibatches", 4)), micro_batches=2)
+    moved = jnp.abs(found.trace.stats["student_logprob"] - first)[1::4]
+    assert float(moved.max()) > 1e-2
+    for key, value in wanted.gradient.items():
+        np.testing.assert_allclose(found.gradient[key], value, atol=2e-5)
 
 
 def test_without_successes_hsd_is_opsd() -> None:

@@ -83,6 +83,11 @@ def test_without_teacher_and_reference_only_the_student_is_scored() -> None:
     assert set(roofline.scoring_flops(QWEN3_8B, work)) == {"student"}
 
 
+def test_a_policy_scored_beforehand_costs_what_the_reference_does() -> None:
+    passes = roofline.scoring_flops(QWEN3_8B, Workload(**{**vars(WORK), "reference": True, "old_policy": True}))
+    assert passes["old policy"] == passes["reference"]
+
+
 def test_more_chips_speed_up_the_update_but_not_the_tail() -> None:
     small, large = phases("v6e:8x8"), phases("v6e:16x16")
     name = "score and differentiate"

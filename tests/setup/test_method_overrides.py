@@ -79,6 +79,7 @@ def test_impossible_options_are_refused(given: dict[str, Any], message: str) -> 
         ({"name": "hsd", "teacher_rate": 0.1}, "method.teacher-rate"),
         ({"name": "sdpo", "teacher_every": 5}, "method.teacher-every"),
         ({"name": "demopsd", "reference_kl": "k3"}, "method.reference-kl"),
+        ({"name": "hsd", "old_policy": "trainer"}, "method.old-policy"),
     ],
 )
 def test_options_without_effect_are_named_and_change_nothing(
@@ -96,6 +97,7 @@ def test_options_without_effect_are_named_and_change_nothing(
             "gspo: with one update per batch ratios are 1, and its clip has no effect",
         ),
         ({"name": "dapo"}, "dapo: with one update per batch ratios are 1, and its clip has no effect"),
+        ({"name": "gspo", "old_policy": "sampler"}, "sampler and trainer differ by more than its clip"),
         ({"name": "hsd", "reference_kl": "k1"}, "its expected gradient is zero"),
         ({"name": "hsd", "beta": 0.0}, "a live teacher without a KL to the reference may drift away"),
         ({"name": "dapo", "mask_truncated": True}, "truncated rollouts are left out"),
@@ -111,6 +113,11 @@ def test_settings_that_defeat_a_method_are_named(
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "dapo"])
 def test_rows_as_they_are_warn_of_nothing(name: str, caplog: pytest.LogCaptureFixture) -> None:
     assert resolve(config.Method(name=name)) == METHODS[name]
+    assert caplog.text == ""
+
+
+def test_ratios_to_the_sampler_are_not_said_to_be_one(caplog: pytest.LogCaptureFixture) -> None:
+    assert resolve(config.Method(name="dapo", old_policy="sampler")).old_policy == "sampler"
     assert caplog.text == ""
 
 

@@ -152,8 +152,11 @@ class Program:
 
 @lru_cache
 def program(method: str, row: tuple[tuple[str, Any], ...] = (), devices: int = 1, micro_batches: int = 1) -> Program:
-    """The step of a row. One plain gradient step of size 1, so that the change of weights is the gradient."""
-    fields = {"mask_truncated": True, "minibatches": 1} | dict(row)
+    """The step of a row. One plain gradient step of size 1, so that the change of weights is the gradient.
+
+    Ratios are to the sampler's log-probabilities, or with one update they would be 1 and no clip would be seen.
+    """
+    fields = {"mask_truncated": True, "minibatches": 1, "old_policy": "sampler"} | dict(row)
     settings = StepConfig(
         method=replace(METHODS[method], **fields),
         optimizer=optax.sgd(1.0),

@@ -11,12 +11,14 @@ import pytest
 
 from hsd_jax import advantages
 from hsd_jax.contexts import PeerMarkers
+from hsd_jax.scoring.scorer import padded_scorer
 from hsd_jax.types import Padded, Problems, Rollouts
-from hsd_jax.update.step import StepConfig, TrainState, build_targets, choose_peers, gradients, update
+from hsd_jax.update.step import StepConfig, TrainState, build_targets, choose_peers, gradients, policy_logprob, update
 from models.qwen3 import Params
+from tests.support.method_cases import cheap_compilation
 from tests.support.numpy_oracles import kl
 from tests.support.padding import right_padded
-from tests.support.step_case import CONFIG, REWARDS, SCORER, Case, G, P, make_case, make_weights, settings, state_of
+from tests.support.step_case import CONFIG, REWARDS, SCORER, Case, G, P, T, make_case, make_weights, settings, state_of
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +119,8 @@ def np_loss(case: Case, weights: tuple[Params, Params], method: str, peers: np.n
     ("method", "draws"), [("hsd", "coupled"), ("hsd", "independent"), ("opsd", "coupled"), ("grpo", "coupled")]
 )
 def test_loss_equals_the_formula(case: Case, weights: tuple[Params, Params], method: str, draws: str) -> None:
-    setting = settings(method, row={"peer_draws": draws})
+    """grpo's ratios are to the sampler's log-probabilities here: with one update all others would be 1."""
+    setting = settings(method, row={"peer_draws": draws, "old_policy": "sampler"})
     ((loss, _), _), peers = run(setting, weights, case)
     assert float(loss) == pytest.approx(np_loss(case, weights, method, np.asarray(peers)), rel=1e-5)
 
@@ -196,8 +199,29 @@ def test_equal_rewards_give_grpo_nothing(case: Case, weights: tuple[Params, Para
         assert float(loss) == 0.0 and float(optax.tree.norm(grads)) == 0.0
 
 
+def test_in_bfloat16_all_rollout_ratios_are_one_before_an_update(case: Case, weights: tuple[Params, Params]) -> None:
+    """gspo's clip is 3e-4 wide. Nothing is learned here, so all minibatches see the policy before the first."""
+    setting = replace(settings("gspo", row={"beta": 0.0, "minibatches": 2}), optimizer=optax.sgd(0.0))
+    scorer = padded_scorer(CONFIG, steps=T, dtype=jnp.bfloat16)
+
+    @partial(jax.jit, compiler_options=cheap_compilation())
+    def go(state: TrainState):
+        old_PGT = policy_logprob(setting, scorer, state.params, case.problems, case.rollouts)
+        rewards_PG, no_peers = jnp.asarray(REWARDS), jnp.full((P, G), -1)
+        return old_PGT, update(setting, scorer, state, case.problems, case.frame, case.rollouts, rewards_PG, no_peers)
+
+    old_PGT, (_, metrics, trace) = go(state_of(setting, *weights))
+    valid_PGT = np.arange(T) < np.asarray(case.rollouts.length_PG)[..., None]
+    gap_PGT = np.where(valid_PGT, np.asarray(trace.stats["student_logprob"]) - old_PGT, 0)
+    ratio_PG = np.exp(gap_PGT.sum(-1) / valid_PGT.sum(-1))
+    assert (1 - 3e-4 < ratio_PG).all() and (ratio_PG < 1 + 4e-4).all()
+    assert float(metrics["loss"]) == pytest.approx(0.0, abs=1e-3)  # advantages of a group cancel where ratios are 1
+    noted_PGT = np.where(valid_PGT, np.asarray(case.rollouts.logprob_PGT) - old_PGT, 0)
+    assert np.abs(noted_PGT.sum(-1) / valid_PGT.sum(-1)).min() > 0.01  # what the sampler noted is another policy's
+
+
 def test_an_update_that_is_not_finite_changes_nothing(case: Case, weights: tuple[Params, Params]) -> None:
-    setting = settings("grpo")
+    setting = settings("grpo", row={"old_policy": "sampler"})
     step = jax.jit(partial(update, setting, SCORER))
     broken = replace(case.rollouts, logprob_PGT=jnp.full_like(case.rollouts.logprob_PGT, -jnp.inf))
     for rollouts, skipped in ((case.rollouts, 0.0), (broken, 1.0)):
