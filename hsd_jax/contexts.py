@@ -84,16 +84,18 @@ def teacher_contexts(
     known; feedback only where there is no peer. Where the window is too small the TAIL OF THE PEER is cut, never
     anything else; where fewer than `min_peer_tokens` of it would remain, the context falls back to the one without a
     peer. `count` is M, the most distinct peers in a group (2 with coupled draws, G with independent ones); with
-    feedback every rollout has a context of its own (M = G). An unused context has length 0.
+    feedback every rollout may have a context of its own (M = G), and who reads no peer needs one (M = 1). Contexts of
+    the same content are one, and an unused context has length 0.
 
     Source: arXiv:2606.15576, Eq. 9.
     """
+    peers_PG = peers_PG if reads.peer else jnp.full_like(peers_PG, -1)
     peer_PM, of_PG = _one_each(peers_PG) if reads.feedback else _distinct(peers_PG, count)
     endpoint = _endpoint_pieces(problems, frame, reads)
     room_P = width - sum((piece.length for piece in endpoint), start=jnp.zeros((), jnp.int32))
     room_PM = room_P[:, None] - (frame.peer_open.length + frame.peer_close.length)[None, None]
     peer = _peer_text(rollouts, peer_PM)
-    kept_PM = (peer_PM >= 0) & (room_PM >= jnp.minimum(min_peer_tokens, peer.length)) & reads.peer
+    kept_PM = (peer_PM >= 0) & (room_PM >= jnp.minimum(min_peer_tokens, peer.length))
     peer = Padded(peer.tokens, jnp.where(kept_PM, jnp.minimum(peer.length, room_PM), 0))
     cut_PM = kept_PM & (peer.length < _peer_text(rollouts, peer_PM).length)
     shape = peer_PM.shape
@@ -101,12 +103,10 @@ def teacher_contexts(
     marker = [_only_where(_constant(m, shape), kept_PM) for m in (frame.peer_open, frame.peer_close)]
     feedback = _only_where(problems.feedback, ~kept_PM) if reads.feedback else _nothing(shape)
     window = splice([head, answer, solution, feedback, marker[0], peer, marker[1], closing, tail], width)
-    used_PM = jnp.any(of_PG[:, None, :] == jnp.arange(shape[1])[None, :, None], axis=2)
-    contexts = Contexts(window.tokens, jnp.where(used_PM, window.length, 0), of_PG)
     known_PM = kept_PM | (answer.length + solution.length + feedback.length > 0)
     has_PG = peers_PG >= 0
     read = TeacherInputs(_of(known_PM, of_PG), has_PG & _of(kept_PM, of_PG), has_PG & _of(cut_PM, of_PG))
-    return contexts, read
+    return _merged(Contexts(window.tokens, window.length, of_PG)), read
 
 
 def _endpoint_pieces(problems: Problems, frame: PeerMarkers, reads: Reads) -> list[Padded]:
@@ -135,6 +135,16 @@ def _distinct(peers_PG: Array, count: int) -> tuple[Array, Array]:
 
     values_PM, of_PG = jax.vmap(row)(rows_PG)
     return jnp.where(values_PM < 0, values_PM + peers_PG.shape[1], -1), of_PG
+
+
+def _merged(contexts: Contexts) -> Contexts:
+    """Of contexts with the same content the first one for all; length 0 where nobody reads one."""
+    tokens_PMC, length_PM = contexts.tokens_PMC, contexts.length_PM
+    same_PMM = jnp.all(tokens_PMC[:, :, None] == tokens_PMC[:, None], axis=3)
+    same_PMM &= length_PM[:, :, None] == length_PM[:, None]
+    of_PG = _of(jnp.argmax(same_PMM, axis=2).astype(jnp.int32), contexts.context_index_PG)
+    used_PM = jnp.any(of_PG[:, None, :] == jnp.arange(length_PM.shape[1])[None, :, None], axis=2)
+    return Contexts(tokens_PMC, jnp.where(used_PM, length_PM, 0), of_PG)
 
 
 def _peer_text(rollouts: Rollouts, peer_PM: Array) -> Padded:

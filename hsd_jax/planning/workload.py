@@ -11,6 +11,7 @@ from hsd_jax.config import Config
 from hsd_jax.scoring.batch_layout import BatchLayout
 from hsd_jax.scoring.bin_packing import Lengths, RowPlan
 from hsd_jax.setup import method_overrides
+from hsd_jax.update.step import most_contexts
 
 MEAN_SHARE = 3 / 8  # of the cap: the mean response where none is given
 ANSWER_TOKENS, FIXED_TOKENS = 64, 48  # of the true answer, and of the fixed texts around it and a peer
@@ -45,8 +46,7 @@ def workload(config: Config, *, mean: float, prompt: int) -> Workload:
     """What a step's texts are assumed to be."""
     method = method_overrides.resolve(config.method)
     cap = config.sampling.response_tokens
-    draws = 2 if method.peer_draws == "coupled" and not method.reads.feedback else config.sampling.group_size
-    contexts = (draws if method.reads.peer or method.reads.feedback else 1) if methods.has_teacher(method) else 0
+    contexts = most_contexts(method, config.sampling.group_size) if methods.has_teacher(method) else 0
     return Workload(
         problems=config.data.problems_per_step,
         group=config.sampling.group_size,

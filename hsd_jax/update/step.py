@@ -130,6 +130,12 @@ def choose_peers(method: Method, problems: Problems, rollouts: Rollouts, rewards
     return select_peers(keys_P, rewards_PG, rule=rule, draws=method.peer_draws, scores_PG=scores_PG)
 
 
+def most_contexts(method: Method, group: int) -> int:
+    """How many distinct contexts the teachers of a group of this size read at the most."""
+    each = method.reads.feedback or (method.reads.peer and method.peer_draws != "coupled")
+    return group if each else 1 + method.reads.peer
+
+
 def privileged_contexts(
     settings: StepConfig, problems: Problems, frame: PeerMarkers, rollouts: Rollouts, peers_PG: Array
 ) -> tuple[Contexts, TeacherInputs]:
@@ -141,7 +147,7 @@ def privileged_contexts(
         peers_PG,
         reads=settings.method.reads,
         width=settings.context_tokens,
-        count=2 if settings.method.peer_draws == "coupled" else peers_PG.shape[1],
+        count=most_contexts(settings.method, peers_PG.shape[1]),
         min_peer_tokens=settings.min_peer_tokens,
     )
 

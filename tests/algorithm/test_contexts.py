@@ -93,6 +93,26 @@ def test_unused_contexts_are_empty_and_independent_peers_get_their_own() -> None
     assert (contexts.length_PM[1] > 0).tolist() == [True, False, False]
 
 
+def distinct(peers: list[list[int]], reads: Reads, rollouts: Rollouts = ROLLOUTS, width: int = 24) -> list[int]:
+    """How many contexts of each group have any tokens; all that are read are among them."""
+    contexts, _ = build(PROBLEMS, FRAME, rollouts, jnp.asarray(peers), reads=reads, width=width, count=3)
+    lengths = jnp.take_along_axis(contexts.length_PM, contexts.context_index_PG, axis=1)
+    assert int(lengths.min()) > 0
+    return (contexts.length_PM > 0).sum(axis=1).tolist()
+
+
+def test_contexts_of_the_same_content_are_one() -> None:
+    peers = [[1, 2, 1], [1, -1, 1]]
+    assert distinct(peers, Reads(answer=True, peer=True)) == [2, 2]
+    assert distinct(peers, Reads(answer=True)) == [1, 1]  # who reads no peer reads the same, peer or not
+    assert distinct(peers, Reads(answer=True, peer=True), width=9) == [1, 2]  # in the first group no peer fits
+    twins = jax.tree.map(lambda x: jnp.stack([jnp.asarray(x)[0][jnp.array([0, 1, 1])], x[1]]), ROLLOUTS)
+    assert distinct(peers, Reads(answer=True, peer=True), twins) == [1, 2]
+    nobody = [[-1, -1, -1], [-1, -1, -1]]
+    assert distinct(nobody, Reads(feedback=True)) == [3, 3]
+    assert distinct([[1, -1, 1], [0, 0, -1]], Reads(peer=True, feedback=True)) == [2, 2]
+
+
 def test_the_student_reads_the_question_alone() -> None:
     contexts = student_contexts(PROBLEMS, 8, 3)
     for p in range(2):
