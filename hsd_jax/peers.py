@@ -1,9 +1,10 @@
 """Which successful rollout of its own group the teacher of each rollout reads: a masked argmax over scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from hsd_jax.types import Array, Rollouts
 
@@ -103,6 +104,14 @@ def select_peers(
 def successful(rewards_PG: Array) -> Array:
     """Which rollouts can serve as a peer: R = 1 (rewards are 0 or 1; shaping happens after this)."""
     return rewards_PG > 0.5
+
+
+def free_of(control_ids: Sequence[int], rollouts: Rollouts) -> Array:
+    """Which rollouts hold none of these ids before the stop id that ends them, bool [P, G]: only they may be read."""
+    text_PG = rollouts.length_PG - rollouts.finished_PG.astype(jnp.int32)
+    inside_PGT = jnp.arange(rollouts.response_PGT.shape[2])[None, None, :] < text_PG[..., None]
+    control_PGT = jnp.isin(rollouts.response_PGT, np.array(control_ids, np.int32))
+    return ~jnp.any(inside_PGT & control_PGT, axis=2)
 
 
 def coupled_draws(rule: Callable, keys_P: Array, success_PG: Array, scores_PG: Array) -> Array:

@@ -16,6 +16,7 @@ from hsd_jax.contexts import PeerMarkers
 from hsd_jax.data import batches, chat_template
 from hsd_jax.data import corpora as data_corpora
 from hsd_jax.data.curation import overlap
+from hsd_jax.data.markup import THOUGHTS, control_ids
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.sources import Corpus
 from hsd_jax.data.tokenization import Windows, encode
@@ -31,7 +32,10 @@ STOP_TOKENS = ("<|im_end|>", "<|endoftext|>")
 
 @dataclass(frozen=True)
 class Tokenization:
-    """How text becomes ids: tokenizer, chat frame, fixed pieces, windows, the ids that end a response or pad it."""
+    """How text becomes ids: tokenizer, chat frame, fixed pieces, windows, the ids that end a response or pad it.
+
+    A response that holds one of `control_ids` before its end is shown to no teacher.
+    """
 
     tokenizer: Any
     chat: chat_template.ChatTemplate
@@ -39,6 +43,7 @@ class Tokenization:
     windows: Windows
     stop_ids: tuple[int, ...]
     pad_id: int
+    control_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,9 @@ def load_tokenization(config: Config, model: Qwen3Config) -> Tokenization:
         feedback=data.feedback_tokens,
     )
     stop_ids, pad_id = end_ids(directory, tokenizer)
-    return Tokenization(tokenizer, chat, frame, windows, stop_ids, pad_id)
+    # a prompt that ends behind a closed thought asks for none
+    control = control_ids(tokenizer, thinking=THOUGHTS[1] not in chat.closing)
+    return Tokenization(tokenizer, chat, frame, windows, stop_ids, pad_id, control)
 
 
 def end_ids(path: str, tokenizer: Any) -> tuple[tuple[int, ...], int]:

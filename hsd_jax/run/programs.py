@@ -73,7 +73,7 @@ def jit_assign_peers(settings: StepConfig, mesh: Mesh) -> Callable[..., PeerAssi
     def decide(
         problems: Problems, frame: PeerMarkers, rollouts: Rollouts, rewards_PG: Array, key: Array
     ) -> PeerAssignment:
-        peers_PG = choose_peers(settings.method, problems, rollouts, rewards_PG, key)
+        peers_PG = choose_peers(settings.method, problems, rollouts, rewards_PG, key, settings.control_ids)
         read = [student_contexts(problems, settings.prompt_tokens, rewards_PG.shape[1])]
         if any(stream.privileged for stream in methods.streams(settings.method).values()):
             read.append(privileged_contexts(settings, problems, frame, rollouts, peers_PG)[0])

@@ -1,7 +1,7 @@
 """From a config to everything a run needs; all that can be refused is refused here, before anything compiles."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -60,6 +60,7 @@ def build_components(config: Config) -> RunComponents:
     texts = load_tokenization(config, model)
     questions = read_questions(config, texts)
     settings, rows = step_settings(config, method, mesh), step_layout(config, method, model, mesh)
+    settings = replace(settings, control_ids=texts.control_ids)
     s = config.sampling
     choice = token_sampling.sampling_params(
         temperature=s.temperature, top_p=s.top_p, top_k=s.top_k, stop_ids=texts.stop_ids

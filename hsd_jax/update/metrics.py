@@ -7,7 +7,7 @@ after the divergence, a first token on which the prompts disagree, shrinking or 
 import jax.numpy as jnp
 
 from hsd_jax import methods
-from hsd_jax.peers import coverage, successful
+from hsd_jax.peers import coverage, free_of, successful
 from hsd_jax.types import Array, Rollouts
 from hsd_jax.update import credit
 from hsd_jax.update.step import StepConfig, Trace
@@ -33,6 +33,8 @@ def measure(settings: StepConfig, rollouts: Rollouts, rewards_PG: Array, trace: 
         seen |= of_teacher(trace, valid_PGT)
     if settings.method.reads.peer:
         seen |= of_peers(rewards_PG, trace, valid_PGT)
+        unfit_PG = ~free_of(settings.control_ids, rollouts)
+        seen["peer_markup"] = mean_over(unfit_PG.astype(jnp.float32), successful(rewards_PG))
     return seen
 
 

@@ -18,7 +18,7 @@ from hsd_jax import advantages, methods
 from hsd_jax.contexts import PeerMarkers, TeacherInputs, student_contexts, teacher_contexts
 from hsd_jax.losses import TokenInputs
 from hsd_jax.methods import Method
-from hsd_jax.peers import PEER_RANKINGS, peer_scores, select_peers, successful
+from hsd_jax.peers import PEER_RANKINGS, free_of, peer_scores, select_peers, successful
 from hsd_jax.scoring import fused_loss
 from hsd_jax.scoring.fused_loss import ONE_CHIP, LossSharding, fused_token_loss
 from hsd_jax.scoring.scorer import Scorer
@@ -56,6 +56,7 @@ class StepConfig:
     chunk: int
     reference_every: int
     spread: LossSharding = ONE_CHIP
+    control_ids: tuple[int, ...] = ()
 
 
 @register_dataclass
@@ -123,9 +124,17 @@ def update(
     return update_state(settings, state, rollouts, trace), jax.tree.map(jnp.mean, metrics), trace
 
 
-def choose_peers(method: Method, problems: Problems, rollouts: Rollouts, rewards_PG: Array, key: Array) -> Array:
-    """The peer of every rollout, from randomness that belongs to its question alone."""
+def choose_peers(
+    method: Method,
+    problems: Problems,
+    rollouts: Rollouts,
+    rewards_PG: Array,
+    key: Array,
+    control_ids: tuple[int, ...] = (),
+) -> Array:
+    """The peer of every rollout, from randomness that belongs to its question alone; none with chat markup inside."""
     keys_P = jax.vmap(jax.random.fold_in, (None, 0))(key, problems.id_P)
+    rewards_PG = jnp.where(free_of(control_ids, rollouts), rewards_PG, 0.0)
     rule, scores_PG = PEER_RANKINGS[method.peer_rule], peer_scores(method.peer_rule, rollouts, rewards_PG)
     return select_peers(keys_P, rewards_PG, rule=rule, draws=method.peer_draws, scores_PG=scores_PG)
 

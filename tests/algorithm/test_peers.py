@@ -1,6 +1,7 @@
 """Peers: only successful ones of the same group, never oneself, uniform, -1 where there is none."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import jax
@@ -8,8 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hsd_jax.peers import DRAWS, PEER_RANKINGS, coverage, likeness, peer_scores, select_peers, successful
+from hsd_jax.methods import METHODS
+from hsd_jax.peers import DRAWS, PEER_RANKINGS, coverage, free_of, likeness, peer_scores, select_peers, successful
 from hsd_jax.types import Rollouts
+from hsd_jax.update.step import choose_peers
+from tests.support import step_case
+from tests.support.padding import right_padded_groups
 
 REWARDS = np.array(
     [[1, 1, 1, 0, 0, 0, 0, 0], [0] * 8, [0, 0, 1, 0, 0, 0, 0, 0], [1] * 8, [1, 0, 0, 0, 0, 0, 0, 1]],
@@ -115,6 +120,26 @@ def test_rules_that_seek_variety_choose_the_success_that_is_least_alike(seed: in
             assert chosen("rarest", draws)[p] == [min(those, key=lambda j: rarity[j]) for those in others]
         farthest = [min(those, key=lambda j: alike[p, i, j]) for i, those in enumerate(others)]
         assert chosen("farthest", "independent")[p] == farthest
+
+
+def padded_rollouts(responses: list[list[list[int]]], finished: list[list[bool]]) -> Rollouts:
+    padded = right_padded_groups(responses, 4)
+    return Rollouts(padded.tokens, padded.length, jnp.asarray(finished), jnp.zeros(padded.tokens.shape))
+
+
+def test_a_rollout_with_a_control_id_is_nobodys_peer() -> None:
+    """Ids 8 and 9 are control ids, 9 also ends a response: it counts where it is sampled before the end."""
+    responses = [[[1, 9], [1, 8, 2, 9], [1, 2, 3, 9], [8, 2]], [[8, 9], [2, 9, 9], [3, 3, 3, 8], [4]]]
+    finished = [[True, True, True, False], [True, True, False, False]]
+    rollouts = padded_rollouts(responses, finished)
+    assert free_of((8, 9), rollouts).tolist() == [[True, False, True, False], [False, False, False, True]]
+    assert free_of((), rollouts).all()  # behind the end there are pads, whatever the ids
+    assert free_of((0,), rollouts).all()
+    problems = replace(step_case.make_case().problems, id_P=jnp.asarray([5, 6], jnp.uint32))
+    ones = jnp.ones((2, 4))
+    peers = choose_peers(METHODS["hsd"], problems, rollouts, ones, jax.random.key(0), (8, 9)).tolist()
+    assert peers == [[2, peers[0][1], 0, peers[0][3]], [3, 3, 3, -1]]
+    assert {peers[0][1], peers[0][3]} <= {0, 2}
 
 
 def test_coverage_is_the_share_of_rollouts_with_a_peer() -> None:

@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 
 from hsd_jax.data import files, golds
-from hsd_jax.data.markup import holds_markup, markup_of
+from hsd_jax.data.markup import control_ids, holds_markup, markup_of
 from hsd_jax.data.problems import MOST_DIGITS, Problem, long_integers, read_json
 from hsd_jax.data.sources import SOURCES
 from hsd_jax.errors import InputError
@@ -161,6 +161,9 @@ class Tokenizer:
     def get_added_vocab(self) -> dict[str, int]:
         return {"<|box_end|>": 7, " ": 8}
 
+    def get_vocab(self) -> dict[str, int]:
+        return {"a": 0, "</think>": 3, "<|im_start|>": 5, "<think>": 4, **self.get_added_vocab()}
+
 
 @pytest.mark.parametrize(
     "value",
@@ -222,6 +225,11 @@ def test_more_answers_that_nothing_can_match(answer: str):
 @pytest.mark.parametrize("answer", ["x = 1\nu = 2", "\n42\n", "4\tor 5", "1\r\n2", "\n\\frac{1}{2}"])
 def test_white_space_of_answers_is_no_lost_backslash(answer: str):
     assert not golds.unmatched(answer)
+
+
+def test_the_ids_of_chat_markup_are_those_of_its_words_in_the_vocabulary():
+    assert control_ids(Tokenizer(), thinking=False) == (3, 4, 5, 7)
+    assert control_ids(Tokenizer(), thinking=True) == (5, 7)
 
 
 def test_the_name_of_a_file_without_its_suffix():
