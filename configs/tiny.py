@@ -2,10 +2,11 @@
 
     make train        # python -m hsd_jax.train --config configs/tiny.py --workdir runs/tiny
 
-Paper row: none (a tiny model). Expected: sampled pass@1 on held-out problems from .36 to above .85; see RESULTS.md.
+Paper row: none (a tiny model). The base errs by habit (docs/tiny_model.md). Expected on held-out problems: greedy from .4
+to 1.0, sampled pass@1 from .34 to above .9; see RESULTS.md.
 
-The teacher is frozen at the initial weights: with the live one of the paper (`--method.teacher live`) it learns as fast
-at first, then teacher and student drift away together and collapse; RESULTS.md shows both.
+The teacher is frozen at the initial weights: with the live one of the paper (`--method.teacher live`) the former base
+learnt as fast at first, then teacher and student drifted away together and collapsed; RESULTS.md shows both.
 """
 
 from hsd_jax.config import Checkpoints, Config, Data, Evaluation, Logging, Method, Model, Optimizer, Sampling
