@@ -2,8 +2,8 @@
 
     make train        # python -m hsd_jax.train --config configs/tiny.py --workdir runs/tiny
 
-Paper row: none (a tiny model). The base errs by habit (docs/tiny_model.md). Expected on held-out problems: greedy from .4
-to 1.0, sampled pass@1 from .34 to above .9; see RESULTS.md.
+Paper row: none (a tiny model). The base errs by habit (docs/tiny_model.md). Expected on held-out problems: greedy from
+.4 to 1.0, sampled pass@1 from .34 to above .9; see RESULTS.md.
 
 The teacher is frozen at the initial weights: with the live one of the paper (`--method.teacher live`) the former base
 learnt as fast at first, then teacher and student drifted away together and collapsed; RESULTS.md shows both.
