@@ -78,8 +78,11 @@ def rotate(x_BSNH: Array, positions_BS: Array, theta: float) -> Array:
 
 
 def cast(weights: Params, dtype: Any) -> Params:
-    """Matrices in the compute dtype; norm scales stay as they are, because norms are computed in float32."""
-    return {name: w if "norm" in name else w.astype(dtype) for name, w in weights.items()}
+    """Matrices in the compute dtype; norm scales stay as they are, because norms are computed in float32.
+
+    The model computes the same with weights that were cast before.
+    """
+    return jax.tree.map_with_path(lambda path, w: w if "norm" in path[-1].key else w.astype(dtype), weights)
 
 
 def layer(config: Qwen3Config, weights: Params, x_BSD: Array, positions_BS: Array, attend: Attend) -> tuple[Array, Any]:

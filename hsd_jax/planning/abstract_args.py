@@ -19,10 +19,9 @@ from hsd_jax.sampler import decode_sharding, token_sampling
 from hsd_jax.setup import components, method_overrides, validation
 from hsd_jax.setup.components import RunComponents
 from hsd_jax.types import Padded, Problems, PyTree, Rollouts
-from hsd_jax.update import teacher
 from hsd_jax.update.step import TrainState
 from models import sharding
-from models.qwen3 import Qwen3Config
+from models.qwen3 import Qwen3Config, cast
 
 MARKER_TOKENS, TAIL_TOKENS = 16, 64  # fixed texts around a peer and after a question; their exact widths do not matter
 TOKENIZER_IDS = 151_669  # of Qwen3; the rows of the head above it are padding
@@ -104,17 +103,9 @@ def abstract(tree: PyTree, sharding_of: Callable[[Any], Any]) -> PyTree:
 def state_of(parts: RunComponents) -> TrainState:
     """The training state as `setup.initial_state` makes it."""
     config, method, mesh = parts.config, parts.method, parts.mesh
-    names = teacher.names_of_copies(
-        teacher=method.teacher,
-        teaches=methods.has_teacher(method),
-        anchored=bool(method.beta),
-        reference_every=config.optimizer.reference_every,
-    )
 
     def build(params: PyTree) -> TrainState:
-        frozen = jnp.dtype(config.model.compute_dtype)
-        dtypes = {name: frozen if name == "initial" else jnp.dtype("float32") for name in names}
-        copies = {name: jax.tree.map(lambda x, d=d: x.astype(d), params) for name, d in dtypes.items()}
+        copies = {name: cast(params, d) for name, d in components.dtypes_of_copies(config, method).items()}
         opt_state = parts.settings.optimizer.init(params)
         return TrainState(params, opt_state, copies, methods.start_memory(method), jnp.zeros((), jnp.int32))
 

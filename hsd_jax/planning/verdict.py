@@ -12,8 +12,12 @@ from hsd_jax.planning.chips import GIB, Topology
 from hsd_jax.planning.compile import Measured, fits
 from hsd_jax.planning.roofline import Phase
 from hsd_jax.planning.workload import Workload
+from hsd_jax.setup import method_overrides
+from hsd_jax.setup.components import dtypes_of_copies
+from hsd_jax.update.frozen import FROZEN
 
-STATE_BYTES_PER_PARAMETER = 12
+# float32 weights, both moments, and each copy that moves; the frozen copy is named and not saved
+BYTES_PER_COPY = 4
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ def make_plan(name: str, config: Config, topology: Topology, measured: list[Meas
     share = work.rollouts * s.tensor // topology.chips
     slots = s.slots * s.tensor // topology.chips_per_host if s.slots else share
     phases = roofline.step_phases(model, topology, work, tensor=s.tensor, slots=slots, update_flops=update)
+    moving = dtypes_of_copies(config, method_overrides.resolve(config.method)).keys() - FROZEN
     parameters = roofline.layer_params(model) + roofline.head_params(model) * (1 if model.tied else 2)
     return Plan(
         config=name,
@@ -67,7 +72,7 @@ def make_plan(name: str, config: Config, topology: Topology, measured: list[Meas
         phases=phases,
         assumptions=roofline.assumptions(topology, work),
         advice={m.stage: advice(config, topology, m) for m in measured if not fits(m, topology)},
-        checkpoint_bytes=parameters * STATE_BYTES_PER_PARAMETER,
+        checkpoint_bytes=parameters * BYTES_PER_COPY * (3 + len(moving)),
         host_bytes=topology.chips_per_host * max((m.memory.get("host", 0) for m in measured), default=0),
     )
 

@@ -26,7 +26,7 @@ from hsd_jax.setup import method_overrides, validation
 from hsd_jax.update import teacher
 from hsd_jax.update.step import StepConfig, TrainState
 from models import hf, sharding
-from models.qwen3 import Params, Qwen3Config
+from models.qwen3 import Params, Qwen3Config, cast
 
 
 @dataclass(frozen=True)
@@ -111,20 +111,11 @@ def learning_rates(rate: float, warmup_steps: int) -> optax.ScalarOrSchedule:
 
 def initial_state(parts: RunComponents) -> TrainState:
     """The state before the first update, sharded over the mesh; nothing is ever whole on one device."""
-    config, method = parts.config, parts.method
-    params = hf.load_params(config.model.path, parts.model, mesh=parts.mesh)
-    names = teacher.names_of_copies(
-        teacher=method.teacher,
-        teaches=methods.has_teacher(method),
-        anchored=bool(method.beta),
-        reference_every=config.optimizer.reference_every,
-    )
-    frozen_dtype = jnp.dtype(config.model.compute_dtype)
-    # a copy that moves by small steps would stand still in bfloat16
-    dtypes = {name: frozen_dtype if name == "initial" else jnp.dtype("float32") for name in names}
+    params = hf.load_params(parts.config.model.path, parts.model, mesh=parts.mesh)
+    dtypes = dtypes_of_copies(parts.config, parts.method)
 
     def build(params: Params) -> TrainState:
-        copies = {name: jax.tree.map(lambda x, d=d: jnp.array(x, d), params) for name, d in dtypes.items()}
+        copies = {name: jax.tree.map(jnp.array, cast(params, dtype)) for name, dtype in dtypes.items()}
         return TrainState(
             params,
             parts.settings.optimizer.init(params),
@@ -135,6 +126,18 @@ def initial_state(parts: RunComponents) -> TrainState:
 
     shardings = state_shardings(parts.mesh, jax.eval_shape(build, params))
     return jax.jit(build, out_shardings=shardings)(params)
+
+
+def dtypes_of_copies(config: Config, method: Method) -> dict[str, Any]:
+    """The copies of the weights that a run keeps besides the policy, and the number format of each."""
+    names = teacher.names_of_copies(
+        teacher=method.teacher,
+        teaches=methods.has_teacher(method),
+        anchored=bool(method.beta),
+        reference_every=config.optimizer.reference_every,
+    )
+    # a copy that moves by small steps would stand still in bfloat16
+    return {name: jnp.dtype(config.model.compute_dtype if name == "initial" else "float32") for name in names}
 
 
 def state_shardings(mesh: Mesh, state: TrainState) -> TrainState:

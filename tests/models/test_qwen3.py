@@ -11,9 +11,10 @@ import pytest
 from hsd_jax.errors import InputError
 from models import hf
 from models.attention import reference_attention
-from models.qwen3 import Qwen3, Qwen3Config, forward, init_params, logits, params_of, positions_of, rms_norm
+from models.qwen3 import Qwen3, Qwen3Config, cast, forward, init_params, logits, params_of, positions_of, rms_norm
 from models.scan import POLICIES
 from tests.support.random_qwen3 import GOLDEN_CASES, hf_config, hf_weights, padded_batch, write_hf
+from tests.support.tiny_config import tiny_config
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIG = Qwen3Config.from_hf(hf_config())
@@ -163,6 +164,25 @@ def test_precision_is_as_stated(model: Qwen3):
     assert low.dtype == high.dtype == jnp.float32
     error = float(jnp.max(jnp.abs(low - high)[valid]))
     assert 1e-4 < error < 0.1 * float(jnp.max(jnp.abs(high)))
+
+
+def test_weights_that_were_cast_before_compute_the_same_to_the_bit():
+    """So a frozen copy in bfloat16 is the policy's very reference: its KL is zero before any update."""
+
+    def finer(path, x):
+        noise = 0.01 * jax.random.normal(jax.random.key(len(str(path))), x.shape)
+        return x * (1 + noise) if "norm" in path[-1].key else x
+
+    config = tiny_config(layers=1)
+    params = jax.tree.map_with_path(finer, init_params(config, jax.random.key(0)))
+    tokens, valid = (jnp.asarray(x) for x in padded_batch(config.vocab_size))
+
+    @jax.jit
+    def outputs(params):
+        return logits(params, forward(config, params, tokens, valid, dtype=jnp.bfloat16))
+
+    wanted = np.asarray(outputs(params))
+    np.testing.assert_array_equal(outputs(cast(params, jnp.bfloat16)), wanted)
 
 
 def test_norms_are_computed_in_float32():

@@ -18,7 +18,7 @@ from jax.sharding import PartitionSpec as P
 from rich.console import Console
 
 from hsd_jax import plan
-from hsd_jax.config import Config, Data, Model, Optimizer, Sampling, load
+from hsd_jax.config import Config, Data, Method, Model, Optimizer, Sampling, load
 from hsd_jax.config import Mesh as MeshSizes
 from hsd_jax.errors import InputError
 from hsd_jax.planning import abstract_args, aot, stages, tables
@@ -158,6 +158,8 @@ def test_the_outcome_names_the_verdict_seconds_and_checkpoint() -> None:
     assert content["fits"] is False and [p["fits"] for p in content["programs"]] == [False, True]
     assert set(content["advice"]) == {"decode"}
     assert content["accelerator"] == "v5litepod-64" and content["checkpoint_bytes"] == 8_190_427_136 * 12
+    moving = dataclasses.replace(BIG, method=Method(name="sdpo"))
+    assert make_plan("c.py", moving, V5E, found, work).checkpoint_bytes == 8_190_427_136 * 16, "its teacher moves"
     assert content["seconds_per_step"]["ideal"] == pytest.approx(35.3, rel=0.02)
     assert make_plan("c.py", BIG, V5P, found, work).fits
 
