@@ -68,8 +68,8 @@ def test_small_batch_fits_the_devices_and_takes_as_little_memory_as_possible() -
     ("arguments", "word"),
     [
         ({"before_you_train": True}, "needs --config"),
-        ({"before_you_train": True, "config": ROOT / "configs/none.py"}, "configs/none.py"),
-        ({"before_you_train": True, "config": ROOT / "configs/tiny.py", "workdir": ROOT}, "not empty"),
+        ({"before_you_train": True, "config": str(ROOT / "configs/none.py")}, "configs/none.py"),
+        ({"before_you_train": True, "config": str(ROOT / "configs/tiny.py"), "workdir": str(ROOT)}, "not empty"),
     ],
 )
 def test_refuses_before_anything_compiles(arguments: dict, word: str) -> None:
