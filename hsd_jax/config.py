@@ -3,13 +3,12 @@
 The text under a field is its help on the command line (`python -m hsd_jax.train --config FILE --help`).
 """
 
-import difflib
 import runpy
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
-from hsd_jax.errors import InputError
+from hsd_jax.errors import InputError, nearest
 
 Remat = Literal["none", "save-matmuls", "save-attention", "full", "offload", "offload-attention"]
 Dtype = Literal["float32", "bfloat16"]
@@ -307,6 +306,5 @@ def _explain(message: str) -> str:
     for section in SECTIONS:
         if message.startswith(f"{section.__name__}.__init__() got an unexpected keyword argument"):
             name, valid = message.split("'")[1], [f.name for f in fields(section)]
-            nearest = difflib.get_close_matches(name, valid, 1, 0.0)[0]
-            return f"{section.__name__} has no field {name!r}; the nearest is {nearest!r} (of {valid})"
+            return f"{section.__name__} has no field {name!r}; the nearest is {nearest(name, valid)!r} (of {valid})"
     return message

@@ -42,7 +42,7 @@ from hsd_jax.evaluation.score_report import print_table
 from hsd_jax.rollout.grading import Submit
 from hsd_jax.rollout.test_suites import submit_all_tests
 from hsd_jax.runtime import cli, multihost, paths, random_keys
-from hsd_jax.runtime.gather import gather_json
+from hsd_jax.runtime.multihost import gather_json
 
 RESULTS = Path("runs") / "evaluations"
 
@@ -106,12 +106,18 @@ def bar() -> Progress:
 
 
 def saved(log_file: Path) -> dict[str, Samples]:
-    """The answers that process 0 has on file; a line that was cut off by an interruption is asked again."""
-    lines = log_file.read_text(encoding="utf-8").split("\n") if log_file.is_file() else []
+    """The answers that process 0 has on file; a line that was cut off by an interruption is asked again.
+
+    Raises: InputError for any other line that is no answer.
+    """
+    lines = log_file.read_text(encoding="utf-8", errors="replace").split("\n") if log_file.is_file() else []
     found = {}
-    for line in gather_json(lines[:-1])[0]:
-        one = from_json(json.loads(line))
-        found[one.id] = one
+    for number, line in enumerate(gather_json(lines[:-1])[0], 1):
+        try:
+            one = from_json(json.loads(line))
+            found[one.id] = one
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise InputError(f"--out: {log_file}:{number} is no answer ({error}); pass another directory") from error
     return found
 
 
@@ -145,7 +151,10 @@ def open_out(given: Arguments, settings: Mapping[str, Any]) -> Path:
     out = Path(given.out) if given.out else RESULTS / stem
     file = out / "settings.json"
     if file.is_file():
-        before = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            before = dict(json.loads(file.read_text(encoding="utf-8")))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InputError(f"--out: {file} cannot be read ({error}); pass another directory") from error
         for key in {**before, **settings}:
             if before.get(key) != settings.get(key):
                 raise InputError(

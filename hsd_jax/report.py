@@ -19,7 +19,7 @@ from hsd_jax.reporting.credit_profile import credit_profile_text, offset_profile
 from hsd_jax.reporting.diagnostics import rollouts_of
 from hsd_jax.reporting.logs import read_groups, read_run
 from hsd_jax.reporting.page import render
-from hsd_jax.runtime import cli, paths
+from hsd_jax.runtime import cli, files, paths
 
 MEGABYTE = 1_000_000
 
@@ -61,10 +61,8 @@ def write_report(arguments: Arguments) -> list[Path]:
     folder = Path(arguments.out or workdir / "report")
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "index.html"
-    # Written aside and renamed: a browser that reloads during a run never sees half a page.
-    draft = folder / "index.html.part"
-    draft.write_text(render.render(main, others, int(arguments.max_megabytes * MEGABYTE)), "utf-8", "replace")
-    draft.replace(target)
+    page = render.render(main, others, int(arguments.max_megabytes * MEGABYTE))
+    files.replace(target, page.encode("utf-8", "replace"))
     if not arguments.figures:
         return [target]
     runs = render.run_data(main, others)

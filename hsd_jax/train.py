@@ -26,6 +26,7 @@ from hsd_jax.runtime import cli, multihost
 from hsd_jax.runtime.compile_cache import enable_compilation_cache
 from hsd_jax.runtime.malloc import tune_malloc
 from hsd_jax.runtime.signals import Stop, watch
+from hsd_jax.runtime.workdir import same_start
 from hsd_jax.setup import components
 from hsd_jax.setup.components import RunComponents
 from hsd_jax.update.step import TrainState
@@ -60,6 +61,7 @@ def main(argv: Sequence[str]) -> int:
     tune_malloc()
     enable_compilation_cache()
     with multihost.distributed_session(multihost.from_environment(os.environ)), watch() as stop:
+        same_start(given.workdir, given.settings)
         parts = components.build_components(given.settings)
         with open_run(given, parts, cli.console(), argv) as (programs, book, state):
             stopped = train(parts, programs, book, state, stop)

@@ -12,6 +12,7 @@ from typing import Any
 
 from hsd_jax.data.batches import ProblemSource, map_problems
 from hsd_jax.errors import InputError
+from hsd_jax.runtime import files
 
 FILE = "difficulty.json"
 
@@ -25,13 +26,12 @@ def write(directory: Path, correct: Mapping[str, int], *, samples: int, settings
         if not 0 <= count <= samples:
             raise InputError(f"difficulty of {problem_id!r}: {count} right answers of {samples}")
     file = directory / FILE
+    rates(directory)  # refuses a broken file
     before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     same = before.get("samples") == samples and before.get("settings") == dict(settings)
     merged = {**(before["correct"] if same else {}), **correct}
     document = {"samples": samples, "settings": dict(settings), "correct": merged}
-    scratch = file.with_suffix(".tmp")
-    scratch.write_text(json.dumps(document, indent=0), encoding="utf-8")
-    scratch.replace(file)
+    files.replace(file, json.dumps(document, indent=0))
     return file
 
 
@@ -43,7 +43,7 @@ def rates(directory: Path) -> dict[str, float]:
     try:
         read = json.loads(file.read_text(encoding="utf-8"))
         return {problem_id: count / read["samples"] for problem_id, count in read["correct"].items()}
-    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise InputError(f"{file}: not a difficulty file ({error}); delete it or measure again") from error
 
 

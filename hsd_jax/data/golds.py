@@ -7,25 +7,13 @@ verifier reads of an answer.
 
 import re
 
+from hsd_jax.data.readers.common import LOST_BACKSLASH
 from hsd_jax.verifiers import math
 from hsd_jax.verifiers.equivalence.extraction import extract
 from hsd_jax.verifiers.equivalence.tables import LONGEST_ANSWER
 
 NO_NUMBERS = {"nan", "inf"}
 _PLAIN = re.compile(r"-?\d{1,99}(?:\.\d{1,99})?")  # most answers; the rest of the tests costs half a millisecond
-# \b and \f never occur in an answer; \t, \n and \r may stand between its parts, but not before the rest of a command.
-_EATEN_BACKSLASH = re.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
-    r"|\t(?:imes|ext(?:bf|it|rm|tt|degree)?|[bf]rac|heta|au|anh?|op|riangle[a-z]*|ilde|herefore|binom)(?![a-z])"
-    r"|\n(?:eq|eg|abla|otin|mid|ot|leq|geq|less|gtr|cong|prec|succ|subseteq|parallel|exists|earrow|warrow)(?![a-z])"
-    r"|\r(?:ho|ight[a-z]*|angle|ceil|floor|vert|m|oot|brace|brack|times)(?![a-z])"
-    r"|\A\n[eiu](?![a-z])"
-)
-
-
-def tidy(answer: str) -> str:
-    """The answer without white space around it, unless that is what became of a lost backslash."""
-    return answer if _EATEN_BACKSLASH.search(answer) else answer.strip()
 
 
 def unmatched(answer: str) -> str:
@@ -34,7 +22,7 @@ def unmatched(answer: str) -> str:
         return ""
     if answer.strip().lower().lstrip("+-") in NO_NUMBERS:
         return "answer is no number (nan, inf)"
-    if _EATEN_BACKSLASH.search(answer):
+    if LOST_BACKSLASH.search(answer):
         return "answer holds a control character (a backslash was lost)"
     final = answer.rpartition("####")[2].strip(" \n$.,;")
     if len(final) > LONGEST_ANSWER and "\\boxed" not in final:

@@ -4,7 +4,6 @@ corpus = load("gsm8k", Path("DIR"))       # reads and writes array_record once, 
 corpus.splits["train"][0]                 # -> Problem
 """
 
-import difflib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from hsd_jax.data import difficulty, files, readers, record_files, splits, tiny
 from hsd_jax.data.batches import ProblemSource
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.record_files import BUILDER_VERSION, Rows
-from hsd_jax.errors import InputError, printable
+from hsd_jax.errors import InputError, nearest, printable
 from hsd_jax.runtime import paths
 
 LOG = logging.getLogger(__name__)
@@ -207,9 +206,8 @@ def find(source: str, *, field: str = "data.source") -> Source:
     if source in SOURCES:
         return SOURCES[source]
     known = [*SOURCES, PREPARED] if field == "data.source" else [*SOURCES]
-    near = difflib.get_close_matches(source, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise InputError(f"{field} must be one of {', '.join(known)}; got {source!r}{hint}")
+    near = nearest(source, known)
+    raise InputError(f"{field} must be one of {', '.join(known)}; got {source!r}; did you mean {near!r}?")
 
 
 def default_cache() -> Path:

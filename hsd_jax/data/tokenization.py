@@ -19,6 +19,7 @@ from hsd_jax.data.markup import Markup, holds_markup, markup_of
 from hsd_jax.data.problems import Problem, Test, id_hash
 from hsd_jax.data.sources import Corpus
 from hsd_jax.errors import InputError, printable
+from hsd_jax.runtime import files
 from hsd_jax.types import Padded, Problems
 from hsd_jax.verifiers import failure_text
 
@@ -163,9 +164,7 @@ def usable_cached(corpus: Corpus, split: str, tokenizer: Any, frame: ChatTemplat
     if file.is_file():
         return LengthFilter(**json.loads(file.read_text(encoding="utf-8")))
     found = filter_by_length(corpus.splits[split], tokenizer, frame, windows)
-    scratch = file.with_suffix(f".{os.getpid()}.tmp")
-    scratch.write_text(json.dumps(asdict(found)), encoding="utf-8")
-    scratch.replace(file)
+    files.replace(file, json.dumps(asdict(found)), part=f".{os.getpid()}.part")
     return found
 
 

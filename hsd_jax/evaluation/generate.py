@@ -12,7 +12,7 @@ from hsd_jax.data.problems import Problem
 from hsd_jax.data.tokenization import tokenize
 from hsd_jax.rollout.collect import prompts_of
 from hsd_jax.rollout.grading import Submit, start_grading
-from hsd_jax.runtime.gather import gather_json
+from hsd_jax.runtime.multihost import gather_json
 from hsd_jax.sampler.decode import SamplerConfig
 from hsd_jax.sampler.decode_sharding import DecodeParams
 from hsd_jax.sampler.sampler import sample

@@ -10,7 +10,7 @@ from etils import epath
 
 from hsd_jax.data.problems import Problem
 from hsd_jax.rollout.grading import GradedBatch
-from hsd_jax.runtime import multihost
+from hsd_jax.runtime import files, multihost
 from hsd_jax.types import Rollouts
 
 PER_TOKEN = ("credit", "kl", "student_logprob", "teacher_logprob", "student_entropy", "teacher_entropy")
@@ -66,9 +66,7 @@ def write_together(folder: epath.Path, step: int, rows: Sequence[Mapping[str, An
 
 
 def _replace(folder: epath.Path, step: int, text: str) -> None:
-    part = folder / f"step-{step:06d}.part"
-    part.write_text(text)
-    part.replace(folder / f"step-{step:06d}.jsonl")
+    files.replace(folder / f"step-{step:06d}.jsonl", text)
 
 
 def _contexts(trace: Any, p: int, tokenizer: Any) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from etils import epath
 
-from hsd_jax.runtime import paths
+from hsd_jax.runtime import files, paths
 
 Sink = Callable[[int, Mapping[str, Any]], None]
 
@@ -31,9 +31,8 @@ def jsonl_sink(path: epath.Path) -> Sink:
     def write(step: int, metrics: Mapping[str, Any]) -> None:
         if step != last.get("step"):
             return append(step, metrics)
-        part = path.with_name(f"{path.name}.part")
-        part.write_text("".join([*path.read_text().splitlines(keepends=True)[:-1], _line(step, last | dict(metrics))]))
-        part.replace(path)
+        lines = path.read_text().splitlines(keepends=True)[:-1]
+        files.replace(path, "".join([*lines, _line(step, last | dict(metrics))]))
 
     return write
 

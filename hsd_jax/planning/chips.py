@@ -1,11 +1,10 @@
 """The TPU chips a plan can be made for, and the slices made of them."""
 
-import difflib
 import math
 import re
 from dataclasses import dataclass
 
-from hsd_jax.errors import InputError
+from hsd_jax.errors import InputError, nearest
 
 GIB = 2**30
 
@@ -99,7 +98,7 @@ def parse_topology(text: str) -> Topology:
     match = re.fullmatch(r"(?:([1-9]\d*)\*)?(v\w+):(\d+(?:x\d+){1,2})", text.strip())
     family = match[2] if match else re.split(r"[-:]", text.strip())[0].replace("v5litepod", "v5e") or "v5e"
     if family not in CHIPS:
-        near = difflib.get_close_matches(family, CHIPS, 1, 0.0)[0]
+        near = nearest(family, CHIPS)
         raise InputError(
             f"--topology {text!r}: unknown chip {family!r}; the nearest is {near!r} (of {', '.join(CHIPS)})"
         )

@@ -24,7 +24,7 @@ from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as policies
 
 from hsd_jax.errors import InputError, RunStopped
-from hsd_jax.runtime import faults, manifest, multihost, paths, storage
+from hsd_jax.runtime import faults, files, manifest, multihost, paths, storage
 from hsd_jax.runtime.manifest import MANIFEST as MANIFEST
 from hsd_jax.runtime.manifest import damage as verify
 from hsd_jax.types import PyTree
@@ -105,9 +105,7 @@ def _write_score(step_dir: epath.Path, score: float) -> None:
     """As Orbax does, which reads it from there; whole at once, lest half of it keep the directory from being opened."""
     file = step_dir / "metrics" / "metrics"
     file.parent.mkdir(exist_ok=True)
-    part = file.with_name("metrics.part")
-    part.write_text(json.dumps({BEST: score}))
-    part.replace(file)
+    files.replace(file, json.dumps({BEST: score}))
     manifest.seal(step_dir)
 
 

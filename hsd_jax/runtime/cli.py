@@ -1,7 +1,6 @@
 """Command lines: typed flags from dataclasses, and refusals of one line with exit code 2."""
 
 import contextlib
-import difflib
 import io
 import logging
 import os
@@ -16,7 +15,7 @@ import tyro
 from rich.console import Console
 
 from hsd_jax.config import Config, load
-from hsd_jax.errors import EXIT_FAILED, EXIT_REFUSED, InputError
+from hsd_jax.errors import EXIT_FAILED, EXIT_REFUSED, InputError, nearest
 from hsd_jax.runtime import faults, paths
 from models.errors import printable
 
@@ -73,8 +72,8 @@ def flags(record: Any, prefix: str = "") -> list[str]:
 
 
 def _unknown(flag: str, valid: list[str]) -> str:
-    nearest = difflib.get_close_matches(flag.split("=")[0].replace("_", "-"), valid, 1, 0.0)[0]
-    return f"unknown flag {flag!r}; the nearest valid one is {nearest} (--help lists all)"
+    near = nearest(flag.split("=")[0].replace("_", "-"), valid)
+    return f"unknown flag {flag!r}; the nearest valid one is {near} (--help lists all)"
 
 
 def _one_line(text: str) -> str:

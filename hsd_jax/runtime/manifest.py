@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from etils import epath
 
+from hsd_jax.runtime import files
 from hsd_jax.runtime.paths import is_remote
 
 MANIFEST = "manifest.json"
@@ -29,9 +30,7 @@ def seal(step_dir: epath.Path) -> None:
         for path in _files(step_dir)
         if not path.name.startswith(MANIFEST)  # the rest of a seal that was interrupted
     }
-    part = step_dir / f"{MANIFEST}.part"
-    part.write_text(json.dumps(entries))
-    part.replace(step_dir / MANIFEST)
+    files.replace(step_dir / MANIFEST, json.dumps(entries))
 
 
 def damage(step_dir: epath.Path) -> str:

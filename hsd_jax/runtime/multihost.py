@@ -4,6 +4,7 @@ A run on one machine needs none of this and every function here then does nothin
 diverge (stop now? resume where?), each says what it thinks through `gather` and all act on the same list.
 """
 
+import itertools
 import json
 import socket
 import sys
@@ -16,7 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 from jax._src import clusters, distributed
+from jax.experimental.multihost_utils import process_allgather
 
 from hsd_jax.errors import EXIT_FAILED, InputError, RunStopped
 from hsd_jax.runtime import cli
@@ -236,10 +239,26 @@ def any_host(name: str, flag: bool) -> bool:
 def same_everywhere(name: str, value: Any) -> None:
     """Refuses to go on where processes differ, for what must be the same: code, settings, the step to resume from.
 
-    Raises: RunStopped naming the processes that differ from process 0.
+    Raises: RunStopped naming the processes that differ from process 0, and of mappings the entries that do.
     """
     values = gather(name, value)
-    odd = {process: other for process, other in enumerate(values) if other != values[0]}
-    if odd:
-        listing = "; ".join(f"process {process} has {other!r}" for process, other in odd.items())
+    if isinstance(value, dict):
+        keys = dict.fromkeys(itertools.chain(*values))
+        odd = [key for key in keys if any(one.get(key) != values[0].get(key) for one in values)]
+        values = [{key: one.get(key) for key in odd} for one in values]
+    differing = {process: other for process, other in enumerate(values) if other != values[0]}
+    if differing:
+        listing = "; ".join(f"process {process} has {other!r}" for process, other in differing.items())
         raise RunStopped(f"{name} differs between processes: process 0 has {values[0]!r}; {listing}")
+
+
+def gather_json(value: Any) -> list[Any]:
+    """The JSON values that the processes passed, in the order of their numbers; every process must call it."""
+    data = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    if jax.process_count() == 1:
+        return [json.loads(data.tobytes())]
+    sizes = np.asarray(process_allgather(np.array(data.size, np.int32))).reshape(-1)
+    padded = np.zeros(int(sizes.max()), np.uint8)
+    padded[: data.size] = data
+    rows = np.asarray(process_allgather(padded)).reshape(len(sizes), -1)
+    return [json.loads(row[:size].tobytes()) for row, size in zip(rows, sizes, strict=True)]

@@ -16,7 +16,7 @@ from etils import epath
 
 from hsd_jax.config import Config
 from hsd_jax.errors import InputError
-from hsd_jax.runtime import checkpoint, storage
+from hsd_jax.runtime import checkpoint, files, multihost, storage
 from hsd_jax.runtime.paths import as_record, is_remote
 
 PARTS = (
@@ -25,7 +25,7 @@ PARTS = (
 )
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "grain", "math-verify", "numpy")
 
-ROLLOUTS = re.compile(r"step-(\d+)(?:\.\d+)?\.(jsonl|part)")
+ROLLOUTS = re.compile(r"step-(\d+)(?:\.\d+)?(?:\.jsonl)?(\.part)?")
 
 # Settings that may differ between a run and its continuation without changing a single trained number.
 FREE_TO_CHANGE = (
@@ -77,6 +77,15 @@ def open_workdir(
     return Workdir(root, start, lock)
 
 
+def same_start(path: str, config: Config) -> None:
+    """Compares what hosts must agree on before anything is built: their commit, the run's directory, its settings.
+
+    Raises: RunStopped naming the processes and settings that differ.
+    """
+    multihost.same_everywhere("commit", commit())
+    multihost.same_everywhere("start", {"workdir": path} | flat(as_record(config)))
+
+
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
     """A nested record as dotted names and values."""
     items: dict[str, Any] = {}
@@ -109,15 +118,13 @@ def discard_after(root: epath.Path, step: int) -> None:
     if (root / "rollouts").exists():
         for file in (root / "rollouts").iterdir():
             found = ROLLOUTS.fullmatch(file.name)
-            if found and (int(found[1]) > step or found[2] == "part"):
+            if found and (int(found[1]) > step or found[2]):
                 file.unlink()
     metrics = root / "metrics.jsonl"
     if metrics.exists():
         text = metrics.read_bytes().decode("utf-8", errors="replace")
         lines = [line for line in text.split("\n") if _step_of(line) <= step]
-        part = root / "metrics.jsonl.part"
-        part.write_text("".join(f"{line}\n" for line in lines))
-        part.replace(metrics)
+        files.replace(metrics, "".join(f"{line}\n" for line in lines))
 
 
 def _step_of(line: str) -> float:
@@ -212,18 +219,13 @@ def _write_config(root: epath.Path, config: Config, command: list[str]) -> None:
         "commit": commit(),
         "command": command,
     }
-    _replace(root / "config.json", content)
+    files.replace(root / "config.json", json.dumps(content, indent=2) + "\n")
 
 
 def note(root: epath.Path, **facts: str) -> None:
     """Adds what a run found out about its machine to `config.json`, beside the config."""
-    _replace(root / "config.json", json.loads((root / "config.json").read_text()) | facts)
-
-
-def _replace(file: epath.Path, content: dict[str, Any]) -> None:
-    part = file.with_name(file.name + ".part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    part.replace(file)
+    content = json.loads((root / "config.json").read_text()) | facts
+    files.replace(root / "config.json", json.dumps(content, indent=2) + "\n")
 
 
 def commit() -> str:

@@ -1,6 +1,5 @@
 """From the config's words to a row of the table: presets, the options that change them, and what has no effect."""
 
-import difflib
 import logging
 import math
 from dataclasses import fields, replace
@@ -10,7 +9,7 @@ from typing import Any
 from hsd_jax import advantages, config, losses, methods
 from hsd_jax.contexts import Reads
 from hsd_jax.divergence import forward_kl_logp, jsd_logp, reverse_kl_logp
-from hsd_jax.errors import InputError
+from hsd_jax.errors import InputError, nearest
 from hsd_jax.losses import TokenLoss
 from hsd_jax.methods import METHODS, Method, has_teacher
 from hsd_jax.peers import PER_ROLLOUT
@@ -78,10 +77,8 @@ def resolve(settings: config.Method) -> Method:
     Raises: InputError for an unknown method, an impossible value, or options under which nothing would be learned.
     """
     if settings.name not in METHODS:
-        nearest = difflib.get_close_matches(settings.name, METHODS, 1, 0.0)[0]
-        raise InputError(
-            f"method.name: no method {settings.name!r}; the nearest is {nearest!r} (of {', '.join(METHODS)})"
-        )
+        near = nearest(settings.name, METHODS)
+        raise InputError(f"method.name: no method {settings.name!r}; the nearest is {near!r} (of {', '.join(METHODS)})")
     row = METHODS[settings.name]
     given = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name != "name"}
     given = {name: value for name, value in given.items() if value is not None}

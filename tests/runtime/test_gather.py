@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from hsd_jax.evaluation.generate import answer_all
-from hsd_jax.runtime.gather import gather_json
+from hsd_jax.runtime.multihost import gather_json
 from tests.support.fakes.gather_process import PROBLEMS, ask
 from tests.support.paths import ROOT
 from tests.support.ports import free_port

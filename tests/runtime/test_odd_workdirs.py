@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 from etils import epath
 
+from hsd_jax import evaluate
 from hsd_jax.config import Config
+from hsd_jax.data import difficulty
 from hsd_jax.errors import InputError
 from hsd_jax.runtime import manifest, paths, workdir
+
+DEEP, NO_SAMPLES = "[" * 5000, '{"samples": 0, "correct": {"a": 1}}'
 
 
 @pytest.mark.parametrize(
@@ -39,6 +43,18 @@ def test_a_damaged_manifest_is_named(tmp_path: Path, content: str):
     assert manifest.damage(epath.Path(tmp_path)) == "manifest.json is not readable"
     (tmp_path / manifest.MANIFEST).write_text(json.dumps({}))
     assert not manifest.damage(epath.Path(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "3", "[]", "{}", '{"id": 1}', "[" * 5000, '{"samples": 0, "correct": {"a": 1}}']
+)
+def test_damaged_files_of_an_evaluation_are_named(tmp_path: Path, content: str):
+    (tmp_path / "answers.jsonl").write_text(f"{content or 'x'}\n")
+    with pytest.raises(InputError, match=r"answers.jsonl:1 is no answer"):
+        evaluate.saved(tmp_path / "answers.jsonl")
+    (tmp_path / difficulty.FILE).write_text(content)
+    with pytest.raises(InputError, match="not a difficulty file"):
+        difficulty.write(tmp_path, {}, samples=1, settings={})
 
 
 @pytest.mark.parametrize(("path", "package"), [("gs://bucket/run", "gcsfs"), ("s3://bucket/run", "s3fs")])

@@ -1,17 +1,20 @@
 """A run's directory: what is discarded on resuming, what is refused, and that one run at a time may use it."""
 
+import contextlib
 import json
+import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from etils import epath
 
 from hsd_jax.config import Config, Optimizer, Sampling
-from hsd_jax.errors import InputError
+from hsd_jax.errors import InputError, RunStopped
 from hsd_jax.monitoring import writers
 from hsd_jax.run import arguments
-from hsd_jax.runtime import workdir
+from hsd_jax.runtime import multihost, workdir
 from hsd_jax.runtime.workdir import Workdir, open_workdir
 
 
@@ -36,7 +39,7 @@ def filled(root: Path, last: int) -> None:
         (root / "checkpoints" / str(step)).mkdir(parents=True)
     with (root / "metrics.jsonl").open("a") as file:
         file.write('{"step": "0"}\n{"step": 3, "lo')
-    (root / "rollouts" / f"step-{last + 1:06d}.part").write_text("{")
+    (root / "rollouts" / f"step-{last + 1:06d}.jsonl.part").write_text("{")
     (root / "checkpoints" / f"{last + 1}.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
 
 
@@ -50,6 +53,25 @@ def test_slots_may_change_where_they_change_no_rollout(tmp_path: Path) -> None:
             continue
         with pytest.raises(InputError, match="sampling.slots"):
             opened(root, fewer, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"commit": "b"}, "commit differs between processes: process 0 has 'a'; process 1 has 'b'"),
+        ({"steps": 7}, "start differs between processes: process 0 has {'steps': 60}; process 1 has {'steps': 7}"),
+        ({"workdir": "/y"}, "process 0 has {'workdir': '/x'}; process 1 has {'workdir': '/y'}"),
+        ({}, ""),
+    ],
+)
+def test_hosts_that_differ_do_not_start(other: dict, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gather(name: str, value: Any) -> list[Any]:
+        return [value, other.get("commit", value) if name == "commit" else value | other]
+
+    monkeypatch.setattr(workdir, "commit", lambda: "a")
+    monkeypatch.setattr(multihost, "gather", gather)
+    with pytest.raises(RunStopped, match=re.escape(said)) if said else contextlib.nullcontext():
+        workdir.same_start("/x", Config(steps=60))
 
 
 @pytest.mark.parametrize("step", [-1, 0, 2, 5])

@@ -5,6 +5,7 @@ looks further (`decontamination`: near copies, paraphrases); here every question
 """
 
 import hashlib
+import io
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from hsd_jax.data.curation.decontamination import read
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.sources import SOURCES, Corpus, load, raw_directory
 from hsd_jax.errors import InputError
+from hsd_jax.runtime import files
 
 LOG = logging.getLogger(__name__)
 VERSION = 1  # goes up when questions are reduced in another way
@@ -65,9 +67,8 @@ def hashes(corpus: Corpus, split: str) -> np.ndarray:
     if not file.is_file():
         rows = record_files.read_questions(corpus.directory, split)
         found = np.fromiter((_hash(rows[i]) for i in range(len(rows))), np.uint64, len(rows))
-        scratch = file.with_suffix(f".{os.getpid()}.npy")
-        np.save(scratch, found)
-        scratch.replace(file)
+        np.save(content := io.BytesIO(), found)
+        files.replace(file, content.getvalue(), part=f".{os.getpid()}.part")
     return np.load(file)
 
 

@@ -1,8 +1,8 @@
 """What several corpora share: final answers of written solutions, tests that can be run."""
 
+import re
 from collections.abc import Iterable
 
-from hsd_jax.data import golds
 from hsd_jax.data.files import Row
 from hsd_jax.data.problems import Test
 from hsd_jax.errors import InputError
@@ -10,13 +10,26 @@ from hsd_jax.verifiers import cases
 from hsd_jax.verifiers.equivalence.extraction import extract
 
 LONGEST_ANSWER = 200
+# \b and \f never occur in an answer; \t, \n and \r may stand between its parts, but not before the rest of a command.
+LOST_BACKSLASH = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+    r"|\t(?:imes|ext(?:bf|it|rm|tt|degree)?|[bf]rac|heta|au|anh?|op|riangle[a-z]*|ilde|herefore|binom)(?![a-z])"
+    r"|\n(?:eq|eg|abla|otin|mid|ot|leq|geq|less|gtr|cong|prec|succ|subseteq|parallel|exists|earrow|warrow)(?![a-z])"
+    r"|\r(?:ho|ight[a-z]*|angle|ceil|floor|vert|m|oot|brace|brack|times)(?![a-z])"
+    r"|\A\n[eiu](?![a-z])"
+)
+
+
+def tidy(answer: str) -> str:
+    """The answer without white space around it, unless that is what became of a lost backslash."""
+    return answer if LOST_BACKSLASH.search(answer) else answer.strip()
 
 
 def boxed(solution: str) -> str:
     """The content of the last box of a written solution, "" if it has none."""
     if "\\boxed" not in solution and "\\fbox" not in solution:
         return ""
-    return golds.tidy(extract(solution) or "")
+    return tidy(extract(solution) or "")
 
 
 def first_text(row: Row, *names: str) -> str:

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from hsd_jax.data import golds
 from hsd_jax.data.files import Row, rows
 from hsd_jax.data.problems import Problem
+from hsd_jax.data.readers.common import tidy
 from hsd_jax.data.record_files import Rows
 from hsd_jax.errors import InputError
 
@@ -25,7 +25,7 @@ def gsm8k(files: list[Path], split: str) -> Rows:
 def _problem(row: Row, name: str) -> Problem:
     question, worked = row.text("question"), row.text("answer")
     text, mark, final = worked.rpartition("####")
-    answer = golds.tidy(final).replace(",", "")
+    answer = tidy(final).replace(",", "")
     if not mark or not answer:
         raise InputError(f"{row.place}: field 'answer' must end in '#### <answer>'; got ...{worked[-40:]!r}")
     prose = _CALCULATION.sub("", text).strip()

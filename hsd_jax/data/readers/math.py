@@ -8,10 +8,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from hsd_jax.data import golds
 from hsd_jax.data.files import Row, rows
 from hsd_jax.data.problems import Problem, Removed
-from hsd_jax.data.readers.common import boxed, first_text
+from hsd_jax.data.readers.common import boxed, first_text, tidy
 from hsd_jax.data.record_files import Rows
 
 AIME_LINK = re.compile(r"(20\d\d)_AIME", re.IGNORECASE)
@@ -31,7 +30,7 @@ def _worked(files: list[Path], source: str, split: str) -> Rows:
     for index, row in enumerate(_all(files)):
         question, solution = row.text("problem"), row.words("solution")
         name = row.words("unique_id") or f"{split}-{index:05d}"
-        answer = golds.tidy(row.words("answer")) or boxed(solution)
+        answer = tidy(row.words("answer")) or boxed(solution)
         if not answer:
             yield Removed(f"{source}-{name}", source, "no final answer in the solution", question)
             continue
@@ -51,7 +50,7 @@ def aime(files: list[Path], split: str, *, year: int) -> Rows:
         if link and int(link.group(1)) != year:
             yield Removed(f"{source}-{index:03d}", source, "another year", question)
             continue
-        answer = golds.tidy(first_text(row, "answer", "Answer"))
+        answer = tidy(first_text(row, "answer", "Answer"))
         solution = row.words("solution") or row.words("Solution")
         url = (row.words("url"),) if link else ()
         yield Problem(f"{source}-{index:03d}", source, "math", question, answer, solution, names=url)

@@ -7,10 +7,9 @@ solution_is_valid, synthetic. The corpus is known to be dirty, so rows are remov
 import re
 from pathlib import Path
 
-from hsd_jax.data import golds
 from hsd_jax.data.files import Row, rows
 from hsd_jax.data.problems import Problem, Removed
-from hsd_jax.data.readers.common import LONGEST_ANSWER, boxed
+from hsd_jax.data.readers.common import LONGEST_ANSWER, boxed, tidy
 from hsd_jax.data.record_files import Rows
 
 # Model-written questions and answers, and the sources that are corpora of their own here.
@@ -37,7 +36,7 @@ def numina(files: list[Path], split: str) -> Rows:
 
 
 def _answer(row: Row) -> str:
-    given = golds.tidy(row.words("answer"))
+    given = tidy(row.words("answer"))
     return given or boxed(row.words("solution"))
 
 

@@ -7,7 +7,7 @@ import jax
 
 from hsd_jax.data.problems import Problem
 from hsd_jax.evaluation.generate import Samples, answer_all
-from hsd_jax.runtime.gather import gather_json
+from hsd_jax.runtime.multihost import gather_json
 
 PROBLEMS = [Problem(f"q{i}", "x", "math", "1+1?", "2") for i in range(7)]
 
