@@ -14,7 +14,7 @@ from hsd_jax.data.tokenization import feedback_ids, tokenize
 from hsd_jax.rollout import feedback
 from hsd_jax.rollout.grading import GradedBatch, Submit, start_grading
 from hsd_jax.runtime import random_keys
-from hsd_jax.runtime.gather import gather_json
+from hsd_jax.runtime.multihost import gather_json
 from hsd_jax.runtime.timing import Clock
 from hsd_jax.sampler.decode import SamplerConfig
 from hsd_jax.sampler.decode_sharding import DecodeParams, decode_params

@@ -13,7 +13,7 @@ import pytest
 from hsd_jax.data.problems import Problem
 from hsd_jax.rollout.collect import Batch, Gather, fill, until_enough
 from hsd_jax.rollout.grading import GradedBatch
-from hsd_jax.runtime.gather import gather_json
+from hsd_jax.runtime.multihost import gather_json
 from hsd_jax.types import Padded, Problems, Rollouts, Verdict
 
 G, T = 3, 4
