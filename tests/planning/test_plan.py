@@ -257,7 +257,6 @@ def test_every_process_decodes_on_its_own_neighboring_chips(slice_name: str) -> 
 @pytest.mark.parametrize(
     ("slice_name", "mesh"),
     [
-        ("v6e:2x4", MeshSizes(tensor=2)),
         ("v6e:2x4", MeshSizes(data=2, fsdp=2, tensor=2)),
         ("2*v6e:2x4", MeshSizes(data=2)),
     ],
