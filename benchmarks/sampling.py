@@ -2,7 +2,7 @@
 
     python -m benchmarks.sampling                                        ours and transformers
     PYTHONPATH=DIR python -m benchmarks.sampling                         and Tunix, after
-        python -m pip install --target DIR --no-deps google-tunix==0.1.7 qwix google-metrax clu sentencepiece perfetto
+        python -m pip install --target DIR --no-deps google-tunix qwix google-metrax clu sentencepiece perfetto
 
 Compilation is not counted. Ratios are of numbers measured in the same run; the slots (rows at a time) are the same.
 An engine that does not finish a batch of the work within the budget is measured on its first batch.
