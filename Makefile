@@ -14,7 +14,7 @@ train: $(VENV)/.installed
 	$(BIN)/python -m hsd_jax.train --config configs/tiny.py --workdir "$(WORKDIR)" $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
