@@ -141,7 +141,7 @@ def refusal(argv: Sequence[str], capsys: pytest.CaptureFixture[str], monkeypatch
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--config", "configs/none.py", "--workdir", "x"], "no file 'configs/none.py'"),
+        (["--config", "configs/none.py", "--workdir", "x"], "configs/none.py'; the shipped ones are in configs/"),
         ([*BARE, "--sampling.grp-size", "4"], "nearest valid one is --sampling.group-size"),
         ([*BARE, "--steps", "many"], "invalid literal"),
         (["--config", "configs/tiny.py"], "--workdir"),
