@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import count
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from hsd_jax.data.problems import Problem
 from hsd_jax.data.tokenization import feedback_ids, tokenize
 from hsd_jax.rollout import feedback
 from hsd_jax.rollout.grading import GradedBatch, Submit, start_grading
-from hsd_jax.runtime import random_keys
+from hsd_jax.runtime import multihost, random_keys
 from hsd_jax.runtime.multihost import gather_json
 from hsd_jax.runtime.timing import Clock
 from hsd_jax.sampler.decode import SamplerConfig
@@ -64,7 +65,8 @@ def sample_and_grade(
 
     if attempts == 1:
         return draw(0)
-    return fill(until_enough(map(draw, range(attempts)), gather_json), gather_json, jax.process_index())
+    gather = patient_gather(step)
+    return fill(until_enough(map(draw, range(attempts)), gather), gather, jax.process_index())
 
 
 def _draw(
@@ -98,6 +100,17 @@ def _draw(
             said = feedback.of_groups([p.kind for p in problems], graded.verdicts, rollouts.finished_PG.tolist())
             pieces = replace(pieces, feedback=feedback_ids(said, texts.tokenizer, texts.windows))
     return Batch(step, problems, pieces, rollouts, graded, len(problems))
+
+
+def patient_gather(step: int) -> Gather:
+    """`gather_json` once everybody is there: exchanges between devices give up on a process that samples for long."""
+    uses = count()
+
+    def gather(value: Any) -> list[Any]:
+        multihost.gather(f"draws/{step}/{next(uses)}", True)
+        return gather_json(value)
+
+    return gather
 
 
 def until_enough(draws: Iterable[Batch], gather: Gather) -> list[Batch]:
