@@ -178,9 +178,11 @@ def _packed(group: Batch) -> dict[str, Any]:
 
 
 def _unpacked(packed: Mapping[str, Any], like: Batch) -> Batch:
-    """The group of `_packed`, its arrays of the same dtypes as those of a batch."""
+    """The group of `_packed`, its arrays of the shapes and dtypes of those of a batch."""
     leaves, form = jax.tree.flatten((like.pieces, like.rollouts, like.graded.rewards_PG))
-    arrays = [np.array(x, np.asarray(leaf).dtype) for x, leaf in zip(packed["arrays"], leaves, strict=True)]
+    leaves = [np.asarray(leaf) for leaf in leaves]
+    # lists without elements do not tell their shape
+    arrays = [np.array(x, y.dtype).reshape(1, *y.shape[1:]) for x, y in zip(packed["arrays"], leaves, strict=True)]
     pieces, rollouts, rewards_PG = jax.tree.unflatten(form, arrays)
     verdicts = [Verdict(**verdict) for verdict in packed["verdicts"]]
     problem = Problem(**packed["problem"])

@@ -30,7 +30,7 @@ def draw(rewards: list[tuple[int, ...]], first: int) -> Batch:
     return Batch(
         step=7,
         problems=[Problem(f"{n}", "s", "math", f"question {n}", f"{n}") for n in of_P],
-        pieces=Problems(of_P, piece, piece, piece, Padded(of_PGT, of_PG), piece, of_P),
+        pieces=Problems(of_P, piece, piece, piece, Padded(of_PGT[:, :0, :0], of_PG[:, :0]), piece, of_P),
         rollouts=Rollouts(of_PGT, of_PG, of_PG, of_PGT),
         graded=GradedBatch(
             np.array(rewards, np.float32),
