@@ -14,7 +14,7 @@ windows are padded on the right and come with a length, so a pad can never stand
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 from jax.tree_util import register_dataclass
@@ -79,6 +79,12 @@ class Contexts:
     context_index_PG: Array
 
 
+Reason = Literal["correct", "wrong", "unknown words", "no_answer", "unparsed", "timeout", "crash"]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+Phase = Literal["start", "sample", "grade", "update", "evaluate", "log", "save"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """A verifier's word on one response: reward in [0, 1], why, and the answer it read (None: none found).
@@ -87,7 +93,7 @@ class Verdict:
     """
 
     reward: float
-    reason: str
+    reason: Reason
     extracted: str | None = None
     detail: str = ""
 

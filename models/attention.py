@@ -4,6 +4,9 @@ An `Attention` is `(q_BSNH, k_BXKH, v_BXKH, q_segments_BS, k_segments_BX) -> out
 at the END of the keys, query i sees key j when `j <= i + X - S` and both belong to the same segment. That one rule is
 a plain causal pass (X = S, pads in segment -1), packed rows (one segment per sequence), and responses that read
 `context ++ response` (X = C + S, context keys first). A query without any visible key gets a finite, unused value.
+
+No command uses the splash and cuDNN kernels yet (`attention_for` and what it chooses from): training scores by
+`hsd_jax.scoring.packed_attention`, prefill by `reference_attention`. They are tested against the latter.
 """
 
 from collections.abc import Callable

@@ -2,14 +2,13 @@
 
     steps = step_batches({"math": math, "code": code}, weights={"math": 4, "code": 1}, ...)
     steps[7]                                   # the problems of step 7, a list
-    for step, problems in iterate(steps, start_step=7): ...
 
 Nothing but the step number is needed to go on, on any number of processes; `identity` says what the order depends
 on besides it, is stored in the checkpoint, and `check_resume` refuses to go on with another order.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import grain
@@ -17,9 +16,6 @@ import numpy as np
 
 from hsd_jax.data.problems import Problem
 from hsd_jax.errors import InputError
-
-# Steps are a few hundred short texts: two readers ahead by four steps hide them entirely.
-READ_AHEAD = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
 
 
 class ProblemSource(Protocol):
@@ -94,13 +90,6 @@ def _check(
         raise InputError(f"{problems_per_step} problems per step cannot be shared by {process_count} processes")
     if not 0 <= process_index < process_count:
         raise InputError(f"process index must be in [0, {process_count}); got {process_index}")
-
-
-def iterate(steps: grain.MapDataset[list[Problem]], *, start_step: int = 0) -> Iterator[tuple[int, list[Problem]]]:
-    """(step, problems) from `start_step` on, without end, read ahead by threads."""
-    batches = iter(steps.to_iter_dataset(READ_AHEAD))
-    batches.set_state({"next_index": start_step})
-    return enumerate(batches, start_step)
 
 
 def identity(

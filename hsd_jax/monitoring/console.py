@@ -12,8 +12,7 @@ from rich.table import Table
 from hsd_jax.config import Config
 from hsd_jax.methods import Method
 from hsd_jax.runtime.cli import screened
-
-PHASES = ("sample", "grade", "update", "evaluate", "save", "first step (compiling)")
+from hsd_jax.types import PHASES
 
 
 class Show(Protocol):

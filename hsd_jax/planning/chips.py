@@ -14,8 +14,8 @@ class Chip:
     """One kind of chip, per chip. Sources: the Cloud TPU documentation of v5e, v5p, v6e; jax-ml/scaling-book.
 
     `usable_gib` is what the compiler lets a program use (read off its own out-of-memory messages), `link_gbps` what
-    a ring collective moves along one axis of the torus in both directions, `pcie_gbps` the way to host memory,
-    `host_gib` a chip's share of its host's memory.
+    a ring collective moves along one axis of the torus in both directions, `host_gib` a chip's share of its host's
+    memory. `named_by`: what the number in the slice's cloud name counts per chip (v5p counts cores, two a chip).
     """
 
     name: str
@@ -24,19 +24,14 @@ class Chip:
     bf16_tflops: float
     hbm_gbps: float
     link_gbps: float
-    pcie_gbps: float
     host_gib: float
     named_by: int
-    ring_from: int
-    tokens_to_hide_gathers: int
 
 
-# `named_by`: what the number in the slice's cloud name counts per chip (v5p counts cores, two a chip). `ring_from`: an
-# axis of at least so many chips closes into a ring; on shorter ones a collective takes about twice as long.
 CHIPS = {
-    "v5e": Chip("v5e", "v5litepod", 15.75, 197, 810, 90, 15, 64, 1, 16, 2190),
-    "v5p": Chip("v5p", "v5p", 95.74, 459, 2765, 180, 15, 112, 2, 4, 2550),
-    "v6e": Chip("v6e", "v6e", 31.25, 918, 1638, 180, 32, 192, 1, 16, 5100),
+    "v5e": Chip("v5e", "v5litepod", 15.75, 197, 810, 90, 64, 1),
+    "v5p": Chip("v5p", "v5p", 95.74, 459, 2765, 180, 112, 2),
+    "v6e": Chip("v6e", "v6e", 31.25, 918, 1638, 180, 192, 1),
 }
 ONE_HOST = (
     (1, 1),
@@ -83,11 +78,6 @@ class Topology:
     def cloud_name(self) -> str:
         """The accelerator type to ask the cloud for, one per slice."""
         return f"{self.chip.cloud}-{math.prod(self.shape) * self.chip.named_by}"
-
-    @property
-    def has_ring(self) -> bool:
-        """Whether the longest axis closes into a ring."""
-        return max(self.shape) >= self.chip.ring_from
 
 
 def parse_topology(text: str) -> Topology:

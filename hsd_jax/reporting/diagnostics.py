@@ -9,13 +9,13 @@ import numpy.typing as npt
 from hsd_jax.reporting.coverage import DIFFICULTIES, difficulty_of
 from hsd_jax.reporting.credit_profile import Means, has_divergence, offset_profile, ratio_of_sums
 from hsd_jax.reporting.logs import Group, Record, Rollout
+from hsd_jax.types import PHASES, Phase
 
 Numbers = npt.NDArray[np.float64]
 WINDOWS = (0, 1, 2, 4, 8, 16, 32)
 RELATIVE_BINS = 16
-PHASES = ("sample", "grade", "score", "update", "evaluate", "log", "save")
 # What a step cannot be without: records that have none of these (an evaluation before the first step) are no steps.
-MAIN_PHASES = ("sample", "update")
+MAIN_PHASES: tuple[Phase, ...] = ("sample", "update")
 
 
 def rollouts_of(groups: Iterable[Group]) -> list[Rollout]:
@@ -76,7 +76,6 @@ class DivergenceRow:
     median_position: float
     credit_at_divergence: float
     peak_credit: float
-    peak_offset: float
 
 
 def divergence_by_difficulty(groups: Sequence[Group]) -> list[DivergenceRow]:
@@ -98,7 +97,6 @@ def divergence_by_difficulty(groups: Sequence[Group]) -> list[DivergenceRow]:
                 float(np.median([rollout.divergence for rollout in found])) if found else np.nan,
                 float(profile.mean[profile.at == 0][0]),
                 float(profile.mean[peak]) if known.any() else np.nan,
-                float(profile.at[peak]) if known.any() else np.nan,
             )
         )
     return rows

@@ -13,6 +13,7 @@ from hsd_jax.reporting import diagnostics
 from hsd_jax.reporting.coverage import DIFFICULTIES, difficulty_of, group_sizes, most_recoverable, observed, recoverable
 from hsd_jax.reporting.credit_profile import Means, offset_profile
 from hsd_jax.reporting.logs import Group, Record
+from hsd_jax.types import PHASES
 
 Numbers = npt.NDArray[np.float64]
 
@@ -275,7 +276,7 @@ def _by_difficulty(runs: Sequence[RunData], name: str, title: str, caption: str,
 
 def _phase_figure(runs: Sequence[RunData]) -> Figure:
     found = [diagnostics.phase_seconds(run.metrics) for run in runs]
-    names = tuple(name for name in (*diagnostics.PHASES, "other") if any(name in seconds for seconds in found))
+    names = tuple(name for name in (*PHASES, "other") if any(name in seconds for seconds in found))
     lines = tuple(
         Series(
             run.name,

@@ -6,6 +6,7 @@ import numpy as np
 
 from hsd_jax.reporting.diagnostics import series
 from hsd_jax.reporting.logs import Record
+from hsd_jax.types import Reason
 
 # The newest and the first steps are judged by the mean of this many steps, so that one odd batch decides nothing.
 STEPS = 10
@@ -51,7 +52,7 @@ def teacher_drift(metrics: Sequence[Record]) -> float:
     return abs(ratio_to_start(metrics, "teacher_entropy") - 1.0)
 
 
-def share_of_verdicts(metrics: Sequence[Record], reasons: Sequence[str]) -> float:
+def share_of_verdicts(metrics: Sequence[Record], reasons: Sequence[Reason]) -> float:
     """Share of the newest verdicts that carry one of `reasons`, nan when verdicts were not recorded."""
     newest = metrics[-STEPS:]
     counts = {

@@ -15,14 +15,13 @@ import numpy as np
 
 from hsd_jax.data.problems import Problem
 from hsd_jax.errors import RunStopped
-from hsd_jax.types import Rollouts, Verdict
+from hsd_jax.types import REASONS, Rollouts, Verdict
 from hsd_jax.verifiers.equivalence.worker_process import WorkerDied
 
 log = logging.getLogger(__name__)
 
 FAILURES = (OSError, RuntimeError, WorkerDied, CancelledError)  # of the processes, not of a response
 MOST_FAILED = 0.1  # share of a step's checks
-REASONS = ("correct", "wrong", "unknown words", "no_answer", "unparsed", "timeout", "crash")
 
 
 class VerifierPool(Protocol):
@@ -47,7 +46,7 @@ class GradedBatch:
     def counts(self) -> dict[str, int]:
         """How often each reason was given; every known reason is named."""
         found = Counter(verdict.reason for row in self.verdicts for verdict in row)
-        return {f"verdict/{reason}": found[reason] for reason in (*REASONS, *sorted(set(found) - set(REASONS)))}
+        return {f"verdict/{reason}": found[reason] for reason in REASONS}
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ KEPT = 120  # letters of each end of a long message
 CONTINUE = "; nothing saved is lost: continue with --resume auto"
 
 # What to lower, by stage. Only sampling.slots leaves every number as it is.
-ROOM = {
+ROOM: dict[str, str] = {
     "sample": "lower sampling.slots (same numbers), sampling.response-tokens or data.prompt-tokens",
     "update": "raise optimizer.micro-batches, lower optimizer.loss-chunk, set model.remat full or offload, spread over"
     " more chips with mesh.fsdp, or lower data.context-tokens",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import jax
 
 from hsd_jax.runtime import faults
+from hsd_jax.types import Phase
 
 log = logging.getLogger(__name__)
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -28,7 +29,7 @@ class Clock:
     now: str = ""
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
+    def phase(self, name: Phase) -> Iterator[None]:
         """Adds the time of the block to a phase, and names the phase on errors that leave it."""
         start, outer, self.now = time.monotonic(), self.now, name
         try:

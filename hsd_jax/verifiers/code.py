@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from hsd_jax.types import Verdict
+from hsd_jax.types import Reason, Verdict
 from hsd_jax.verifiers import comparison, failure_text, fences
 from hsd_jax.verifiers.cases import CallCase, Case, HiddenTests, ScriptCase, Tests, VisibleTests, cases_of
 from hsd_jax.verifiers.preamble import modules_of, needed_names
@@ -25,8 +25,9 @@ _SLACK = 1 << 20  # bytes that an answer may be longer than eight times the expe
 class _Failed(Exception):
     """The first test that fails ends a check; carries the reason, how it failed in words, and the test."""
 
-    def __init__(self, reason: str, what: str = failure_text.RAISED):
+    def __init__(self, reason: Reason, what: str = failure_text.RAISED):
         super().__init__(reason)
+        self.reason: Reason = reason
         self.what = what
         self.case: Case | None = None
 
@@ -92,7 +93,7 @@ def grade(
         _attempt(tier, limits, lambda start: _run(start, program, cases, tolerance))
     except _Failed as failure:
         quoted = failure.case if isinstance(tests, VisibleTests) else None
-        return Verdict(0.0, str(failure), program, failure_text.of_test(quoted, failure.what) if quoted else "")
+        return Verdict(0.0, failure.reason, program, failure_text.of_test(quoted, failure.what) if quoted else "")
     except tiers.SandboxTimeout:
         return Verdict(0.0, "timeout", program)
     except tiers.SandboxLost:
@@ -167,9 +168,10 @@ def _check_ending(status: int) -> None:
     if status == -9:
         raise tiers.SandboxLost("its program was killed")
     if status != 0:
-        raise _Failed({child.NOT_PYTHON: "unparsed", -24: "timeout"}.get(status, "wrong"))
+        raise _Failed(_ENDINGS.get(status, "wrong"))
 
 
+_ENDINGS: dict[int, Reason] = {child.NOT_PYTHON: "unparsed", -24: "timeout"}
 _RULES = {
     "equal": lambda case, value, tolerance: comparison.same_value(case.output, value, tolerance),
     "unordered": lambda case, value, tolerance: comparison.same_multiset(case.output, value, tolerance),

@@ -10,7 +10,8 @@ import itertools
 import time
 from typing import NamedTuple
 
-from hsd_jax.types import Verdict
+from hsd_jax.types import REASONS as REASONS
+from hsd_jax.types import Reason, Verdict
 from hsd_jax.verifiers.equivalence import equality, grammar, wording, worker_pool, worker_process
 from hsd_jax.verifiers.equivalence.extraction import Extracted, answer_of
 from hsd_jax.verifiers.equivalence.tables import LONGEST_ANSWER
@@ -19,8 +20,8 @@ from hsd_jax.verifiers.equivalence.trees import Token, Tree, Unread
 
 LIMIT_SECONDS = 5.0
 LONGEST_REFERENCE = 20_000
-REASONS = ("correct", "wrong", "unknown words", "no_answer", "unparsed", "timeout", "crash")
 _IDS = itertools.count()
+_RESULTS: dict[str, Reason] = {"equal": "correct", "different": "wrong"}  # as workers say it
 
 # what direct calls of `grade` share; no process exists before the first question that needs one
 SHARED_WORKERS = worker_pool.open_set(limit_seconds=LIMIT_SECONDS)
@@ -55,7 +56,7 @@ def grade_easy(response: str, answer: str) -> Verdict | None:
         return Verdict(0.0, "no_answer", None)
     try:
         gold = reference(answer)
-        reasons = [_easy_reason(gold, text) for text in _candidates(extracted)]
+        reasons: list[Reason] = [_easy_reason(gold, text) for text in _candidates(extracted)]
     except equality.NeedsAlgebra:
         return None
     return _verdict(reasons, extracted)
@@ -93,7 +94,7 @@ def _candidates(extracted: Extracted) -> list[str]:
     return [extracted.text, *extracted.parts] if len(extracted.parts) > 1 else [extracted.text]
 
 
-def _easy_reason(gold: _Reference | None, text: str) -> str:
+def _easy_reason(gold: _Reference | None, text: str) -> Reason:
     """Raises: NeedsAlgebra."""
     if gold is None:
         return "unparsed"
@@ -110,7 +111,7 @@ def _easy_reason(gold: _Reference | None, text: str) -> str:
             return "correct" if wording.same_text(gold.tokens, found) else _unread(found)
         return "correct" if equality.equal(gold.tree, grammar.read(found), equality.easy) else "wrong"
     except Unread as reason:
-        return str(reason)
+        return reason.args[0]
 
 
 def _decimal_comma(found: list[Token]) -> list[Token]:
@@ -121,12 +122,12 @@ def _decimal_comma(found: list[Token]) -> list[Token]:
     return [Token("num", f"{found[0].text}.{found[2].text}")] if digits.isdigit() else found
 
 
-def _unread(found: list[Token]) -> str:
+def _unread(found: list[Token]) -> Reason:
     """The reason where the reference is a text and the answer another one."""
     return "wrong" if any(token.kind == "word" for token in found) else "unparsed"
 
 
-def _verdict(reasons: list[str], extracted: Extracted) -> Verdict:
+def _verdict(reasons: list[Reason], extracted: Extracted) -> Verdict:
     """Of several boxes the list counts, or all of them if they say the same."""
     correct = reasons[0] == "correct" or len(reasons) > 1 and set(reasons[1:]) == {"correct"}
     return Verdict(1.0, "correct", extracted.text) if correct else Verdict(0.0, reasons[0], extracted.text)
@@ -162,7 +163,7 @@ def same_with(lender: worker_pool.WorkerPool, left: str, right: str) -> bool:
 def _grade_by_algebra(lender: worker_pool.WorkerPool, response: str, answer: str) -> Verdict:
     extracted, gold = answer_of(response), reference(answer)
     assert extracted is not None and gold is not None
-    reasons = []
+    reasons: list[Reason] = []
     for text in _candidates(extracted):
         try:
             reasons.append(_easy_reason(gold, text))
@@ -173,7 +174,7 @@ def _grade_by_algebra(lender: worker_pool.WorkerPool, response: str, answer: str
     return _verdict(reasons, extracted)
 
 
-def ask_twice(lender: worker_pool.WorkerPool, question: dict[str, object]) -> str:
+def ask_twice(lender: worker_pool.WorkerPool, question: dict[str, object]) -> Reason:
     """A worker's result; a check whose worker is lost is repeated once in the time left, then a crash."""
     left, begun = lender.limit_seconds, time.monotonic()
     for _ in range(2):
@@ -185,7 +186,7 @@ def ask_twice(lender: worker_pool.WorkerPool, question: dict[str, object]) -> st
                 if answer["result"] == "memory":
                     worker_process.stop(worker)
                     return "unparsed"
-                return {"equal": "correct", "different": "wrong"}.get(str(answer["result"]), "unparsed")
+                return _RESULTS.get(str(answer["result"]), "unparsed")
         except worker_process.WorkerTimeout:
             return "timeout"
         except worker_process.WorkerDied:

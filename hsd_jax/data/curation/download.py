@@ -16,7 +16,6 @@ from pathlib import Path
 
 from hsd_jax.errors import InputError
 
-HUB = "https://huggingface.co/datasets/{repo}/resolve/{revision}/{file}"
 PINS = "pins.json"
 BLOCK = 1 << 20
 

@@ -101,7 +101,7 @@ def set_limits(setup: dict, limits: list) -> None:
     resource = setup["resource"]
     for name, value in limits:
         limit = getattr(resource, name)
-        soft, hard = resource.getrlimit(limit)
+        hard = resource.getrlimit(limit)[1]
         ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (ceiling, ceiling))
 
