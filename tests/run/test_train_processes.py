@@ -90,9 +90,12 @@ def test_two_processes_one_killed_and_all_restarted_are_one_run(folder: Path, tm
 
 
 def test_four_processes_are_one_run(folder: Path, tmp_path: Path) -> None:
-    """Packed, with rows 0 and 4 of 8 on the first of them: on real slices, too, a host's rows lie apart."""
+    """Packed, with rows 0 and 4 of 8 on the first of them: on real slices, too, a host's rows lie apart.
+
+    Questions are drawn again until all groups are unequal, by all together, and groups change their process.
+    """
     wanted, workdir = tmp_path / "wanted", tmp_path / "four"
-    given = [*BATCH, "--steps", "2", "--optimizer.layout", "packed"]
+    given = [*BATCH, "--steps", "2", "--optimizer.layout", "packed", "--method.attempts", "3"]
     finish(start(variables(folder, 8), wanted, *given))
     for run in launch(folder, workdir, 4, *given, **{IN_TURNS: "1"}):
         finish(run)
