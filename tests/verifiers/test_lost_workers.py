@@ -75,7 +75,9 @@ def test_a_killed_math_worker_is_repeated_once(times: int, reason: str) -> None:
     lender = worker_pool.open_set(limit_seconds=4.0, most=2)
     worker_pool.warm_up(lender, 2)
     verdicts: list[Verdict] = []
-    thread = threading.Thread(target=lambda: verdicts.append(math.grade_with(lender, r"\boxed{x^{9^{9^9}}}", "x^2")))
+    thread = threading.Thread(
+        target=lambda: verdicts.append(math.grade_with(lender, r"\boxed{x^{9^{9^9}}}", "x^{8^{9^9}}"))
+    )
     thread.start()
     time.sleep(0.7)
     for _ in range(times):
@@ -92,5 +94,5 @@ def test_a_killed_math_worker_is_repeated_once(times: int, reason: str) -> None:
 def kill_busy_math_workers(lender: worker_pool.WorkerPool) -> None:
     for pid in set(descendants(os.getpid())) - {worker.process.pid for worker in lender.idle}:
         with contextlib.suppress(OSError):
-            if b"math_worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if b"worker_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 os.kill(pid, signal.SIGKILL)
