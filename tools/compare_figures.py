@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hsd_jax.reporting.health import THRESHOLDS
+from hsd_jax.monitoring.metric_table import THRESHOLDS
 from hsd_jax.reporting.paper_figures import COLORS
 from tools.compare_runs import Finished, curve, step_of_fall, warnings
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hsd_jax.monitoring import guards
+from hsd_jax.monitoring.metric_table import Threshold
 from hsd_jax.reporting import health
 from hsd_jax.reporting.logs import Record, read_run
 
@@ -17,9 +18,9 @@ COLLAPSED = 0.5  # and has collapsed when it ends below this share of its best
 
 # Signs that neither guards nor health panel look at: the mean of 5 steps against that of the run's first 10 steps.
 RISES = (
-    guards.Alarm("kl", lambda first, now: now > 5 * first, "teacher and student move apart"),
-    guards.Alarm("credit_before_divergence", lambda first, now: now > 5 * first, "credit where nothing differs"),
-    guards.Alarm("teacher_entropy", lambda first, now: now > 2 * first, "the teacher becomes unsure"),
+    guards.Alarm("kl", Threshold(5, 5), "teacher and student move apart", ratio=True),
+    guards.Alarm("credit_before_divergence", Threshold(5, 5), "credit where nothing differs", ratio=True),
+    guards.Alarm("teacher_entropy", Threshold(2, 2), "the teacher becomes unsure", ratio=True),
 )
 
 

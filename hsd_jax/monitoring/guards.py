@@ -5,7 +5,7 @@ The thresholds compare with the run's own first steps, since what is normal diff
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from hsd_jax.config import Guards
 from hsd_jax.errors import RunStopped
+from hsd_jax.monitoring.metric_table import THRESHOLDS, Threshold, judge
 from hsd_jax.runtime import multihost
 
 log = logging.getLogger(__name__)
@@ -24,18 +25,19 @@ Line = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Alarm:
-    """A sign of collapse: `rings(first, recent)` on the means of a metric over the first and the recent steps."""
+    """A sign of collapse: a metric of the recent steps, or its ratio to the first ones, is past where to act."""
 
     metric: str
-    rings: Callable[[float, float], bool]
-    advice: str
+    threshold: Threshold
+    says: str
+    ratio: bool = False
 
 
 ALARMS = (
-    Alarm("repeated_ngrams", lambda first, now: now > first + 0.2, "responses repeat themselves"),
-    Alarm("response_length", lambda first, now: now < first / 2, "responses shrink to less than half"),
-    Alarm("entropy", lambda first, now: now < first / 4, "the policy's entropy has fallen to less than a quarter"),
-    Alarm("kl_reference", lambda first, now: now > max(1.0, 20 * first), "the policy has left its reference"),
+    Alarm("repeated_ngrams", THRESHOLDS["repeated_ngrams"], "responses repeat themselves"),
+    Alarm("response_length", THRESHOLDS["length_ratio"], "responses shrink", ratio=True),
+    Alarm("entropy", THRESHOLDS["entropy_ratio"], "the policy's entropy falls", ratio=True),
+    Alarm("kl_reference", THRESHOLDS["kl_reference"], "the policy has left its reference"),
 )
 
 
@@ -52,7 +54,7 @@ def watch(lines: Sequence[Line], settings: Guards, workdir: str) -> None:
         )
     for alarm in ALARMS:
         if rings(alarm, lines) and not rings(alarm, lines[:-1]):
-            message = f"step {lines[-1]['step']}: {alarm.metric}: {alarm.advice} (the policy may be collapsing)"
+            message = f"step {lines[-1]['step']}: {alarm.metric}: {alarm.says} (the policy may be collapsing)"
             if settings.stop_on_collapse:
                 raise RunStopped(f"{message}; stopped, as guards.stop-on-collapse asks")
             log.warning("%s; consider --method.teacher frozen, a larger --method.beta or a smaller step", message)
@@ -82,7 +84,9 @@ def rings(alarm: Alarm, lines: Sequence[Line]) -> bool:
     values = [line[alarm.metric] for line in lines if _finite(line.get(alarm.metric))]
     if len(values) < FIRST + RECENT:
         return False
-    return alarm.rings(sum(values[:FIRST]) / FIRST, sum(values[-RECENT:]) / RECENT)
+    first, now = sum(values[:FIRST]) / FIRST, sum(values[-RECENT:]) / RECENT
+    value = now / max(first, 1e-9) if alarm.ratio else now
+    return judge(value, alarm.threshold) == "act"
 
 
 def narrowing(lines: Sequence[Line]) -> str:

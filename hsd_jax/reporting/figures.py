@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from hsd_jax.monitoring.metric_table import metric
 from hsd_jax.reporting import diagnostics
 from hsd_jax.reporting.coverage import DIFFICULTIES, difficulty_of, group_sizes, most_recoverable, observed, recoverable
 from hsd_jax.reporting.credit_profile import Means, offset_profile
@@ -72,12 +73,11 @@ class RunData:
 
 
 # (name, title, unit, ((metric, label), ...)): the first metric is the one whose newest value is shown large.
-CURVES = (
-    ("reward", "Pass rate while training", "share of rollouts", (("reward", ""),)),
+CURVES = (  # name, title, recorded metrics with their labels; all of a figure have the unit of the first
+    ("reward", "Pass rate while training", (("reward", ""),)),
     (
         "pass_at_1",
         "Evaluation",
-        "share of questions",
         (
             ("eval/pass@1", "pass@1"),
             ("eval/greedy", "greedy"),
@@ -85,27 +85,22 @@ CURVES = (
             ("eval/pass@16", "pass@16"),
         ),
     ),
-    ("right_paths", "Different right answers", "answers to a question", (("eval/right_paths", ""),)),
-    ("coverage", "Coverage", "share of rollouts", (("coverage", "with a peer"), ("fallback", "answer only"))),
-    ("loss", "Loss", "nats per token", (("loss", ""),)),
-    ("kl_reference", "KL to the reference", "nats per token", (("kl_reference", ""),)),
-    ("entropy", "Entropy", "nats per token", (("entropy", "student"), ("teacher_entropy", "teacher"))),
-    ("response_length", "Response length", "tokens", (("response_length", ""),)),
-    ("grad_norm", "Gradient norm before clipping", "norm", (("grad_norm", ""),)),
-    (
-        "time",
-        "Time per phase",
-        "seconds per step",
-        (("time/sample", "sample"), ("time/grade", "grade"), ("time/update", "update")),
-    ),
+    ("right_paths", "Different right answers", (("eval/right_paths", ""),)),
+    ("coverage", "Coverage", (("coverage", "with a peer"), ("fallback", "answer only"))),
+    ("loss", "Loss", (("loss", ""),)),
+    ("kl_reference", "KL to the reference", (("kl_reference", ""),)),
+    ("entropy", "Entropy", (("entropy", "student"), ("teacher_entropy", "teacher"))),
+    ("response_length", "Response length", (("response_length", ""),)),
+    ("grad_norm", "Gradient norm before clipping", (("grad_norm", ""),)),
+    ("time", "Time per phase", (("time/sample", "sample"), ("time/grade", "grade"), ("time/update", "update"))),
 )
 
 
 def curves(runs: Sequence[RunData]) -> list[Figure]:
     """One figure per row of `CURVES`; runs differ in color, metrics of one figure in dash."""
     figures = []
-    for name, title, unit, metrics in CURVES:
-        lines = []
+    for name, title, metrics in CURVES:
+        unit, lines = metric(metrics[0][0]).unit, []
         for hue, run in enumerate(runs):
             for dash, (key, label) in enumerate(metrics):
                 steps, values = diagnostics.series(run.metrics, key)

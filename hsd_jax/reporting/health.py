@@ -1,14 +1,12 @@
 """Reads a run's metrics for the known ways this family of methods fails, and says in plain words what to do.
 
-Every check is a pure function of the metrics; every number that decides stands in `THRESHOLDS`.
+Every check is a pure function of the metrics; every number that decides stands in `metric_table.THRESHOLDS`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-import numpy as np
-
+from hsd_jax.monitoring.metric_table import METRICS, THRESHOLDS, Level, judge
 from hsd_jax.reporting.logs import Record
 from hsd_jax.reporting.trends import (
     drop_from_best,
@@ -19,39 +17,6 @@ from hsd_jax.reporting.trends import (
     share_of_verdicts,
     teacher_drift,
 )
-
-Level = Literal["ok", "watch", "act", "unknown"]
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """From `watch` on a finding deserves a look, from `act` on a run should not go on as it is."""
-
-    watch: float
-    act: float
-
-
-# Shares are of rollouts in [0, 1]; "ratio" compares the newest steps with the first ones; KL and entropies in nats.
-THRESHOLDS = {
-    "coverage": Threshold(0.40, 0.15),
-    "teacher_coherence": Threshold(0.60, 0.35),
-    "first_token_kl": Threshold(0.20, 1.00),
-    "localization": Threshold(5.0, 2.0),
-    "length_ratio": Threshold(0.70, 0.50),
-    "entropy_ratio": Threshold(0.50, 0.25),
-    "repeated_ngrams": Threshold(0.15, 0.35),
-    "teacher_drift": Threshold(0.15, 0.40),
-    "reward_drop": Threshold(0.08, 0.20),
-    "kl_reference": Threshold(0.50, 1.00),
-    "masked": Threshold(0.10, 0.60),
-    "truncated": Threshold(0.15, 0.40),
-    "peer_truncated": Threshold(0.10, 0.40),
-    "unread_answers": Threshold(0.20, 0.50),
-    "verifier_failures": Threshold(0.01, 0.05),
-    "hedging_ratio": Threshold(0.60, 0.35),
-    "grad_norm_ratio": Threshold(5.0, 50.0),
-    "recompilations": Threshold(1.0, 5.0),
-}
 
 
 @dataclass(frozen=True)
@@ -73,21 +38,14 @@ def examine(metrics: Sequence[Record]) -> list[Finding]:
     return sorted((check(metrics) for check in CHECKS), key=lambda finding: order[finding.level])
 
 
-def judge(value: float, threshold: Threshold) -> Level:
-    """The level of a value; whether low or high is bad follows from the order of the two thresholds."""
-    if not np.isfinite(value):
-        return "unknown"
-    low_is_bad = threshold.act < threshold.watch
-    beyond = (lambda limit: value < limit) if low_is_bad else (lambda limit: value >= limit)
-    return "act" if beyond(threshold.act) else "watch" if beyond(threshold.watch) else "ok"
-
-
 Check = Callable[[Sequence[Record]], Finding]
 
 
-def _check(name: str, title: str, measure: Callable[[Sequence[Record]], float], meaning: str, advice: str) -> Check:
-    """A check of one number against its row of `THRESHOLDS`."""
-    threshold = THRESHOLDS[name]
+def _check(
+    name: str, title: str, measure: Callable[[Sequence[Record]], float], advice: str, meaning: str = ""
+) -> Check:
+    """A check of one number against its row of `THRESHOLDS`; a recorded number means what its row of `METRICS` says."""
+    threshold, meaning = THRESHOLDS[name], meaning or f"{METRICS[name]}."
     side = "below" if threshold.act < threshold.watch else "from"
     limit = f"look {side} {threshold.watch:g}, act {side} {threshold.act:g}"
 
@@ -124,104 +82,95 @@ CHECKS: tuple[Check, ...] = (
     _check_finite,
     _check(
         "coverage", "Coverage", _newest("coverage"),
-        "Share of rollouts with a successful peer. Without one the teacher reads only the answer.",
         "The data is too hard for this model at this group size: take easier problems, a larger group, or a "
         "stronger base model. If nearly every rollout already succeeds, take harder ones.",
     ),
     _check(
         "teacher_coherence", "Teacher coherence", _newest("teacher_coherence"),
-        "How often the teacher, having read the peer, still agrees with the student's own continuation.",
         "The teacher recites its peer instead of reading the student's state; training on it makes the student "
         "unlearn its own reasoning. Use a stronger base model, or train on failed rollouts only, or stop.",
     ),
     _check(
         "first_token_kl", "First-token agreement", _newest("first_token_kl"),
-        "KL at the first response token (nats), before anything can have diverged.",
         "Student and teacher prompts probably end differently: compare the generation prompts and the thinking "
         "setting of both in the teacher text of a rollout.",
     ),
     _check(
         "localization", "Credit localization", localization,
-        "Credit at the divergence over credit in the six tokens before it (1 = no localization).",
         "The peer changes little about what the teacher expects. Check in the rollout view that the peer is read "
         "in full, and whether style words carry the credit.",
+        "Credit at the divergence over credit in the six tokens before it (1 = no localization).",
     ),
     _check(
         "length_ratio", "Response length", _ratio("response_length"),
-        "Response length of the newest steps over that of the first ones.",
         "Shrinking responses are an early sign of collapse. Read some; raise beta, freeze the teacher, or return "
         "to an earlier checkpoint.",
+        "Response length of the newest steps over that of the first ones.",
     ),
     _check(
         "repeated_ngrams", "Repetition", _newest("repeated_ngrams"),
-        "Share of repeated n-grams within responses.",
         "The policy loops. Return to an earlier checkpoint with a lower learning rate, a larger beta or a frozen "
         "teacher.",
     ),
     _check(
         "teacher_drift", "Teacher drift", teacher_drift,
-        "Relative change of the teacher's entropy since the first steps.",
         "A live teacher moves with its student and may take it along. Compare with a frozen teacher, or re-sync it "
         "only now and then; a growing fallback share or falling reward confirms the trouble.",
+        "Relative change of the teacher's entropy since the first steps.",
     ),
     _check(
         "reward_drop", "Drop from the best level", lambda metrics: drop_from_best(metrics, "reward"),
-        "How far the pass rate of the newest steps lies below the best stretch of this run.",
         "Go back to the checkpoint of the best stretch. Freeze the teacher, lower the learning rate or raise beta "
         "before going on.",
+        "How far the pass rate of the newest steps lies below the best stretch of this run.",
     ),
     _check(
         "kl_reference", "Distance from the initial model", _newest("kl_reference"),
-        "KL from the policy to the frozen initial weights, nats per token.",
         "The policy has moved far. If quality falls, raise beta; if it rises, this may be what you want.",
     ),
     _check(
         "entropy_ratio", "Variety of the policy", _ratio("entropy"),
-        "Entropy of the policy, newest steps over first ones.",
         "The policy is becoming certain faster than better. Look at pass@k in the evaluation; raise beta, lower the "
         "learning rate or freeze the teacher.",
+        "Entropy of the policy, newest steps over first ones.",
     ),
     _check(
         "masked", "Rollouts without weight", _newest("masked"),
-        "Share of rollouts with weight 0: neither a peer nor a known answer, or left out by the method.",
         "If the method distils only some rollouts, this is meant. Otherwise add reference answers to the data, or "
         "raise the group size.",
     ),
     _check(
         "truncated", "Truncated responses", _newest("truncated"),
-        "Share of rollouts that ran into the response limit.",
         "Raise the response limit, or find out in the rollout view whether they loop.",
     ),
     _check(
         "peer_truncated", "Truncated peers", _newest("peer_truncated"),
-        "Share of peers whose tail was cut because the teacher context was too long.",
         "Enlarge the context window: a cut peer hides how the problem was solved.",
     ),
     _check(
         "unread_answers", "Unreadable answers",
         lambda metrics: share_of_verdicts(metrics, ("no_answer", "unparsed")),
-        "Share of responses in which the verifier found no answer it could read.",
         "The reward measures format more than correctness. Check the task instruction and the chat template.",
+        "Share of responses in which the verifier found no answer it could read.",
     ),
     _check(
         "verifier_failures", "Verifier failures",
         lambda metrics: share_of_verdicts(metrics, ("timeout", "crash")),
-        "Share of verdicts that were a timeout or a crash of the checking process.",
         "Look at the extracted answers of such rollouts; raise the time limit if they are honest.",
+        "Share of verdicts that were a timeout or a crash of the checking process.",
     ),
     _check(
         "hedging_ratio", "Words of doubt", _ratio("hedging"),
-        "Density of words such as wait, hmm or perhaps, newest steps over first ones.",
         "Answer-conditioned teachers make students sound sure. Check evaluation on harder, unseen problems.",
+        "Density of words such as wait, hmm or perhaps, newest steps over first ones.",
     ),
     _check(
         "grad_norm_ratio", "Gradient growth", _ratio("grad_norm"),
-        "Gradient norm before clipping, newest steps over first ones.",
         "A growing gradient comes before divergence: lower the learning rate or raise beta.",
+        "Gradient norm before clipping, newest steps over first ones.",
     ),
     _check(
         "recompilations", "Recompilations", _newest("recompilations"),
-        "Programs compiled per step after the first steps.",
         "Shapes change between steps: use fewer length buckets, or pad to fixed sizes.",
     ),
 )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hsd_jax import report
+from hsd_jax.monitoring import metric_table
 from hsd_jax.reporting import coverage, credit_profile, diagnostics, figures, health, trends
 from hsd_jax.reporting.logs import Group, Run, read_groups, read_run
 from tests.support.report_workdir import make_workdir
@@ -206,7 +207,7 @@ def test_health_names_the_urgent_first_and_always_says_what_to_do() -> None:
 
 
 def test_thresholds_are_all_used() -> None:
-    assert {item.name for item in health.examine([])} - {"non_finite"} == set(health.THRESHOLDS)
+    assert {item.name for item in health.examine([])} - {"non_finite"} == set(metric_table.THRESHOLDS)
 
 
 def test_ratio_to_start_needs_a_trend() -> None:

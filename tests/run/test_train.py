@@ -13,6 +13,7 @@ import pytest
 from transformers import AutoTokenizer  # noqa: F401  (says that PyTorch is missing when it is first imported)
 
 from hsd_jax.errors import EXIT_PREEMPTED, EXIT_REFUSED
+from hsd_jax.monitoring import metric_table
 from hsd_jax.run import arguments
 from hsd_jax.runtime import checkpoint, cli
 from hsd_jax.setup import components
@@ -51,6 +52,8 @@ def test_a_run_leaves_what_tools_read(whole: tuple[Path, str]) -> None:
         *("kl_by_position", "first_token_kl", "teacher_coherence", "repeated_ngrams", "hedging", "time/sample"),
         *("time/grade", "time/update", "recompilations", "verdict/correct", "verdict/no_answer"),
     }
+    for name in {*seen[0], *seen[-1]} - {"step"}:
+        metric_table.metric(name)
     assert keys <= set(seen[-1]) and {"eval/pass@1", "eval/greedy"} <= set(seen[0])
     assert all(line["recompilations"] == 0 for line in seen[2:])
     said = json.loads((workdir / "config.json").read_text())
