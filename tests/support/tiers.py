@@ -2,6 +2,7 @@
 
 import functools
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,20 @@ needs_bubblewrap = pytest.mark.skipif(
 )
 
 
+def sandboxes_left(seconds: float = 10) -> list[str]:
+    """What is still there of sandboxes that nothing uses, after waiting for its end; [] as soon as all is gone."""
+    deadline = time.monotonic() + seconds
+    while (left := processes_of_sandboxes()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return left
+
+
 def processes_of_sandboxes() -> list[str]:
-    """Command lines of processes below this one that belong to sandboxes, zombies included."""
-    found = []
+    """Command lines of sandboxes' processes, zombies included: those below this process, and those that nobody owns.
+
+    Another process of the same test session may have sandboxes of its own, which are left out.
+    """
+    seen: dict[int, tuple[int, str, bool]] = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             text = status.read_text()
@@ -36,6 +48,13 @@ def processes_of_sandboxes() -> list[str]:
             continue
         parent = int(text.rpartition(")")[2].split()[1])
         name = text[text.index("(") + 1 : text.rindex(")")]
-        if name == "bwrap" or "int_max_str_digits=0" in command or (parent == os.getpid() and " Z " in text):
-            found.append(f"{name}: {command[:80]}")
-    return found
+        zombie = parent == os.getpid() and " Z " in text
+        isolated = name == "bwrap" or "int_max_str_digits=0" in command or zombie
+        seen[int(status.parent.name)] = (parent, f"{name}: {command[:80]}", isolated)
+
+    def owners(pid: int) -> list[int]:
+        return [pid, *owners(seen[pid][0])] if pid in seen else [pid]
+
+    mine, session = os.getpid(), os.getppid()
+    owned = {pid: owners(pid) for pid, (_, _, isolated) in seen.items() if isolated}
+    return [seen[pid][1] for pid, chain in owned.items() if mine in chain or session not in chain]

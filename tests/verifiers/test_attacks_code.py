@@ -15,7 +15,7 @@ from hsd_jax.types import Verdict
 from hsd_jax.verifiers import cases, code
 from hsd_jax.verifiers.sandbox import tiers
 from tests.support.attacks_code import CALLS, FORGED_REPLIES, SCRIPTS
-from tests.support.tiers import needs_sandbox, processes_of_sandboxes, usable_tiers
+from tests.support.tiers import needs_sandbox, sandboxes_left, usable_tiers
 
 LIMITS = tiers.Limits(seconds=2.0, memory_bytes=512 << 20)
 REASONS = {"wrong", "no_answer", "unparsed", "timeout", "crash"}
@@ -139,7 +139,7 @@ def test_no_attack_outlives_its_limit_by_a_second(outcomes: dict[str, tuple[Verd
 
 def test_no_attack_leaves_a_process_or_a_file(outcomes: dict[str, tuple[Verdict, float]]) -> None:
     assert outcomes
-    assert processes_of_sandboxes() == []
+    assert sandboxes_left() == []
     places = [Path(place) for place in ("/", "/usr", "/usr/lib", "/etc", "/tmp", "/var/tmp", "/dev/shm", os.getcwd())]
     assert [place for place in places if (place / "left_behind_by_attack").exists()] == []
 

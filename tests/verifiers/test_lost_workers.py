@@ -14,7 +14,7 @@ from hsd_jax.types import Verdict
 from hsd_jax.verifiers import code, math
 from hsd_jax.verifiers.equivalence import worker_pool
 from hsd_jax.verifiers.sandbox import tiers
-from tests.support.tiers import needs_sandbox, processes_of_sandboxes, usable_tiers
+from tests.support.tiers import needs_sandbox, sandboxes_left, usable_tiers
 
 SLOW_SUM = "import time\ndef f(x):\n    time.sleep(1.5)\n    return x + 1\n"
 TESTS = [{"call": "f", "args": [1], "output": 2}]
@@ -62,11 +62,7 @@ def test_a_killed_sandbox_is_repeated_once(tier: tiers.Tier, victim: str, times:
         lambda: code.grade(SLOW_SUM, TESTS, tier=tier),
     )
     assert verdict.reason == reason
-    for _ in range(100):
-        if not processes_of_sandboxes():
-            break
-        time.sleep(0.1)
-    assert processes_of_sandboxes() == []
+    assert sandboxes_left() == []
     assert code.grade("def f(x):\n    return x + 1\n", TESTS, tier=tier).reward == 1.0
 
 
