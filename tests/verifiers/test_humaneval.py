@@ -26,7 +26,7 @@ def {entry}(*arguments):
 pytestmark = [
     pytest.mark.sandbox,
     needs_sandbox,
-    pytest.mark.skipif(not FILE.exists(), reason=f"{FILE} is missing; set HSD_JAX_SHARED to the folder above data/"),
+    pytest.mark.skipif(not FILE.exists(), reason=f"{FILE} is missing; set HSD_JAX_ACCEPTANCE_DATA"),
 ]
 
 
