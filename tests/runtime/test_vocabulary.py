@@ -26,7 +26,7 @@ def test_every_phase_that_is_timed_has_a_name_and_every_name_is_timed() -> None:
 
 def test_readers_of_phases_know_no_others() -> None:
     assert set(faults.ROOM) <= set(PHASES) and set(diagnostics.MAIN_PHASES) <= set(PHASES)
-    drawn = {key for _, _, _, lines in figures.CURVES for key, _ in lines if key.startswith("time/")}
+    drawn = {key for _, _, lines in figures.CURVES for key, _ in lines if key.startswith("time/")}
     assert drawn and drawn <= {f"time/{phase}" for phase in PHASES}
 
 
