@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from hsd_jax.monitoring.metric_table import THRESHOLDS
 from hsd_jax.reporting.paper_figures import COLORS
+from hsd_jax.update.metric_table import THRESHOLDS
 from tools.compare_runs import Finished, curve, step_of_fall, warnings
 
 Runs = Mapping[str, Sequence[Finished]]

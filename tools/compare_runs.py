@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from hsd_jax.monitoring import guards
-from hsd_jax.monitoring.metric_table import Threshold
 from hsd_jax.reporting import health
 from hsd_jax.reporting.logs import Record, read_run
+from hsd_jax.update.metric_table import Threshold
 
 GOOD = 0.8  # the pass@1 whose step is reported
 FALL = 0.1  # a run has begun to collapse when pass@1 is so far below its best

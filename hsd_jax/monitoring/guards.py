@@ -13,8 +13,8 @@ import numpy as np
 
 from hsd_jax.config import Guards
 from hsd_jax.errors import RunStopped
-from hsd_jax.monitoring.metric_table import THRESHOLDS, Threshold, judge
 from hsd_jax.runtime import multihost
+from hsd_jax.update.metric_table import THRESHOLDS, Threshold, judge
 
 log = logging.getLogger(__name__)
 FIRST, RECENT = 10, 5  # steps that say what is normal, and steps that are compared with them

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from hsd_jax.monitoring.metric_table import metric
 from hsd_jax.reporting import diagnostics
 from hsd_jax.reporting.coverage import DIFFICULTIES, difficulty_of, group_sizes, most_recoverable, observed, recoverable
 from hsd_jax.reporting.credit_profile import Means, offset_profile
 from hsd_jax.reporting.logs import Group, Record
 from hsd_jax.types import PHASES
+from hsd_jax.update.metric_table import metric
 
 Numbers = npt.NDArray[np.float64]
 

@@ -6,7 +6,6 @@ Every check is a pure function of the metrics; every number that decides stands 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hsd_jax.monitoring.metric_table import METRICS, THRESHOLDS, Level, judge
 from hsd_jax.reporting.logs import Record
 from hsd_jax.reporting.trends import (
     drop_from_best,
@@ -17,6 +16,7 @@ from hsd_jax.reporting.trends import (
     share_of_verdicts,
     teacher_drift,
 )
+from hsd_jax.update.metric_table import METRICS, THRESHOLDS, Level, judge
 
 
 @dataclass(frozen=True)

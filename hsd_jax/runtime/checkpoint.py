@@ -171,9 +171,9 @@ def watched(store: Store, report: Callable[[BaseException], object], *, grace: f
     before, sys.excepthook = sys.excepthook, _without_echoes(sys.excepthook)
     try:
         yield
-    finally:
-        if not store.failed:
+        if not store.failed:  # echoes come late, also of writes that a failing run gives up
             sys.excepthook = before
+    finally:
         done.set()
         thread.join()
 

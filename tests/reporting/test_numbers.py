@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from hsd_jax import report
-from hsd_jax.monitoring import metric_table
 from hsd_jax.reporting import coverage, credit_profile, diagnostics, figures, health, trends
 from hsd_jax.reporting.logs import Group, Run, read_groups, read_run
+from hsd_jax.update import metric_table
 from tests.support.report_workdir import make_workdir
 
 

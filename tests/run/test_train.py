@@ -13,10 +13,10 @@ import pytest
 from transformers import AutoTokenizer  # noqa: F401  (says that PyTorch is missing when it is first imported)
 
 from hsd_jax.errors import EXIT_PREEMPTED, EXIT_REFUSED
-from hsd_jax.monitoring import metric_table
 from hsd_jax.run import arguments
 from hsd_jax.runtime import checkpoint, cli
 from hsd_jax.setup import components
+from hsd_jax.update import metric_table
 from tests.support.train_process import ROOT, TINY, Run, environment, finish, kill, lines, reach, start, trained
 
 BARE = ["--config", "configs/tiny.py", "--workdir", "nowhere"]

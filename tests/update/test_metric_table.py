@@ -3,8 +3,8 @@
 import pytest
 
 from hsd_jax.monitoring import guards
-from hsd_jax.monitoring.metric_table import METRICS, THRESHOLDS, Threshold, judge, markdown, metric
 from hsd_jax.reporting.figures import CURVES
+from hsd_jax.update.metric_table import METRICS, THRESHOLDS, Threshold, judge, markdown, metric
 from tests.support.paths import ROOT
 
 
