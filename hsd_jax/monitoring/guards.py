@@ -1,6 +1,7 @@
 """What a run warns about by itself, and when it stops: numbers that are not finite, and the ways policies collapse.
 
-The thresholds compare with the run's own first steps, since what is normal differs between models and data.
+Lengths and entropies are held against the run's own first steps, since what is normal differs between models and data;
+the limits are those of the report's health panel (`metric_table.THRESHOLDS`).
 """
 
 import logging
