@@ -314,6 +314,10 @@ P(A)=\frac15 | \frac{1}{5}
 \frac{1}{5} | P = \frac15 = 0.2
 \frac{1}{5} | \frac{1}{5} = 0.2
 \frac{1}{3} | \frac13 \approx 0.333
+\frac{2}{3} | \frac23 \approx 0.66
+12345 | 12345 \approx 12300
+100\pi | 100\pi \approx 314
+99.6 | 99.6 \approx 100
 7 | \approx 7
 3.14 | \approx 3.14
 7 | 7\checkmark
@@ -510,6 +514,12 @@ e | 2.71828
 \frac{1}{5} | \frac{1}{5} = 0.3
 \frac{1}{5} | 0.3 = \frac15
 \frac{1}{3} | \frac{1}{4} \approx \frac{1}{3}
+100 | 100 \approx 99
+100 | 100 \approx 99.5
+1000 | 1000 \approx 990
+-100 | -100 \approx -101
+100\pi | 100\pi \approx 313
+\sqrt{2} | \sqrt2 \approx 1.40
 a_n=3n+1 | 3n-1
 a_{10}=31 | 10
 P(A)=\frac15 | P(A)=\frac14

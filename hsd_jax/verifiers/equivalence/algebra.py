@@ -14,7 +14,7 @@ from math_verify import verify
 
 from hsd_jax.verifiers.equivalence import policy
 from hsd_jax.verifiers.equivalence.equality import easy, equal
-from hsd_jax.verifiers.equivalence.forms import CONSTANTS, Number, nodes, number, same_number, symbols
+from hsd_jax.verifiers.equivalence.forms import CONSTANTS, Number, last_place, nodes, number, same_number, symbols
 from hsd_jax.verifiers.equivalence.grammar import read
 from hsd_jax.verifiers.equivalence.tokens import tokens
 from hsd_jax.verifiers.equivalence.trees import Tree, Unread, spelled
@@ -50,7 +50,8 @@ def same_value(gold: Tree, given: Tree, manner: str) -> bool:
     if left == right:
         return True
     if manner == "near":
-        return bool(abs(sympy.N(left - right)) <= abs(sympy.N(left)) / 100)
+        off, place = abs(sympy.N(left - right)), last_place(number(given))
+        return bool(off <= abs(sympy.N(left)) / 100 and (place is None or off < place))
     if not symbols(gold) and not symbols(given):
         return _same_constant(gold, given, left, right)
     if not _agree(left - right):

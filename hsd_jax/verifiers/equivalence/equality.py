@@ -2,7 +2,8 @@
 
 The rule is an argument: the caller's process passes one that knows only numbers written out and raises NeedsAlgebra
 for the rest, a worker passes one that knows algebra. A rule takes two values and a manner: `answer` (equal, and
-worked out as far as the reference), `value` (equal), `near` (equal to a hundredth) or `relation` (two relations).
+worked out as far as the reference), `value` (equal), `near` (the given one may be a rounding: within a hundredth and
+less than one unit of its last written place) or `relation` (two relations).
 """
 
 import itertools
@@ -13,6 +14,7 @@ from hsd_jax.verifiers.equivalence.forms import (
     INTEGERS,
     Region,
     is_name,
+    last_place,
     nodes,
     number,
     region,
@@ -36,7 +38,8 @@ def easy(gold: Tree, given: Tree, manner: str) -> bool:
     numbers = number(gold), number(given)
     if numbers[0] is not None and numbers[1] is not None:
         if manner == "near":
-            return abs(numbers[0].value - numbers[1].value) * 100 <= abs(numbers[0].value)
+            off, place = abs(numbers[0].value - numbers[1].value), last_place(numbers[1])
+            return off * 100 <= abs(numbers[0].value) and (place is None or off < place)
         return same_number(numbers[0], numbers[1])
     if manner == "answer" and not policy.finished(gold, given):
         return False

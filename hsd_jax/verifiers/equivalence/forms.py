@@ -70,6 +70,14 @@ def _digits(tree: Tree) -> Fraction | None:
     return tree[1] if tree[0] == "num" else None
 
 
+def last_place(stated: Number | None) -> Fraction | None:
+    """The unit of the last digit a number states: 1/100 of 3.14, 1 of 99, 100 of 1,200; None where it writes none."""
+    if stated is None or stated.value == 0 or stated.decimals < 0 and stated.value.denominator > 1:
+        return None
+    digits = str(abs(stated.value.numerator))
+    return Fraction(10) ** (-stated.decimals if stated.decimals > 0 else len(digits) - len(digits.rstrip("0")))
+
+
 def same_number(gold: Number, given: Number) -> bool:
     """Whether two numbers state the same value.
 
