@@ -48,11 +48,17 @@ def sampled_logprob(logps: tuple[Array, ...], ids: Array) -> tuple[Array, dict[s
 
 
 def likeliest(logp: Array, who: str) -> dict[str, Array]:
-    """The ids and probabilities of the likeliest tokens [C, 3], by repeated argmax: no sort of the vocabulary."""
-    ids, probs = [], []
+    """The ids and probabilities of the likeliest tokens [C, 3]; of equally likely ones the first.
+
+    By plain maxima and minima: where the vocabulary is spread over chips, each reduces its own part and only [C]
+    numbers are exchanged. An argmax or a sort would move the vocabulary itself.
+    """
+    ids_CV = lax.broadcasted_iota(jnp.int32, logp.shape, 1)
+    last, ids, probs = logp.shape[-1] - 1, [], []
     for _ in range(ALTERNATIVES):
-        best = jnp.argmax(logp, axis=-1)
+        top = jnp.max(logp, axis=-1)
+        best = jnp.min(jnp.where(logp < top[:, None], last, ids_CV), axis=-1)
         ids.append(best)
-        probs.append(jnp.exp(jnp.max(logp, axis=-1)))
-        logp = jnp.where(jnp.arange(logp.shape[-1])[None, :] == best[:, None], -jnp.inf, logp)
+        probs.append(jnp.exp(top))
+        logp = jnp.where(ids_CV == best[:, None], -jnp.inf, logp)
     return {f"top_ids_{who}": jnp.stack(ids, axis=-1), f"top_probs_{who}": jnp.stack(probs, axis=-1)}

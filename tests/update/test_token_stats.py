@@ -1,11 +1,19 @@
 """Statistics of tokens against their definitions in float64, and that logging them leaves the loss alone."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from hsd_jax import losses
 from hsd_jax.losses import TokenInputs
+from hsd_jax.planning import aot, hlo
+from hsd_jax.planning.chips import parse_topology
+from hsd_jax.scoring.fused_loss import Stream, fused_token_loss, over_mesh
 from hsd_jax.update import token_stats
 from tests.support.numpy_oracles import entropy, kl, log_softmax
 
@@ -59,3 +67,52 @@ def test_statistics_change_neither_loss_nor_gradient() -> None:
     plain, with_stats = (jax.grad(total)(LOGPS[0], stats=stats) for stats in (False, True))
     np.testing.assert_array_equal(plain, with_stats)
     np.testing.assert_allclose(both(LOGPS, TOKEN)[0], kl(TEACHER, STUDENT), rtol=1e-5)
+
+
+def test_of_equally_likely_tokens_the_first_is_the_likeliest() -> None:
+    """As an argmax has it; numbers that are not finite still give ids of the vocabulary."""
+    logp = jnp.array([[0.0, 2.0, 2.0, 1.0, 2.0], [jnp.nan] * 5, [-jnp.inf] * 5])
+    ids = token_stats.likeliest(logp, "x")["top_ids_x"]
+    np.testing.assert_array_equal(ids[0], [1, 2, 4])
+    assert ((ids >= 0) & (ids < 5)).all()
+
+
+def traffic(devices: list[Any], *, stats: bool) -> dict[str, float]:
+    """Bytes that a chip of eight exchanges in the loss at the width of 8B, by kind, as compiled."""
+    width, vocab, tokens, names = 4096, 2048, 8 * 256, ("teacher", "reference")
+    mesh = Mesh(np.array(devices).reshape(1, 8, 1), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
+    rows, stored = NamedSharding(mesh, P(("data", "fsdp"))), NamedSharding(mesh, P("fsdp", "tensor"))
+    hidden = jax.ShapeDtypeStruct((tokens, width), jnp.bfloat16, sharding=rows)
+    stream = Stream(hidden, jax.ShapeDtypeStruct((width, vocab), jnp.float32, sharding=stored))  # type: ignore[arg-type]
+    flat = jax.ShapeDtypeStruct((tokens,), jnp.float32, sharding=rows)
+    token = TokenInputs(jax.ShapeDtypeStruct((tokens,), jnp.int32, sharding=rows), *(flat,) * 5)  # type: ignore[arg-type]
+    both = losses.weighted(((1.0, losses.forward), (1e-3, losses.full_kl)))
+
+    def bare(logps: tuple[jax.Array, ...], token: TokenInputs) -> tuple[jax.Array, dict[str, jax.Array]]:
+        return both(logps[0], dict(zip(names, logps[1:], strict=True)), token), {}
+
+    chosen = token_stats.with_stats(both, names) if stats else bare
+
+    def gradient(student: Stream, frozen: tuple[Stream, ...], token: TokenInputs, weights_N: jax.Array) -> Any:
+        loss = lambda s: fused_token_loss(chosen, s, frozen, token, weights_N, chunk=128, spread=over_mesh(mesh))  # noqa: E731
+        return jax.value_and_grad(loss, has_aux=True)(student)
+
+    lowered = jax.jit(gradient).lower(stream, (stream, stream), token, flat)
+    return {kind: found["bytes"] for kind, found in hlo.collectives(aot.compile_for_tpu(lowered).text).items()}
+
+
+def assert_statistics_exchange_little(devices: list[Any]) -> None:
+    """Below 1 % of the loss alone; a step exchanges more than its loss."""
+    plain, logged = (traffic(devices, stats=stats) for stats in (False, True))
+    assert logged["all-to-all"] == plain["all-to-all"] > 0
+    assert sum(logged.values()) <= 1.01 * sum(plain.values()), (plain, logged)
+
+
+def test_no_statistic_moves_the_vocabulary_between_devices() -> None:
+    assert_statistics_exchange_little(jax.devices())
+
+
+@pytest.mark.aot
+def test_no_statistic_moves_the_vocabulary_between_chips_of_v6e() -> None:
+    pytest.importorskip("libtpu", reason="compiling for TPU ahead of time needs libtpu")
+    assert_statistics_exchange_little(aot.devices(parse_topology("v6e:2x4")))
