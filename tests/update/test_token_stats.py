@@ -82,10 +82,12 @@ def traffic(devices: list[Any], *, stats: bool) -> dict[str, float]:
     width, vocab, tokens, names = 4096, 2048, 8 * 256, ("teacher", "reference")
     mesh = Mesh(np.array(devices).reshape(1, 8, 1), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
     rows, stored = NamedSharding(mesh, P(("data", "fsdp"))), NamedSharding(mesh, P("fsdp", "tensor"))
-    hidden = jax.ShapeDtypeStruct((tokens, width), jnp.bfloat16, sharding=rows)
-    stream = Stream(hidden, jax.ShapeDtypeStruct((width, vocab), jnp.float32, sharding=stored))  # type: ignore[arg-type]
-    flat = jax.ShapeDtypeStruct((tokens,), jnp.float32, sharding=rows)
-    token = TokenInputs(jax.ShapeDtypeStruct((tokens,), jnp.int32, sharding=rows), *(flat,) * 5)  # type: ignore[arg-type]
+    hidden: Any = jax.ShapeDtypeStruct((tokens, width), jnp.bfloat16, sharding=rows)
+    head: Any = jax.ShapeDtypeStruct((width, vocab), jnp.float32, sharding=stored)
+    stream = Stream(hidden, head)
+    flat: Any = jax.ShapeDtypeStruct((tokens,), jnp.float32, sharding=rows)
+    ids: Any = jax.ShapeDtypeStruct((tokens,), jnp.int32, sharding=rows)
+    token = TokenInputs(ids, flat, flat, flat, flat, flat)
     both = losses.weighted(((1.0, losses.forward), (1e-3, losses.full_kl)))
 
     def bare(logps: tuple[jax.Array, ...], token: TokenInputs) -> tuple[jax.Array, dict[str, jax.Array]]:
