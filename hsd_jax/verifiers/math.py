@@ -104,6 +104,8 @@ def _easy_reason(gold: _Reference | None, text: str) -> Reason:
         found = tokens(text)
         if gold.tree and gold.tree[0] == "num" and gold.tree[2] > 0:
             found = _decimal_comma(found)
+        if several := wording.choices(gold.tokens):
+            return "correct" if wording.same_choices(several, wording.choices(found) or []) else "wrong"
         wanted, said = wording.choice(gold.tokens), wording.choice(found)
         if wanted and said:
             return "correct" if wording.same_choice(wanted, said) else "wrong"

@@ -315,6 +315,15 @@ P(A)=\frac15 | \frac{1}{5}
 \frac{1}{5} | \frac{1}{5} = 0.2
 \frac{1}{3} | \frac13 \approx 0.333
 \frac{2}{3} | \frac23 \approx 0.66
+6 | 6 hrs
+A,C | C,A
+(A), (C) | A \text{ and } C
+\text{A and B} | A, B
+(B),(C),(D) | \text{B, C and D}
+6 | 6{}
+6 | `6`
+(1,2) | P(1,2)
+\begin{pmatrix}1\\2\end{pmatrix} | \begin{pmatrix} 1 \\[4pt] 2 \end{pmatrix}
 12345 | 12345 \approx 12300
 100\pi | 100\pi \approx 314
 99.6 | 99.6 \approx 100
@@ -515,6 +524,14 @@ e | 2.71828
 \frac{1}{5} | 0.3 = \frac15
 \frac{1}{3} | \frac{1}{4} \approx \frac{1}{3}
 100 | 100 \approx 99
+A,C | A
+A,C | C
+(A),(C) | (A)
+\text{A and B} | A
+\text{A, C} | C
+A,B,D | A
+A,B,D | A,D,B
+A,B | A,B,C
 100 | 100 \approx 99.5
 1000 | 1000 \approx 990
 -100 | -100 \approx -101
@@ -571,6 +588,11 @@ def test_near_misses_are_refused() -> None:
         ("The final answer is $41$. I hope it is correct. The final answer is $43$. I hope it is correct.", "$43$"),
         (r"$$\boxed{5}$$ \boxed{17}", "17"),
         (r"\boxed{5}, \boxed{17}", r"5 \text{ and } 17"),
+        (r"It isn't \boxed{5}", r"\unclear \text{ and } 5"),
+        (r"so $x \neq \boxed{5}$", r"\unclear \text{ and } 5"),
+        (r"Hence $x = -\boxed{5}$.", "-5"),
+        (r"\(-\boxed{1-x}\)", "-(1-x)"),
+        ("The answer:\n- \\boxed{5}", "5"),
         ("剩下的苹果一共是29个。", "29"),
         ("поэтому получилось 6 1/4", "6 1/4"),
         ("an increase of 12 percent", "12 percent"),

@@ -81,9 +81,8 @@ def equal(gold: Tree, given: Tree, same: Rule, manner: str = "answer") -> bool:
 
 def _without_point(tree: Tree, other: Tree) -> Tree:
     """The coordinates of a labelled point, `A(1, 2)`, where the other side has no label."""
-    labelled = (
-        tree[0] == "*" and len(tree) == 3 and tree[1][0] == "sym" and tree[1][1].isupper() and tree[2][0] == "group"
-    )
+    label = tree[1] if tree[0] == "call" else tree[1][1] if tree[0] == "*" and tree[1][0] == "sym" else ""
+    labelled = label.isupper() and len(tree) == 3 and tree[2][0] == "group"
     return tree[2] if labelled and other[0] == "group" else tree
 
 

@@ -27,6 +27,8 @@ _JOINING = frozenset(
 _MARKER = re.compile(
     r"(?:(?:final|correct)\s+)?answers?\**\s*(?:is|are|:|=)\**\s*:?|####|答案(?:是|为|：|:)", re.IGNORECASE
 )
+_MINUS = re.compile(r"(?:[$=(&]|\\\(|\\\[)\s{0,9}[-−]\s{0,9}$")
+_UNEQUAL = re.compile(r"(?:\\neq?|\\not\s{0,9}=?|≠)\s{0,9}$")
 _HOPE = re.compile(r"\.?\s*I hope it is correct\.?\s*$", re.IGNORECASE)
 _NUMBER = re.compile(
     r"(?<![A-Za-z0-9_.\\^{])[-+−]?(?:\\[dtc]?frac\{-?\d{1,40}\}\{\d{1,40}\}"
@@ -142,6 +144,8 @@ def _of_boxes(text: str, boxes: list[tuple[int, int, str]]) -> Extracted | None:
     if _taken_back(text, parts[0][0], parts[-1][1]):
         return Extracted(("\\unclear", parts[-1][2]))
     contents = tuple(dict.fromkeys(content for _, _, content in parts))
+    if len(parts) == 1 and _MINUS.search(text[max(0, parts[0][0] - 24) : parts[0][0]]):
+        contents = (f"-({contents[0]})" if re.search(r"[-+−]", contents[0]) else f"-{contents[0]}",)
     return Extracted(contents) if all(_admissible(content) for content in contents) else None
 
 
@@ -166,12 +170,13 @@ def _joint(between: str) -> str:
 
 
 def _taken_back(text: str, start: int, end: int) -> bool:
-    """Whether the words beside a box deny it: `not \\boxed{5}`, `\\boxed{5} is wrong`."""
-    before = [word.lower() for word in _WORD.findall(text[max(0, start - 40) : start])[-1:]]
+    """Whether what stands beside a box denies it: `not \\boxed{5}`, `\\boxed{5} is wrong`, `x \\ne \\boxed{5}`."""
+    if _UNEQUAL.search(text[max(0, start - 24) : start]):
+        return True
+    before = [word.lower() for word in re.findall(r"[^\W\d_]+(?:['’]t)?", text[max(0, start - 40) : start])[-1:]]
     after = [word.lower() for word in _WORD.findall(text[end : end + 40].partition(". ")[0])[:3]]
-    return not {"not", "isn", "never"}.isdisjoint(before) or not {"wrong", "incorrect", "false", "not"}.isdisjoint(
-        after
-    )
+    denied = any(word in ("not", "never") or word.endswith(("n't", "n’t")) for word in before)
+    return denied or not {"wrong", "incorrect", "false", "not"}.isdisjoint(after)
 
 
 def _unboxed(text: str) -> Extracted | None:

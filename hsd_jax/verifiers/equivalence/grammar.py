@@ -109,7 +109,8 @@ def _lead(cursor: Cursor) -> None:
         label = tables.unit(text) is not None and (
             peek(cursor, 1) in ("=", ":") or peek(cursor, 1).lower() in tables.HARMLESS["before"]
         )
-        if kind(cursor) == "word" and (low in tables.HARMLESS["before"] or label):
+        article = low != "a" or kind(cursor, 1) != "op"
+        if kind(cursor) == "word" and (low in tables.HARMLESS["before"] and article or label):
             cursor.at += 1
         elif text in ("=", "\\approx", "\\therefore", "\\implies", "*") or cursor.at > begun and text in (":", ","):
             cursor.at += 1

@@ -77,9 +77,9 @@ MAGNITUDES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion
 
 # spelling | spelling ...: the first names the unit; a capital counts, so that mW is not MW
 _UNITS = """
-m meter metre 米|g gram gramme 克|s sec second 秒|min minute 分钟 分|h hr hour 小时|L l liter litre 升|W watt|J joule|N newton|V volt|Pa pascal
+m meter metre 米|g gram gramme 克|s sec second 秒|min minute 分钟 分|h hr hrs hour 小时|L l liter litre 升|W watt|J joule|N newton|V volt|Pa pascal
 Hz hertz|A ampere amp|K kelvin|C celsius|F fahrenheit|Ω ohm|mol mole|eV|cal calorie|byte|bit|ton tonne 吨|day 天 日|week 周 星期
-month 个月 月|year yr 年|in inch inche|ft foot feet|yd yard|mi mile|lb lbs pound|oz ounce|gal gallon|qt quart|pt pint|cup|acre|hectare ha
+month 个月 月|year yr yrs 年|in inch inche|ft foot feet|yd yard|mi mile|lb lbs pound|oz ounce|gal gallon|qt quart|pt pint|cup|acre|hectare ha
 knot|mph|kph|dollar USD $ buck|cent ¢ penny pennie pence|euro EUR €|sterling GBP £|yen JPY ¥|rupee INR ₹|yuan RMB CNY 元|degree deg
 radian rad|unit|person people 人|am AM|pm PM
 """

@@ -24,6 +24,11 @@ _JOINTS = [
     (re.compile(r"\\end\{array\} ?\\right ?\."), r"\\end{cases}"),
     (re.compile(r"\\? ?\( ?([a-z]) ?\\in ?\\mathbb ?\{Z\} ?\) ?$"), r", \1\\in\\mathbb{Z}"),
     (re.compile(r"\.{3,}"), r"\\dots "),
+    (
+        re.compile(r"(?<=\\\\)\s?\[-?\d{1,3}(?:\.\d{1,3})?(?:pt|ex|em|mm|cm)\]"),
+        " ",
+    ),  # space between the rows of a matrix
+    (re.compile(r"(?<=[\d)}])\{ ?\}|^ ?`|` ?$"), ""),
     (re.compile(r"(?<![A-Za-z])([ap])\.\s?m(?![A-Za-z])\.?", re.IGNORECASE), r" \1m "),
     (re.compile(r"(?<=\d)[ \t]*[\r\n]\s*(?=\d)"), r" \\\\ "),  # numbers on two lines are two numbers
 ]

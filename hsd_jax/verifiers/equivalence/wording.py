@@ -5,6 +5,7 @@ from hsd_jax.verifiers.equivalence.trees import Token, joined
 
 _CHOICES = frozenset("ABCDEFGHIJ")
 _STOPS = (")", ".", ":", ",", "]")
+_BETWEEN_CHOICES = frozenset(["(", "[", *_STOPS, ";", "{", "}", "*", "and", "\\and", "&"])
 
 
 def same_text(gold: list[Token], given: list[Token]) -> bool:
@@ -60,6 +61,13 @@ def choice(found: list[Token]) -> tuple[str, list[Token]] | None:
     return letter[0].text, rest
 
 
+def choices(found: list[Token]) -> list[str] | None:
+    """The letters of an answer that is several choices, `A, C`, `(A) and (C)`; None for any other answer."""
+    named = [token.text for token in found if token.text not in _BETWEEN_CHOICES]
+    apart = any(token.text in _BETWEEN_CHOICES for token in found)
+    return named if len(named) > 1 and apart and _CHOICES.issuperset(named) else None
+
+
 def is_label(found: list[Token]) -> bool:
     """Whether tokens may be the text of a choice: a formula, or a few words behind an article; none takes it back."""
     words = [token for token in found if token.kind == "word" and len(token.text) > 1]
@@ -73,6 +81,11 @@ def is_label(found: list[Token]) -> bool:
     unknown = [token for token in words if tables.unit(token.text) is None and token.text.lower() not in tables.KNOWN]
     article = bool(found) and found[0].text.lower() in tables.ENGLISH_ARTICLES
     return not (len(found) == 1 and found[0].text in _CHOICES) and (not unknown or article and len(words) <= 6)
+
+
+def same_choices(gold: list[str], given: list[str]) -> bool:
+    """Whether both name the same letters; three or more in the order of the reference, as any list."""
+    return gold == given or len(gold) == 2 and gold == given[::-1]
 
 
 def same_choice(gold: tuple[str, list[Token]], given: tuple[str, list[Token]]) -> bool:
