@@ -29,7 +29,7 @@ from hsd_jax.runtime.signals import Stop, watch
 from hsd_jax.runtime.workdir import same_start
 from hsd_jax.setup import components
 from hsd_jax.setup.components import RunComponents
-from hsd_jax.update.step import TrainState
+from hsd_jax.update.state import TrainState
 
 
 def train(parts: RunComponents, programs: Programs, book: RunLog, state: TrainState, stop: Stop) -> str:

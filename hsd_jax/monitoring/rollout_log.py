@@ -70,7 +70,7 @@ def _replace(folder: epath.Path, step: int, text: str) -> None:
 
 
 def _contexts(trace: Any, p: int, tokenizer: Any) -> list[str]:
-    tokens_MC, length_M = trace.contexts.tokens_PMC[p], trace.contexts.length_PM[p]
+    tokens_MC, length_M = trace.inputs.teacher.tokens_PMC[p], trace.inputs.teacher.length_PM[p]
     return [tokenizer.decode(ids[:n]) for ids, n in zip(tokens_MC.tolist(), length_M.tolist(), strict=True)]
 
 
@@ -94,8 +94,8 @@ def _rollout(
         "reason": verdict.reason,
         "extracted": verdict.extracted,
         "finished": bool(rollouts.finished_PG[p, i]),
-        "peer": int(trace.peers_PG[p, i]) if trace.read.has_peer_PG[p, i] else -1,
-        "context": int(trace.contexts.context_index_PG[p, i]) if weight else -1,
+        "peer": int(trace.inputs.peers_PG[p, i]),
+        "context": int(trace.inputs.teacher.context_index_PG[p, i]) if weight else -1,
         "divergence": int(trace.divergence_PG[p, i]),
         "weight": weight,
     }

@@ -1,7 +1,6 @@
 """The arguments of a run's programs as shapes, dtypes and shardings: everything but the arrays."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from hsd_jax.sampler import decode_sharding, token_sampling
 from hsd_jax.setup import components, method_overrides, validation
 from hsd_jax.setup.components import RunComponents
 from hsd_jax.types import Padded, Problems, PyTree, Rollouts
-from hsd_jax.update.step import TrainState
+from hsd_jax.update.compiled import jit_inputs, state_shardings
+from hsd_jax.update.state import StepInputs, TrainState
 from models import sharding
 from models.qwen3 import Qwen3Config, cast
 
@@ -113,29 +113,16 @@ def state_of(parts: RunComponents) -> TrainState:
     return jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
         shapes,
-        components.state_shardings(mesh, shapes),
+        state_shardings(mesh, shapes),
     )
 
 
-@dataclass(frozen=True)
-class Step:
-    """The arguments of the update: the state, one step's batch, and its order in the rows."""
-
-    state: TrainState
-    problems: Problems
-    frame: PeerMarkers
-    rollouts: Rollouts
-    rewards_PG: Any
-    peers_PG: Any
-    order_P: Any
-
-
-def step_of(parts: RunComponents) -> Step:
-    """A step's arguments at the windows of the config."""
+def update_args(parts: RunComponents) -> tuple[TrainState, StepInputs, Any]:
+    """The state, one step's inputs at the windows of the config, and the order of its problems in the rows."""
     config, windows = parts.config, parts.texts.windows
     problems, group = config.data.problems_per_step, config.sampling.group_size
     steps = max(windows.response.values())
-    rows, whole = sharding.batch_sharding(parts.mesh), sharding.replicated(parts.mesh)
+    rows = sharding.batch_sharding(parts.mesh)
 
     def array(*shape: int, dtype: Any = np.int32) -> Any:
         return jax.ShapeDtypeStruct((problems, *shape), dtype, sharding=rows)
@@ -158,15 +145,11 @@ def step_of(parts: RunComponents) -> Step:
         finished_PG=array(group, dtype=np.bool_),
         logprob_PGT=array(group, steps, dtype=np.float32),
     )
-    return Step(
-        state_of(parts),
-        pieces,
-        abstract(parts.texts.frame, lambda x: whole),
-        rollouts,
-        array(group, dtype=np.float32),
-        array(group),
-        jax.ShapeDtypeStruct((problems,), np.int32, sharding=whole),
-    )
+    graded = pieces, rollouts, array(group, dtype=np.float32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    inputs, _ = jax.eval_shape(jit_inputs(parts.settings, parts.texts.frame, parts.mesh), *graded, key)
+    order_P = jax.ShapeDtypeStruct((problems,), np.int32, sharding=sharding.replicated(parts.mesh))
+    return state_of(parts), abstract(inputs, lambda x: rows), order_P
 
 
 def decode_params_of(parts: RunComponents) -> PyTree:

@@ -7,17 +7,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from hsd_jax.planning.abstract_args import abstract, bytes_per_chip, decode_params_of, state_of, step_of
+from hsd_jax.planning.abstract_args import abstract, bytes_per_chip, decode_params_of, state_of, update_args
 from hsd_jax.planning.cost import largest, products
 from hsd_jax.planning.jaxpr_cost import Value, jaxpr_of
 from hsd_jax.planning.workload import Workload, planned_rows
-from hsd_jax.run.programs import jit_update
 from hsd_jax.sampler import decode, decode_sharding, kv_cache
 from hsd_jax.sampler.buckets import empty_entry
 from hsd_jax.sampler.state import SamplerConfig
 from hsd_jax.setup import components
 from hsd_jax.setup.components import RunComponents
 from hsd_jax.types import Padded, PyTree
+from hsd_jax.update.compiled import jit_update
 
 NAMES = ("weights", "prefill", "enter", "decode", "update")
 
@@ -48,11 +48,10 @@ def stages_of(parts: RunComponents, hosts: int, work: Workload) -> list[Stage]:
 
 
 def update_stage(parts: RunComponents, work: Workload) -> Stage:
-    """Contexts, teacher, student and reference scoring, loss, gradient, AdamW: one program."""
-    step, chips = step_of(parts), parts.mesh.size
+    """Teacher, student and reference scoring, loss, gradient, AdamW: one program."""
+    args, chips = update_args(parts), parts.mesh.size
     sizes = planned_rows(parts.layout, work, parts.config.data.context_tokens).sizes
     program = jit_update(parts.settings, parts.layout.scorer(sizes), parts.mesh)
-    args = (step.state, step.problems, step.frame, step.rollouts, step.rewards_PG, step.peers_PG, step.order_P)
     return Stage(
         name="update",
         lower=lambda: program.lower(*args),  # type: ignore[attr-defined]

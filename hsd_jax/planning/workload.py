@@ -11,7 +11,7 @@ from hsd_jax.config import Config
 from hsd_jax.scoring.batch_layout import BatchLayout
 from hsd_jax.scoring.bin_packing import Lengths, RowPlan
 from hsd_jax.setup import method_overrides
-from hsd_jax.update.step import most_contexts
+from hsd_jax.update.inputs import most_contexts
 
 MEAN_SHARE = 3 / 8  # of the cap: the mean response where none is given
 ANSWER_TOKENS, FIXED_TOKENS = 64, 48  # of the true answer, and of the fixed texts around it and a peer

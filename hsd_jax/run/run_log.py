@@ -23,7 +23,7 @@ from hsd_jax.runtime.timing import Clock, Compilations
 from hsd_jax.setup.components import RunComponents
 from hsd_jax.types import Rollouts
 from hsd_jax.update.frozen import without_frozen
-from hsd_jax.update.step import Trace, TrainState
+from hsd_jax.update.state import Trace, TrainState
 from models.qwen3 import Params
 
 log = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from hsd_jax.runtime.workdir import Workdir, discard_after, note, open_workdir
 from hsd_jax.setup import components, method_overrides
 from hsd_jax.setup.components import RunComponents
 from hsd_jax.update import frozen
-from hsd_jax.update.step import TrainState
+from hsd_jax.update.state import TrainState
 from hsd_jax.verifiers import cases, comparison, pool
 from hsd_jax.verifiers.sandbox import tiers
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from hsd_jax import methods
 from hsd_jax.config import Config
@@ -24,7 +24,8 @@ from hsd_jax.scoring.batch_layout import BatchLayout
 from hsd_jax.scoring.fused_loss import over_mesh
 from hsd_jax.setup import method_overrides, validation
 from hsd_jax.update import teacher
-from hsd_jax.update.step import StepConfig, TrainState
+from hsd_jax.update.compiled import state_shardings
+from hsd_jax.update.state import StepConfig, TrainState
 from models import hf, sharding
 from models.qwen3 import Params, Qwen3Config, cast
 
@@ -138,16 +139,6 @@ def dtypes_of_copies(config: Config, method: Method) -> dict[str, Any]:
     )
     # a copy that moves by small steps would stand still in bfloat16
     return {name: jnp.dtype(config.model.compute_dtype if name == "initial" else "float32") for name in names}
-
-
-def state_shardings(mesh: Mesh, state: TrainState) -> TrainState:
-    """Where every array of a state lies: weights and their moments by their names' axes, counters everywhere."""
-
-    def place(path: Any, leaf: Any) -> NamedSharding:
-        name = str(getattr(path[-1], "key", ""))
-        return NamedSharding(mesh, sharding.spec_of(name)) if leaf.ndim else sharding.replicated(mesh)
-
-    return jax.tree.map_with_path(place, state)
 
 
 def sampler(parts: RunComponents, *, rows: int, response_tokens: int) -> SamplerConfig:

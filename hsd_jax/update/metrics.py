@@ -8,15 +8,16 @@ import jax.numpy as jnp
 
 from hsd_jax import methods
 from hsd_jax.peers import coverage, free_of, successful
-from hsd_jax.types import Array, Rollouts
+from hsd_jax.types import Array
 from hsd_jax.update import credit
-from hsd_jax.update.step import StepConfig, Trace
+from hsd_jax.update.state import StepConfig, Trace
 
 POSITIONS = 16  # bins of relative position for `kl_by_position`
 
 
-def measure(settings: StepConfig, rollouts: Rollouts, rewards_PG: Array, trace: Trace) -> dict[str, Array]:
+def measure(settings: StepConfig, trace: Trace) -> dict[str, Array]:
     """Scalars (and one short list) over the global batch; what a method does not have is not named."""
+    rollouts, rewards_PG = trace.inputs.rollouts, trace.inputs.rewards_PG
     steps_T = jnp.arange(rollouts.response_PGT.shape[2])
     valid_PGT = steps_T[None, None, :] < rollouts.length_PG[..., None]
     seen = {
@@ -60,8 +61,8 @@ def of_peers(rewards_PG: Array, trace: Trace, valid_PGT: Array) -> dict[str, Arr
     tau_PG = trace.divergence_PG
     at = credit.at_offsets(size_PGT, valid_PGT, tau_PG, 0, 0)
     return {
-        "fallback": 1 - jnp.mean(trace.read.has_peer_PG.astype(jnp.float32)),
-        "peer_truncated": jnp.mean(trace.read.peer_truncated_PG.astype(jnp.float32)),
+        "fallback": 1 - jnp.mean(trace.inputs.read.has_peer_PG.astype(jnp.float32)),
+        "peer_truncated": jnp.mean(trace.inputs.read.peer_truncated_PG.astype(jnp.float32)),
         "divergence": credit.median_position(tau_PG),
         "credit_mass_8": credit.mass_within(size_PGT, valid_PGT, tau_PG, 8),
         "credit_at_divergence": at,

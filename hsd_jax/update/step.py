@@ -1,180 +1,71 @@
-"""One training step on the device: peers, contexts, scoring, loss, update. One jitted program without Python branching.
+"""One training step on the device: scoring, loss, update. One jitted program without Python branching.
 
 Everything that needs a whole group or the whole batch (peers, advantages, 1/|o_i|, 1/N) is computed once, before the
 batch is split; a micro-batch only adds its part of a sum. So the result does not depend on how the batch is split.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.tree_util import register_dataclass
 
 from hsd_jax import advantages, methods
-from hsd_jax.contexts import PeerMarkers, TeacherInputs, student_contexts, teacher_contexts
 from hsd_jax.losses import TokenInputs
-from hsd_jax.methods import Method
-from hsd_jax.peers import PEER_RANKINGS, free_of, peer_scores, select_peers, successful
+from hsd_jax.peers import successful
 from hsd_jax.scoring import fused_loss
-from hsd_jax.scoring.fused_loss import ONE_CHIP, LossSharding, fused_token_loss
+from hsd_jax.scoring.fused_loss import fused_token_loss
 from hsd_jax.scoring.scorer import Scorer
-from hsd_jax.types import Array, Contexts, Problems, Rollouts
+from hsd_jax.types import Array, Contexts
 from hsd_jax.update import teacher
 from hsd_jax.update.credit import divergence_positions
+from hsd_jax.update.state import MicroBatch, StepConfig, StepInputs, Trace, TrainState
 from hsd_jax.update.token_stats import sampled_logprob, with_stats
 from models.qwen3 import Params, head
 
 Gradient = tuple[tuple[Array, dict[str, Array]], Params]
 
 
-@register_dataclass
-@dataclass(frozen=True)
-class TrainState:
-    """What training changes: the policy, its optimizer state, copies of weights, the method's memory, and steps."""
-
-    params: Params
-    opt_state: Any
-    copies: dict[str, Params]
-    memory: dict[str, Array]
-    step: Array
-
-
-@dataclass(frozen=True)
-class StepConfig:
-    """What is fixed in a run."""
-
-    method: Method
-    optimizer: optax.GradientTransformation
-    prompt_tokens: int
-    context_tokens: int
-    min_peer_tokens: int
-    micro_batches: int
-    chunk: int
-    reference_every: int
-    spread: LossSharding = ONE_CHIP
-    control_ids: tuple[int, ...] = ()
-
-
-@register_dataclass
-@dataclass(frozen=True)
-class MicroBatch:
-    """What a micro-batch needs, after everything that looks at whole groups has been decided."""
-
-    student: Contexts
-    teacher: Contexts
-    response_PGT: Array
-    length_PG: Array
-    token: TokenInputs
-    weights_PGT: Array
-
-
-@register_dataclass
-@dataclass(frozen=True)
-class Trace:
-    """What the step decided and measured, for logs: peers, contexts, weights, and per-token statistics [P, G, T]."""
-
-    peers_PG: Array
-    contexts: Contexts
-    read: TeacherInputs
-    divergence_PG: Array
-    weights_PGT: Array
-    stats: dict[str, Array]
-
-
 def update(
-    settings: StepConfig,
-    scorer: Scorer,
-    state: TrainState,
-    problems: Problems,
-    frame: PeerMarkers,
-    rollouts: Rollouts,
-    rewards_PG: Array,
-    peers_PG: Array,
+    settings: StepConfig, scorer: Scorer, state: TrainState, inputs: StepInputs
 ) -> tuple[TrainState, dict[str, Array], Trace]:
     """One batch of graded groups: as many updates as the method has minibatches of whole problems.
 
     L = 1/N sum_i 1/|o_i| sum_t [ KL(sg pi(.|q,c_i,o_i,<t) || pi(.|q,o_i,<t)) + beta KL(pi || pi_0) ]
-    `peers_PG` are those of `choose_peers`. An update whose loss or gradient is not finite is skipped. Where ratios are
-    to the trainer's policy and there are several updates, it is scored once before them.
+    An update whose loss or gradient is not finite is skipped. Where ratios are to the trainer's policy and there are
+    several updates, it is scored once before them.
     Source: arXiv:2606.15576, Eq. 9, 10 and 13.
     """
 
-    def one(state: TrainState, part: tuple[Problems, Rollouts, Array, Array]) -> tuple[TrainState, Any]:
-        problems, rollouts, rewards_PG, peers_PG = part
-        work, read = build_targets(settings, state, problems, frame, rollouts, rewards_PG, peers_PG)
+    def one(state: TrainState, part: StepInputs) -> tuple[TrainState, Any]:
+        work = build_targets(settings, state, part)
         (loss, stats), grads = gradients(settings, scorer, state, work)
         state, applied = apply(settings, state, loss, grads)
-        tau_PG = divergence_positions(
-            rollouts.response_PGT, rollouts.length_PG, jnp.where(read.has_peer_PG, peers_PG, -1)
-        )
-        weights_PGT = work.token.distill * work.weights_PGT
-        trace = Trace(peers_PG, work.teacher, read, tau_PG, weights_PGT, stats)
-        return state, ({"loss": loss} | applied, trace)
+        return state, ({"loss": loss} | applied, (work.token.distill * work.weights_PGT, stats))
 
-    graded = rollouts
+    graded = inputs
     if methods.is_scored_beforehand(settings.method):
-        graded = replace(rollouts, logprob_PGT=policy_logprob(settings, scorer, state.params, problems, rollouts))
-    parts = interleave((problems, graded, rewards_PG, peers_PG), settings.method.minibatches)
-    state, (metrics, trace) = jax.lax.scan(one, state, parts)
-    trace = restore_order(trace)
-    return update_state(settings, state, rollouts, trace), jax.tree.map(jnp.mean, metrics), trace
+        old_PGT = policy_logprob(settings, scorer, state.params, inputs)
+        graded = replace(inputs, rollouts=replace(inputs.rollouts, logprob_PGT=old_PGT))
+    state, (metrics, measured) = jax.lax.scan(one, state, interleave(graded, settings.method.minibatches))
+    responses = inputs.rollouts.response_PGT, inputs.rollouts.length_PG
+    trace = Trace(inputs, divergence_positions(*responses, inputs.peers_PG), *restore_order(measured))
+    return update_state(settings, state, trace), jax.tree.map(jnp.mean, metrics), trace
 
 
-def choose_peers(
-    method: Method,
-    problems: Problems,
-    rollouts: Rollouts,
-    rewards_PG: Array,
-    key: Array,
-    control_ids: tuple[int, ...] = (),
-) -> Array:
-    """The peer of every rollout, from randomness that belongs to its question alone; none with chat markup inside."""
-    keys_P = jax.vmap(jax.random.fold_in, (None, 0))(key, problems.id_P)
-    rewards_PG = jnp.where(free_of(control_ids, rollouts), rewards_PG, 0.0)
-    rule, scores_PG = PEER_RANKINGS[method.peer_rule], peer_scores(method.peer_rule, rollouts, rewards_PG)
-    return select_peers(keys_P, rewards_PG, rule=rule, draws=method.peer_draws, scores_PG=scores_PG)
-
-
-def most_contexts(method: Method, group: int) -> int:
-    """How many distinct contexts the teachers of a group of this size read at the most."""
-    each = method.reads.feedback or (method.reads.peer and method.peer_draws != "coupled")
-    return group if each else 1 + method.reads.peer
-
-
-def privileged_contexts(
-    settings: StepConfig, problems: Problems, frame: PeerMarkers, rollouts: Rollouts, peers_PG: Array
-) -> tuple[Contexts, TeacherInputs]:
-    """What the method's teacher reads."""
-    return teacher_contexts(
-        problems,
-        frame,
-        rollouts,
-        peers_PG,
-        reads=settings.method.reads,
-        width=settings.context_tokens,
-        count=most_contexts(settings.method, peers_PG.shape[1]),
-        min_peer_tokens=settings.min_peer_tokens,
-    )
-
-
-def policy_logprob(
-    settings: StepConfig, scorer: Scorer, params: Params, problems: Problems, rollouts: Rollouts
-) -> Array:
+def policy_logprob(settings: StepConfig, scorer: Scorer, params: Params, inputs: StepInputs) -> Array:
     """log p(o_t) [P, G, T] under these weights, by the forward pass of the update, over the same micro-batches."""
 
-    def score(part: tuple[Problems, Rollouts]) -> Array:
-        problems, rollouts = part
-        response_PGT, length_PG = rollouts.response_PGT, rollouts.length_PG
-        contexts = student_contexts(problems, settings.prompt_tokens, length_PG.shape[1])
-        hidden_ND = scorer.student(params, contexts, response_PGT, length_PG)
-        return logprob_of(settings, scorer, fused_loss.Stream(hidden_ND, head(params)), response_PGT, length_PG)
+    def score(part: tuple[Contexts, Array, Array]) -> Array:
+        hidden_ND = scorer.student(params, *part)
+        return logprob_of(settings, scorer, fused_loss.Stream(hidden_ND, head(params)), *part[1:])
 
+    texts = inputs.student, inputs.rollouts.response_PGT, inputs.rollouts.length_PG
     # problem p of minibatch p mod m goes to its micro-batch (p // m) mod n, which is p mod m n
-    parts = interleave((problems, rollouts), settings.method.minibatches * settings.micro_batches)
+    parts = interleave(texts, settings.method.minibatches * settings.micro_batches)
     return restore_order(jax.lax.map(score, parts))
 
 
@@ -188,22 +79,13 @@ def logprob_of(
     return scorer.unflatten(stats["logprob"], length_PG)
 
 
-def build_targets(
-    settings: StepConfig,
-    state: TrainState,
-    problems: Problems,
-    frame: PeerMarkers,
-    rollouts: Rollouts,
-    rewards_PG: Array,
-    peers_PG: Array,
-) -> tuple[MicroBatch, TeacherInputs]:
-    """Contexts, credit and weights of a batch: all that looks at whole groups. Ratios are to `rollouts.logprob_PGT`."""
-    method, group = settings.method, rewards_PG.shape[1]
-    contexts, read = privileged_contexts(settings, problems, frame, rollouts, peers_PG)
+def build_targets(settings: StepConfig, state: TrainState, inputs: StepInputs) -> MicroBatch:
+    """Credit and weights of a batch: all that looks at whole groups. Ratios are to `rollouts.logprob_PGT`."""
+    method, rollouts, rewards_PG, read = settings.method, inputs.rollouts, inputs.rewards_PG, inputs.read
     steps_T = jnp.arange(rollouts.response_PGT.shape[2])
     valid_PGT = steps_T[None, None, :] < rollouts.length_PG[..., None]
     distilled_PG = method.distilled(successful(rewards_PG), read.has_peer_PG) & read.has_context_PG
-    shaped_PG = method.shaping(rewards_PG, rollouts.length_PG, problems.limit_P[:, None])
+    shaped_PG = method.shaping(rewards_PG, rollouts.length_PG, inputs.limit_P[:, None])
 
     def over_tokens(values_PG: Array) -> Array:
         return jnp.broadcast_to(values_PG[..., None], valid_PGT.shape).astype(jnp.float32)
@@ -220,9 +102,8 @@ def build_targets(
     in_loss_T = advantages.counted_tokens(steps_T, state.step, **reach)
     counted_PG = rollouts.finished_PG | (not method.mask_truncated)
     weights_PGT = method.normalize(valid_PGT & in_loss_T[None, None] & counted_PG[..., None])
-    student = student_contexts(problems, settings.prompt_tokens, group)
-    work = MicroBatch(student, contexts, rollouts.response_PGT, rollouts.length_PG, token, weights_PGT)
-    return work, read
+    responses = rollouts.response_PGT, rollouts.length_PG
+    return MicroBatch(inputs.student, inputs.teacher, *responses, token, weights_PGT)
 
 
 def gradients(settings: StepConfig, scorer: Scorer, state: TrainState, work: MicroBatch) -> Gradient:
@@ -291,9 +172,9 @@ def apply(settings: StepConfig, state: TrainState, loss: Array, grads: Params) -
     return replace(state, params=params, opt_state=opt_state), {"grad_norm": norm, "skipped": 1.0 - good}
 
 
-def update_state(settings: StepConfig, state: TrainState, rollouts: Rollouts, trace: Trace) -> TrainState:
+def update_state(settings: StepConfig, state: TrainState, trace: Trace) -> TrainState:
     """Counts the step, moves the copies of weights that move, and lets the method remember what it needs."""
-    method, step = settings.method, state.step + 1
+    method, step, rollouts = settings.method, state.step + 1, trace.inputs.rollouts
     moves = teacher.rates(
         teacher=method.teacher,
         teacher_rate=method.teacher_rate,

@@ -18,7 +18,8 @@ import tests.support.step_case as qwen3
 from hsd_jax import advantages, losses, methods
 from hsd_jax.methods import METHODS
 from hsd_jax.setup import method_overrides
-from hsd_jax.update.step import choose_peers, update
+from hsd_jax.update.inputs import build_inputs, choose_peers
+from hsd_jax.update.step import update
 from models.qwen3 import init_params
 from tests.support.method_cases import REWARDS, Result, batch, run
 from tests.support.paths import ROOT
@@ -51,7 +52,7 @@ def test_every_row_equals_its_formula(stepped: tuple[str, Result]) -> None:
 def test_feedback_is_read_where_there_is_no_peer(reads: str) -> None:
     result = run("hsd", (("reads", method_overrides.READS[reads]),))
     assert_equals_formula(result, reads, np.asarray(cases.peers_of("hsd", batch())))
-    read = result.trace.read
+    read = result.trace.inputs.read
     assert bool((read.has_context_PG == (read.has_peer_PG | (REWARDS < 1))).all())
 
 
@@ -153,7 +154,7 @@ def test_rows_with_more_passes_run_on_qwen3() -> None:
     rewards_PG = jnp.asarray(qwen3.REWARDS)
     peers_PG = choose_peers(setting.method, of.problems, of.rollouts, rewards_PG, jax.random.key(5))
     step = jax.jit(partial(update, setting, qwen3.SCORER), compiler_options=cases.cheap_compilation())
-    after, metrics, _ = step(state, of.problems, of.frame, of.rollouts, rewards_PG, peers_PG)
+    after, metrics, _ = step(state, build_inputs(setting, of.frame, of.problems, of.rollouts, rewards_PG, peers_PG))
     assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves((after.params, metrics)))
     assert float(metrics["grad_norm"]) > 1e-3 and float(metrics["skipped"]) == 0
 

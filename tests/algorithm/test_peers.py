@@ -12,7 +12,7 @@ import pytest
 from hsd_jax.methods import METHODS
 from hsd_jax.peers import DRAWS, PEER_RANKINGS, coverage, free_of, likeness, peer_scores, select_peers, successful
 from hsd_jax.types import Rollouts
-from hsd_jax.update.step import choose_peers
+from hsd_jax.update.inputs import choose_peers
 from tests.support import step_case
 from tests.support.padding import right_padded_groups
 

@@ -22,7 +22,9 @@ from hsd_jax.methods import METHODS
 from hsd_jax.scoring.scorer import padded_scorer
 from hsd_jax.types import Padded, Rollouts
 from hsd_jax.update.credit import divergence_positions
-from hsd_jax.update.step import MicroBatch, StepConfig, TrainState, build_targets, gradients
+from hsd_jax.update.inputs import build_inputs
+from hsd_jax.update.state import MicroBatch, StepConfig, TrainState
+from hsd_jax.update.step import build_targets, gradients
 from hsd_jax.verifiers.math import grade
 from models import hf, hf_layout
 from models.qwen3 import Params, Qwen3Config
@@ -112,8 +114,8 @@ def production_step(step: Step, initial: Params, params: Params) -> tuple[Any, P
     finished_PG = jnp.asarray([row[-1] == 488 for row in step.rollouts.ids]).reshape(P, G)
     state = TrainState(params, (), {"initial": initial}, methods.start_memory(method), jnp.zeros((), jnp.int32))
     args = (
-        problems,
         PeerMarkers(*(Padded(jnp.asarray(ids), jnp.asarray(len(ids))) for ids in fixed)),
+        problems,
         Rollouts(*grouped, finished_PG, jnp.zeros((P, G, T))),
         jnp.asarray(step.rollouts.rewards_PG),
         jnp.asarray(step.peers_PG),
@@ -121,7 +123,7 @@ def production_step(step: Step, initial: Params, params: Params) -> tuple[Any, P
 
     @partial(jax.jit, compiler_options=QUICK)
     def go(state: TrainState, args: Any) -> Any:
-        work, _ = build_targets(settings, state, *args)
+        work = build_targets(settings, state, build_inputs(settings, *args))
         return *gradients(settings, padded_scorer(CONFIG, steps=T), state, work), work
 
     return go(state, args)

@@ -15,7 +15,7 @@ from hsd_jax.runtime import checkpoint
 from hsd_jax.runtime.workdir import Workdir
 from hsd_jax.setup import components
 from hsd_jax.update import frozen
-from hsd_jax.update.step import TrainState
+from hsd_jax.update.state import TrainState
 
 QUESTIONS = {"seed": 0, "fingerprint": "f"}
 PARTS: Any = SimpleNamespace(questions=SimpleNamespace(identity=QUESTIONS))

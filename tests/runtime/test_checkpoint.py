@@ -17,7 +17,7 @@ from etils import epath
 
 from hsd_jax.errors import InputError
 from hsd_jax.runtime import checkpoint, faults
-from hsd_jax.update.step import TrainState
+from hsd_jax.update.state import TrainState
 from models.qwen3 import Params, init_params
 from models.sharding import make_mesh
 from tests.support.paths import TINY_MODEL

@@ -13,8 +13,6 @@ import pytest
 from hsd_jax.run.programs import (
     Programs,
     compiled_sizes,
-    jit_assign_peers,
-    jit_update,
     restore_compiled_sizes,
     update_for,
 )
@@ -23,6 +21,7 @@ from hsd_jax.scoring.bin_packing import Lengths
 from hsd_jax.scoring.fused_loss import over_mesh
 from hsd_jax.scoring.packing import Sizes
 from hsd_jax.setup.method_overrides import READS
+from hsd_jax.update.compiled import jit_inputs, jit_update
 from models import sharding
 from models.qwen3 import Params
 from tests.support.step_case import CONFIG, REWARDS, Case, P, T, make_case, make_weights, settings, state_of
@@ -51,15 +50,15 @@ def run(kind: str, devices: int, case: Case, weights: tuple[Params, Params], *, 
         divided = {"parts": parts, "minibatches": setting.method.minibatches}
         rows = batch_layout.packed(CONFIG, mesh, steps=T, block=BLOCK, **divided)
     whole = sharding.replicated(mesh)
-    state, frame, key = jax.device_put((state_of(setting, *weights), case.frame, jax.random.key(5)), whole)
+    state, key = jax.device_put((state_of(setting, *weights), jax.random.key(5)), whole)
     given = case.problems, case.rollouts, jnp.asarray(REWARDS)
     problems, rollouts, rewards_PG = jax.device_put(given, sharding.batch_sharding(mesh))
-    decided = jit_assign_peers(setting, mesh)(problems, frame, rollouts, rewards_PG, key)
-    streams = [Lengths(*jax.device_get(lengths)) for lengths in decided.contexts]
-    plan = rows.plan(np.asarray(decided.length_PG), streams, [])
+    inputs, lengths = jit_inputs(setting, case.frame, mesh)(problems, rollouts, rewards_PG, key)
+    length_PG, contexts = jax.device_get(lengths)
+    plan = rows.plan(length_PG, [Lengths(*of) for of in contexts], [])
     step = jit_update(setting, rows.scorer(plan.sizes), mesh)
     order_P = jax.device_put(plan.order_P, whole)
-    return plan, *step(state, problems, frame, rollouts, rewards_PG, decided.peers_PG, order_P)
+    return plan, *step(state, inputs, order_P)
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +74,7 @@ def same(seen: Any, wanted: Any, case: Case) -> None:
         np.testing.assert_allclose(metrics[name], value, atol=1e-5, rtol=1e-5, err_msg=name)
     for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(state_w.params), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5)
-    np.testing.assert_array_equal(trace.peers_PG, trace_w.peers_PG)
-    np.testing.assert_array_equal(trace.contexts.tokens_PMC, trace_w.contexts.tokens_PMC)
+    jax.tree.map(np.testing.assert_array_equal, trace.inputs, trace_w.inputs)
     valid_PGT = np.arange(T)[None, None] < np.asarray(case.rollouts.length_PG)[..., None]
     for name, value in trace_w.stats.items():
         np.testing.assert_allclose(trace.stats[name][valid_PGT], value[valid_PGT], atol=1e-5, rtol=1e-4, err_msg=name)
@@ -100,7 +98,9 @@ def test_minibatches_keep_their_problems(case: Case, weights: tuple[Params, Para
 
 def test_contexts_of_single_rollouts_are_packed_as_well(case: Case, weights: tuple[Params, Params]) -> None:
     seen, wanted = (run(kind, 1, case, weights, reads=READS["peer_or_feedback"]) for kind in ("packed", "padded"))
-    assert seen[3].contexts.length_PM.shape == REWARDS.shape and bool((seen[3].read.has_context_PG > REWARDS).any())
+    assert seen[3].inputs.teacher.length_PM.shape == REWARDS.shape and bool(
+        (seen[3].inputs.read.has_context_PG > REWARDS).any()
+    )
     same(seen, wanted, case)
 
 
@@ -110,7 +110,7 @@ def test_a_continued_run_knows_the_sizes_it_had_met() -> None:
     rows = batch_layout.packed(CONFIG, mesh, steps=T, block=BLOCK, parts=1, minibatches=1)
     parts: Any = SimpleNamespace(settings=settings("hsd"), layout=rows, mesh=mesh)
     met = [(Sizes(64, 32, 9, 8), Sizes(128, 32, 20, 8)), (Sizes(64, 64, 12, 8), Sizes(128, 64, 30, 8))]
-    first, second = (Programs(*[None] * 2, {}, *[None] * 3) for _ in range(2))  # type: ignore[arg-type]
+    first, second = (Programs(*[None] * 2, {}, *[None] * 2) for _ in range(2))  # type: ignore[arg-type]
     for sizes in met:
         update_for(parts, first, sizes)
     restore_compiled_sizes(parts, second, json.loads(json.dumps(compiled_sizes(first))))

@@ -21,7 +21,9 @@ from hsd_jax.methods import METHODS
 from hsd_jax.scoring.fused_loss import ONE_CHIP, over_mesh
 from hsd_jax.scoring.scorer import Scorer
 from hsd_jax.types import Contexts, Padded, Problems, Rollouts
-from hsd_jax.update.step import StepConfig, TrainState, choose_peers, update
+from hsd_jax.update.inputs import build_inputs, choose_peers
+from hsd_jax.update.state import StepConfig, TrainState
+from hsd_jax.update.step import update
 from models import sharding
 from tests.support.numpy_oracles import log_softmax
 from tests.support.padding import constant, right_padded, right_padded_groups
@@ -170,9 +172,9 @@ def program(method: str, row: tuple[tuple[str, Any], ...] = (), devices: int = 1
     )
     traces: list[str] = []
 
-    def step(*inputs: Any) -> Any:
+    def step(state: TrainState, *graded: Any) -> Any:
         traces.append(method)
-        return update(settings, toy_scorer(), *inputs)
+        return update(settings, toy_scorer(), state, build_inputs(settings, *graded))
 
     return Program(settings, jax.jit(step, compiler_options=cheap_compilation()), traces)
 
@@ -231,6 +233,6 @@ def run(
         parts = jax.device_put(parts, sharding.batch_sharding(mesh_of(devices)))
         everywhere = jax.device_put(everywhere, sharding.replicated(mesh_of(devices)))
     (problems, rollouts, rewards_PG, peers_PG), (state, frame) = parts, everywhere
-    after, metrics, trace = compiled.step(state, problems, frame, rollouts, rewards_PG, peers_PG)
+    after, metrics, trace = compiled.step(state, frame, problems, rollouts, rewards_PG, peers_PG)
     gradient = {name: np.asarray(policy[name]) - np.asarray(after.params[name]) for name in policy}
     return Result(after, metrics, trace, gradient)

@@ -13,7 +13,7 @@ from hsd_jax.contexts import PeerMarkers
 from hsd_jax.methods import METHODS
 from hsd_jax.scoring.scorer import padded_scorer
 from hsd_jax.types import Padded, Problems, Rollouts
-from hsd_jax.update.step import StepConfig, TrainState
+from hsd_jax.update.state import StepConfig, TrainState
 from models.qwen3 import Params, init_params
 from tests.support.padding import constant, right_padded, right_padded_groups
 from tests.support.tiny_config import tiny_config

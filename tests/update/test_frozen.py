@@ -10,7 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from hsd_jax.errors import InputError
 from hsd_jax.update import frozen
-from hsd_jax.update.step import TrainState
+from hsd_jax.update.state import TrainState
 from models.sharding import make_mesh
 
 

@@ -20,7 +20,9 @@ from hsd_jax.runtime.random_keys import key_of
 from hsd_jax.sampler.token_sampling import fold_key
 from hsd_jax.scoring.bin_packing import Lengths, pack_problems
 from hsd_jax.types import Rollouts
-from hsd_jax.update.step import StepConfig, TrainState, build_targets, choose_peers, interleave
+from hsd_jax.update.inputs import build_inputs, choose_peers
+from hsd_jax.update.state import StepConfig, TrainState
+from hsd_jax.update.step import build_targets, interleave
 from tests.support.method_cases import cheap_compilation
 from tests.support.step_case import G, P, T, make_case
 
@@ -91,7 +93,8 @@ def credit(method: Method, step: int, rollouts: Rollouts, rewards_PG: np.ndarray
     def one(part: Any) -> tuple[jax.Array, jax.Array]:
         problems, rollouts, rewards_PG = part
         no_peers = jnp.full(rewards_PG.shape, -1)
-        work, _ = build_targets(setting, state, problems, case.frame, rollouts, rewards_PG, no_peers)
+        inputs = build_inputs(setting, case.frame, problems, rollouts, rewards_PG, no_peers)
+        work = build_targets(setting, state, inputs)
         return work.token.advantage[..., 0], work.weights_PGT
 
     parts = interleave((case.problems, rollouts, jnp.asarray(rewards_PG)), method.minibatches)

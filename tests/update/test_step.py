@@ -13,7 +13,9 @@ from hsd_jax import advantages
 from hsd_jax.contexts import PeerMarkers
 from hsd_jax.scoring.scorer import padded_scorer
 from hsd_jax.types import Padded, Problems, Rollouts
-from hsd_jax.update.step import StepConfig, TrainState, build_targets, choose_peers, gradients, policy_logprob, update
+from hsd_jax.update.inputs import build_inputs, choose_peers
+from hsd_jax.update.state import StepConfig, TrainState
+from hsd_jax.update.step import build_targets, gradients, policy_logprob, update
 from models.qwen3 import Params
 from tests.support.method_cases import cheap_compilation
 from tests.support.numpy_oracles import kl
@@ -79,8 +81,8 @@ def run(setting: StepConfig, weights: tuple[Params, Params], case: Case, rewards
     @jax.jit
     def go(state: TrainState, problems: Problems, rollouts: Rollouts, rewards_PG: jax.Array):
         peers = choose_peers(setting.method, problems, rollouts, rewards_PG, jax.random.key(5))
-        work, _ = build_targets(setting, state, problems, case.frame, rollouts, rewards_PG, peers)
-        return gradients(setting, SCORER, state, work), peers
+        inputs = build_inputs(setting, case.frame, problems, rollouts, rewards_PG, peers)
+        return gradients(setting, SCORER, state, build_targets(setting, state, inputs)), peers
 
     return go(state_of(setting, *weights), case.problems, case.rollouts, jnp.asarray(rewards))
 
@@ -206,9 +208,9 @@ def test_in_bfloat16_all_rollout_ratios_are_one_before_an_update(case: Case, wei
 
     @partial(jax.jit, compiler_options=cheap_compilation())
     def go(state: TrainState):
-        old_PGT = policy_logprob(setting, scorer, state.params, case.problems, case.rollouts)
         rewards_PG, no_peers = jnp.asarray(REWARDS), jnp.full((P, G), -1)
-        return old_PGT, update(setting, scorer, state, case.problems, case.frame, case.rollouts, rewards_PG, no_peers)
+        inputs = build_inputs(setting, case.frame, case.problems, case.rollouts, rewards_PG, no_peers)
+        return policy_logprob(setting, scorer, state.params, inputs), update(setting, scorer, state, inputs)
 
     old_PGT, (_, metrics, trace) = go(state_of(setting, *weights))
     valid_PGT = np.arange(T) < np.asarray(case.rollouts.length_PG)[..., None]
@@ -227,7 +229,8 @@ def test_an_update_that_is_not_finite_changes_nothing(case: Case, weights: tuple
     for rollouts, skipped in ((case.rollouts, 0.0), (broken, 1.0)):
         state = state_of(setting, *weights)
         rewards_PG, no_peers = jnp.asarray(REWARDS), jnp.full((P, G), -1)
-        after, metrics, _ = step(state, case.problems, case.frame, rollouts, rewards_PG, no_peers)
+        inputs = build_inputs(setting, case.frame, case.problems, rollouts, rewards_PG, no_peers)
+        after, metrics, _ = step(state, inputs)
         same = all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), state.params, after.params)))
         assert float(metrics["skipped"]) == skipped and same == bool(skipped)
         assert int(after.step) == 1

@@ -1,0 +1,84 @@
+"""The records of an update: what is fixed in a run, what training changes, what a step reads and what it leaves."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import optax
+from jax.tree_util import register_dataclass
+
+from hsd_jax.contexts import TeacherInputs
+from hsd_jax.losses import TokenInputs
+from hsd_jax.methods import Method
+from hsd_jax.scoring.fused_loss import ONE_CHIP, LossSharding
+from hsd_jax.types import Array, Contexts, Rollouts
+from models.qwen3 import Params
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class TrainState:
+    """What training changes: the policy, its optimizer state, copies of weights, the method's memory, and steps."""
+
+    params: Params
+    opt_state: Any
+    copies: dict[str, Params]
+    memory: dict[str, Array]
+    step: Array
+
+
+@dataclass(frozen=True)
+class StepConfig:
+    """What is fixed in a run."""
+
+    method: Method
+    optimizer: optax.GradientTransformation
+    prompt_tokens: int
+    context_tokens: int
+    min_peer_tokens: int
+    micro_batches: int
+    chunk: int
+    reference_every: int
+    spread: LossSharding = ONE_CHIP
+    control_ids: tuple[int, ...] = ()
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class StepInputs:
+    """One step's graded groups, built once (`inputs.build_inputs`); every array begins with the problems.
+
+    `peers_PG` is the peer that each teacher reads (-1: none), `read` what else became of its context, `limit_P` the
+    longest response allowed.
+    """
+
+    limit_P: Array
+    rollouts: Rollouts
+    rewards_PG: Array
+    peers_PG: Array
+    student: Contexts
+    teacher: Contexts
+    read: TeacherInputs
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class MicroBatch:
+    """What a micro-batch needs, after everything that looks at whole groups has been decided."""
+
+    student: Contexts
+    teacher: Contexts
+    response_PGT: Array
+    length_PG: Array
+    token: TokenInputs
+    weights_PGT: Array
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Trace:
+    """What a step read and measured, for logs: weights in the distillation and per-token statistics [P, G, T]."""
+
+    inputs: StepInputs
+    divergence_PG: Array
+    weights_PGT: Array
+    stats: dict[str, Array]
