@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import jax
 
 from hsd_jax.errors import EXIT_DONE, EXIT_PREEMPTED
+from hsd_jax.planning import pace
 from hsd_jax.rollout.collect import sample_and_grade
 from hsd_jax.run import arguments
 from hsd_jax.run.programs import Programs, run_update
@@ -59,11 +60,13 @@ def main(argv: Sequence[str]) -> int:
     """The command: refuse what is wrong before anything compiles, train, say how it went."""
     given = arguments.parse(argv, about=__doc__ or "")
     tune_malloc()
-    enable_compilation_cache()
-    with multihost.distributed_session(multihost.from_environment(os.environ)), watch() as stop:
+    place = multihost.from_environment(os.environ)
+    enable_compilation_cache(*(place.process, place.processes) if place else ())
+    with multihost.distributed_session(place), watch() as stop:
         same_start(given.workdir, given.settings)
         parts = components.build_components(given.settings)
         with open_run(given, parts, cli.console(), argv) as (programs, book, state):
+            book.pace = pace.pace(parts, jax.devices())
             stopped = train(parts, programs, book, state, stop)
             book.close(stopped)
     return EXIT_PREEMPTED if stopped else EXIT_DONE

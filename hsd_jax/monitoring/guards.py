@@ -6,6 +6,7 @@ the limits are those of the report's health panel (`metric_table.THRESHOLDS`).
 
 import logging
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from hsd_jax.update.metric_table import THRESHOLDS, Threshold, judge
 log = logging.getLogger(__name__)
 FIRST, RECENT = 10, 5  # steps that say what is normal, and steps that are compared with them
 VARIETY = ("eval/pass@16", "eval/pass@4")  # the larger k tells first
+PLANNED = ("sample", "update")  # the phases that a plan gives seconds for
 RISE, FALL = 0.01, 0.03  # what counts between evaluations of a hundred questions
 Line = Mapping[str, Any]
 
@@ -61,6 +63,9 @@ def watch(lines: Sequence[Line], settings: Guards, workdir: str) -> None:
             log.warning("%s; consider --method.teacher frozen, a larger --method.beta or a smaller step", message)
     if (said := narrowing(lines)) and not narrowing(lines[:-1]):
         log.warning("step %d: %s: answers sharpen at the price of variety", lines[-1]["step"], said)
+    for phase in PLANNED:
+        if (said := beyond_plan(phase, lines)) and not beyond_plan(phase, lines[:-1]):
+            log.warning("step %d: %s", lines[-1]["step"], said)
 
 
 def name_offenders(step: int, names: Sequence[str], stats: Mapping[str, np.ndarray], length_PG: np.ndarray) -> None:
@@ -101,6 +106,18 @@ def narrowing(lines: Sequence[Line]) -> str:
                 changes = (f"{name} {best[name]:.3f} -> {now[name]:.3f}" for name in ("eval/pass@1", metric))
                 return f"{' and '.join(changes)} since step {best['step']}"
     return ""
+
+
+def beyond_plan(phase: str, lines: Sequence[Line]) -> str:
+    """In words, how much longer a phase takes than its plan, in most of the recent steps; "" where it does not."""
+    keys = f"time/{phase}", f"plan/{phase}"
+    timed = [line for line in lines if all(_finite(line.get(key)) for key in keys)][-RECENT:]
+    took, planned = (statistics.median(line[key] for line in timed) if timed else 0.0 for key in keys)
+    if len(timed) < RECENT or judge(took / max(planned, 1e-9), THRESHOLDS["beyond_plan"]) != "act":
+        return ""
+    return (
+        f"{phase}: {took:.0f} s a step, {took / planned:.1f} times its plan of {planned:.0f} s (docs/operations.md, 5)"
+    )
 
 
 def _finite(value: Any) -> bool:

@@ -8,6 +8,7 @@ import heapq
 import math
 from dataclasses import dataclass
 
+from hsd_jax.config import Config
 from hsd_jax.planning.chips import Topology
 from hsd_jax.planning.workload import Workload, response_lengths
 from models.qwen3 import Qwen3Config
@@ -134,6 +135,16 @@ def step_phases(
         Phase("score and differentiate", ideal, expected),
         Phase("AdamW", optimizer, optimizer / DECODE),
     ]
+
+
+def phases_of(
+    config: Config, model: Qwen3Config, topology: Topology, work: Workload, *, update_flops: float
+) -> list[Phase]:
+    """`step_phases` with the slots that the config's sampler has on this slice."""
+    s = config.sampling
+    share = work.rollouts * s.tensor // topology.chips
+    slots = s.slots * s.tensor // topology.chips_per_host if s.slots else share
+    return step_phases(model, topology, work, tensor=s.tensor, slots=slots, update_flops=update_flops)
 
 
 def assumptions(topology: Topology, work: Workload) -> list[str]:

@@ -59,10 +59,7 @@ def make_plan(name: str, config: Config, topology: Topology, measured: list[Meas
     """Puts the parts together for the assumed texts."""
     model = model_of(config.model.path)
     update = next((m.flops for m in measured if m.stage == "update"), 0.0)
-    s = config.sampling
-    share = work.rollouts * s.tensor // topology.chips
-    slots = s.slots * s.tensor // topology.chips_per_host if s.slots else share
-    phases = roofline.step_phases(model, topology, work, tensor=s.tensor, slots=slots, update_flops=update)
+    phases = roofline.phases_of(config, model, topology, work, update_flops=update)
     moving = dtypes_of_copies(config, method_overrides.resolve(config.method)).keys() - FROZEN
     parameters = roofline.layer_params(model) + roofline.head_params(model) * (1 if model.tied else 2)
     return Plan(

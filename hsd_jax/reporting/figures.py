@@ -3,7 +3,7 @@
 Because all three read the same record, a picture in a paper and a point on the page cannot disagree.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -92,6 +92,12 @@ CURVES = (  # name, title, recorded metrics with their labels; all of a figure h
     ("entropy", "Entropy", (("entropy", "student"), ("teacher_entropy", "teacher"))),
     ("response_length", "Response length", (("response_length", ""),)),
     ("grad_norm", "Gradient norm before clipping", (("grad_norm", ""),)),
+    ("speed", "Speed", (("speed/step", "step"), ("speed/sample", "sampling"), ("speed/update", "update"))),
+    ("hosts", "Sampling on hosts", (("hosts/sample_slowest", "slowest"), ("hosts/sample_mean", "mean"))),
+    ("slots", "Slots in use", (("hosts/slots", ""),)),
+    ("memory", "Memory of the fullest chip", (("memory/in_use", "in use"), ("memory/peak", "peak"))),
+    ("compiled", "Seconds to compile", (("compiled/seconds", ""),)),
+    ("filled", "Places filled in the update", (("filled", ""),)),
     ("time", "Time per phase", (("time/sample", "sample"), ("time/grade", "grade"), ("time/update", "update"))),
 )
 
@@ -272,17 +278,21 @@ def _by_difficulty(runs: Sequence[RunData], name: str, title: str, caption: str,
 def _phase_figure(runs: Sequence[RunData]) -> Figure:
     found = [diagnostics.phase_seconds(run.metrics) for run in runs]
     names = tuple(name for name in (*PHASES, "other") if any(name in seconds for seconds in found))
-    lines = tuple(
-        Series(
-            run.name,
-            np.arange(len(names), dtype=np.float64),
-            np.array([seconds.get(name, np.nan) for name in names]),
-            hue=hue,
-        )
-        for hue, (run, seconds) in enumerate(zip(runs, found, strict=True))
+
+    def bars(label: str, seconds: Mapping[str, float], hue: int, dash: int = 0) -> Series:
+        values = np.array([seconds.get(name, np.nan) for name in names])
+        return Series(label, np.arange(len(names), dtype=np.float64), values, hue=hue, dash=dash)
+
+    lines = []
+    for hue, (run, seconds) in enumerate(zip(runs, found, strict=True)):
+        lines.append(bars(run.name, seconds, hue))
+        planned = {name: diagnostics.series_mean(run.metrics, f"plan/{name}") for name in names}
+        if np.isfinite([*planned.values()]).any():
+            lines.append(bars(f"{run.name}, planned", planned, len(runs) + hue, 1))
+    caption = "Mean seconds of a step; the first recorded step, which compiles, is left out. Planned: for the lengths sampled."
+    return Figure(
+        "time_per_phase", "Time per phase", caption, "phase", "seconds per step", tuple(lines), categories=names
     )
-    caption = "Mean seconds of a step; the first recorded step, which compiles, is left out."
-    return Figure("time_per_phase", "Time per phase", caption, "phase", "seconds per step", lines, categories=names)
 
 
 def _from_means(label: str, means: Means, hue: int, dash: int = 0) -> Series:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from hsd_jax.reporting.logs import Record
 from hsd_jax.reporting.trends import (
+    beyond_plan,
     drop_from_best,
     localization,
     non_finite_steps,
@@ -168,6 +169,12 @@ CHECKS: tuple[Check, ...] = (
         "grad_norm_ratio", "Gradient growth", _ratio("grad_norm"),
         "A growing gradient comes before divergence: lower the learning rate or raise beta.",
         "Gradient norm before clipping, newest steps over first ones.",
+    ),
+    _check(
+        "beyond_plan", "Slower than planned", beyond_plan,
+        "Compare the seconds of each phase with the plan, and the slowest host with the mean of all: one slow host "
+        "holds up the others. docs/operations.md, 5, says what to look at.",
+        "Seconds of the phase that is furthest beyond its plan, over those of the plan.",
     ),
     _check(
         "recompilations", "Recompilations", _newest("recompilations"),

@@ -52,6 +52,14 @@ def teacher_drift(metrics: Sequence[Record]) -> float:
     return abs(ratio_to_start(metrics, "teacher_entropy") - 1.0)
 
 
+def beyond_plan(metrics: Sequence[Record]) -> float:
+    """Seconds over planned seconds of the phase that is furthest beyond its plan, newest steps; nan without a plan."""
+    planned = [record for record in metrics if any(key.startswith("plan/") for key in record)]
+    phases = {key.removeprefix("plan/") for record in planned for key in record if key.startswith("plan/")}
+    ratios = [recent(planned, f"time/{phase}") / max(recent(planned, f"plan/{phase}"), 1e-9) for phase in phases]
+    return max(ratios, default=float("nan"))
+
+
 def share_of_verdicts(metrics: Sequence[Record], reasons: Sequence[Reason]) -> float:
     """Share of the newest verdicts that carry one of `reasons`, nan when verdicts were not recorded."""
     newest = metrics[-STEPS:]

@@ -19,7 +19,7 @@ from hsd_jax.runtime.multihost import gather_json
 from hsd_jax.runtime.timing import Clock
 from hsd_jax.sampler.decode import SamplerConfig
 from hsd_jax.sampler.decode_sharding import DecodeParams, decode_params
-from hsd_jax.sampler.sampler import sample
+from hsd_jax.sampler.sampler import sample_with_table
 from hsd_jax.setup.components import RunComponents
 from hsd_jax.types import Padded, Problems, Rollouts, Verdict
 from models.qwen3 import Params
@@ -29,7 +29,10 @@ Gather = Callable[[Any], list[Any]]  # a JSON value of this process -> those of 
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's graded groups on this process, as host arrays; `drawn` counts the questions that were sampled."""
+    """One step's graded groups on this process, as host arrays.
+
+    `drawn` counts the questions that were sampled, `slot_steps` the decode steps in which a slot wrote, and all.
+    """
 
     step: int
     problems: Sequence[Problem]
@@ -37,6 +40,7 @@ class Batch:
     rollouts: Rollouts
     graded: GradedBatch
     drawn: int
+    slot_steps: tuple[int, int] = (0, 0)
 
 
 @partial(jax.jit, static_argnames="width")
@@ -83,23 +87,24 @@ def _draw(
     pieces = tokenize(problems, texts.tokenizer, texts.chat, texts.windows)
     marking = start_grading(problems, submit, texts.tokenizer, texts.stop_ids)
     with clock.phase("sample"):
-        rollouts = sample(
+        table = sample_with_table(
             program,
             weights,
             prompts_of(jax.device_put(pieces), width=texts.windows.prompt),
             pieces.id_P,
-            key=random_keys.key_of(parts.config.seed, step, "sample", attempt),
-            settings=parts.choice,
-            limit_P=pieces.limit_P,
-            group_size=parts.config.sampling.group_size,
+            random_keys.key_of(parts.config.seed, step, "sample", attempt),
+            parts.choice,
+            pieces.limit_P,
+            parts.config.sampling.group_size,
             on_finished=marking.submit_rollout,
         )
+    rollouts = table.rollouts
     with clock.phase("grade"):
         graded = marking.collect(rollouts)
         if parts.method.reads.feedback:
             said = feedback.of_groups([p.kind for p in problems], graded.verdicts, rollouts.finished_PG.tolist())
             pieces = replace(pieces, feedback=feedback_ids(said, texts.tokenizer, texts.windows))
-    return Batch(step, problems, pieces, rollouts, graded, len(problems))
+    return Batch(step, problems, pieces, rollouts, graded, len(problems), (table.used_steps, table.slot_steps))
 
 
 def patient_gather(step: int) -> Gather:
@@ -141,7 +146,8 @@ def fill(drawn: Sequence[Batch], gather: Gather, process: int) -> Batch:
     arrived = {place: next(sent[place[1]]) for place in moved}
     mine = taken[process * share : (process + 1) * share]
     groups = [_group(drawn[a], p) if k == process else _unpacked(arrived[a, k, p], drawn[0]) for a, k, p in mine]
-    return replace(_joined(groups), drawn=sum(batch.drawn for batch in drawn))
+    used, slots = map(sum, zip(*(batch.slot_steps for batch in drawn), strict=True))
+    return replace(_joined(groups), drawn=sum(batch.drawn for batch in drawn), slot_steps=(used, slots))
 
 
 def _group(batch: Batch, row: int) -> Batch:

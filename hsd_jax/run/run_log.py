@@ -15,7 +15,7 @@ from etils import epath
 from rich.console import Console
 
 from hsd_jax import report
-from hsd_jax.monitoring import console, guards, rollout_log, writers
+from hsd_jax.monitoring import console, guards, rollout_log, speed, writers
 from hsd_jax.monitoring.console import Summary
 from hsd_jax.rollout.collect import Batch
 from hsd_jax.runtime import checkpoint, faults, multihost, paths
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 HISTORY_KEYS = (
     *("step", "skipped", "coverage", "eval/greedy", "eval/pass@1", *guards.VARIETY, "eval/right_paths"),
     *(alarm.metric for alarm in guards.ALARMS),
+    *(f"{kind}/{phase}" for phase in guards.PLANNED for kind in ("time", "plan")),
 )
 
 
@@ -50,6 +51,7 @@ class RunLog:
     clock: Clock
     compilations: Compilations
     lines: list[dict[str, Any]]
+    pace: Callable[[float], dict[str, float]] = lambda mean: {}
     page: dict[str, Any] = field(default_factory=dict)
     saved_at: float = field(default_factory=time.monotonic)
 
@@ -58,9 +60,12 @@ class RunLog:
         ids = [row[:n].tolist() for row, n in zip(*_flat(batch.rollouts), strict=True)]
         texts = [text for row in batch.graded.texts for text in row]
         mine = {**batch.graded.counts(), "questions_drawn": batch.drawn, **writers.text_counts(texts, ids)}
-        counts = added(multihost.gather(f"counts/{batch.step}", mine))
+        used = speed.of_host(batch.slot_steps, self.clock.step, self.compilations.take_programs())
+        shares = multihost.gather(f"counts/{batch.step}", [mine, used])
+        counts = added([counted for counted, _ in shares])
         words = {name: counts.pop(name) for name in writers.TEXT_COUNTS}
-        self.page |= {**measured, **counts, **writers.text_means(words)}
+        self.page |= {**measured, **counts, **writers.text_means(words), **speed.of_step([used for _, used in shares])}
+        self.page |= self.pace(self.page["response_length"])
         if measured.get("skipped"):
             names = [problem.id for problem in batch.problems]
             stats = {name: local_rows(values) for name, values in trace.stats.items()}

@@ -45,13 +45,14 @@ def open_run(
     config = parts.config
     workdir = open_together(given, config)
     announce(parts, workdir, screen)
+    clock = Clock()
     with ExitStack() as stack:
+        compilations = stack.enter_context(count_compilations(clock))
         graders = stack.enter_context(open_graders(parts))
         if jax.process_index() == 0:
             note(workdir.path, sandbox=graders.tier)
         submit = submit_to(graders, lambda problem: cases.visible(problem.visible))
         programs = build(parts, submit, submit_all_tests(graders))
-        clock = Clock()
         with clock.phase("start"):
             state, workdir = first_state(parts, workdir)
             if workdir.start is not None:
@@ -72,7 +73,7 @@ def open_run(
             resume_command=resume_command(argv),
             frozen={name: [config.model.path, value] for name, value in frozen.hashes(state).items()},
             clock=clock,
-            compilations=stack.enter_context(count_compilations(clock)),
+            compilations=compilations,
             lines=past_lines(workdir.path),
         )
         if workdir.start is None:

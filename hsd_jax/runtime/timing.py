@@ -13,7 +13,8 @@ from hsd_jax.runtime import faults
 from hsd_jax.types import Phase
 
 log = logging.getLogger(__name__)
-COMPILED = "/jax/core/compile/backend_compile_duration"
+COMPILED = "/jax/core/compile/backend_compile_duration"  # of programs that were found on disk too
+FOUND = "/jax/compilation_cache/cache_hits"
 # With jax_explain_cache_misses these say why a function was traced again, and what became of the cache on disk.
 EXPLAINERS = tuple(f"jax._src.{name}" for name in ("interpreters.partial_eval", "compiler", "compilation_cache"))
 TRACED = "TRACING CACHE MISS"
@@ -50,21 +51,37 @@ class Clock:
 
 @dataclass
 class Compilations:
-    """Programs compiled in phases that had run in an earlier step, since the last look, and why."""
+    """Programs made since the last look; those of phases that had run in an earlier step by name, and why."""
 
     clock: Clock
     names: list[str] = field(default_factory=list)
     reason: str = "no reason known"
+    made: int = 0
+    found: int = 0
+    seconds: float = 0.0
 
     def take(self) -> int:
         """The number since the last call."""
         count, self.names = len(self.names), []
         return count
 
+    def take_programs(self) -> dict[str, float]:
+        """Programs that were compiled since the last call, and the seconds it took to compile or to find them."""
+        counted = {"compiled/programs": self.made - self.found, "compiled/seconds": self.seconds}
+        self.made, self.found, self.seconds = 0, 0, 0.0
+        return counted
+
+    def on_found(self, event: str, **kwargs: str | int) -> None:
+        """Counts a program that was found on disk."""
+        self.found += event == FOUND
+
     def on_compiled(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
         """Notes and logs a compilation if the present phase is warm."""
+        if event != COMPILED:
+            return
+        self.made, self.seconds = self.made + 1, self.seconds + duration_secs
         phase = self.clock.now
-        if event != COMPILED or phase not in self.clock.total:
+        if phase not in self.clock.total:
             return
         name = str(kwargs.get("fun_name", "a program"))
         self.names.append(name)
@@ -81,17 +98,19 @@ class Compilations:
 
 @contextmanager
 def count_compilations(clock: Clock) -> Iterator[Compilations]:
-    """Counts compilations in warm phases of the process while the block runs."""
+    """Counts the process's compilations while the block runs."""
     seen = Compilations(clock)
     explainers, before = [logging.getLogger(name) for name in EXPLAINERS], jax.config.values["jax_explain_cache_misses"]
     for explainer in explainers:
         explainer.addFilter(seen.on_explained)
     jax.config.update("jax_explain_cache_misses", True)
     jax.monitoring.register_event_duration_secs_listener(seen.on_compiled)
+    jax.monitoring.register_event_listener(seen.on_found)
     try:
         yield seen
     finally:
         jax.monitoring.unregister_event_duration_listener(seen.on_compiled)
+        jax.monitoring.unregister_event_listener(seen.on_found)
         jax.config.update("jax_explain_cache_misses", before)
         for explainer in explainers:
             explainer.removeFilter(seen.on_explained)

@@ -56,6 +56,17 @@ METRICS = {
     "eval/greedy": Metric("share of questions", "held out; solved by the likeliest answer"),
     "eval/right_paths": Metric("answers to a question", "different right ones among the samples"),
     "time/": Metric("seconds", "spent in a phase, and in the step"),
+    "plan/": Metric("seconds", "that the plan expects of a phase, for the lengths sampled; known TPUs only"),
+    "speed/": Metric("tokens per second and chip", "sampled tokens over the time of a phase, and of the step"),
+    "hosts/slots": Metric("share of decode steps", "in which a slot wrote a token"),
+    "hosts/sample_mean": Metric("seconds", "of sampling, the mean of all hosts"),
+    "hosts/sample_slowest": Metric("seconds", "of sampling on the host that all others wait for"),
+    "memory/in_use": Metric("GiB", "in use on the fullest chip of all hosts, at the end of the update"),
+    "memory/peak": Metric("GiB", "most that was ever in use on a chip"),
+    "compiled/programs": Metric(
+        COUNT, "programs compiled since the last step, on all hosts; not those found in the cache"
+    ),
+    "compiled/seconds": Metric("seconds", "to compile programs or find them in the cache, on the slowest host"),
     "recompilations": Metric(COUNT, "programs compiled in the step"),
 }
 
@@ -87,6 +98,7 @@ THRESHOLDS = {
     "verifier_failures": Threshold(0.01, 0.05),
     "hedging_ratio": Threshold(0.60, 0.35),
     "grad_norm_ratio": Threshold(5.0, 50.0),
+    "beyond_plan": Threshold(1.5, 2.0),
     "recompilations": Threshold(1.0, 5.0),
 }
 

@@ -73,6 +73,16 @@ def test_nothing_is_said_of_variety_where_it_is_not_paid_with(
     assert not caplog.records
 
 
+def test_a_phase_that_takes_twice_its_plan_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """One slow step, such as one that compiles, is none; nor is anything where there is no plan."""
+    normal, slow = ({"time/sample": seconds, "time/update": 9.0, "plan/sample": 4.0} for seconds in (6.0, 8.5))
+    lines = run_of(0, [{"time/sample": 90.0, "plan/sample": 4.0}, *[normal] * 6, *[slow] * 9])
+    for end in range(1, len(lines) + 1):
+        guards.watch(lines[:end], Guards(stop_on_collapse=True), "runs/x")
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert said.startswith("step 10: sample: 8 s a step, 2.1 times its plan of 4 s")
+
+
 def test_a_healthy_run_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     lines = run_of(40, [])
     for end in range(1, len(lines) + 1):

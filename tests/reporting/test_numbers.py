@@ -126,6 +126,17 @@ def test_seconds_per_phase_are_means_over_steps_that_ran() -> None:
     assert diagnostics.phase_seconds([]) == {}
 
 
+def test_seconds_of_a_plan_stand_beside_those_that_were_taken() -> None:
+    lines = [
+        {"step": i, "time/sample": 3.0, "time/update": 2.0, "time/step": 5.0, "plan/sample": 1.0} for i in range(3)
+    ]
+    (figure,) = (f for f in figures.credit_figures([figures.RunData("run", lines, [])]) if f.name == "time_per_phase")
+    taken, planned = figure.series
+    assert (taken.label, taken.y.tolist()) == ("run", [3.0, 2.0])
+    assert planned.label == "run, planned" and planned.y[0] == 1.0 and np.isnan(planned.y[1])
+    assert finding(lines, "beyond_plan").value == 3.0 and finding(lines, "beyond_plan").level == "act"
+
+
 def test_figures_and_csv_hold_the_same_numbers(workdir: Path, tmp_path: Path, groups: list[Group]) -> None:
     paths = report.write_report(report.Arguments(workdir, figures=True, out=tmp_path))
     rows = (tmp_path / "figures" / "credit_by_offset.csv").read_text().splitlines()[1:]

@@ -87,6 +87,10 @@ def test_two_processes_one_killed_and_all_restarted_are_one_run(folder: Path, tm
     for run in launch(folder, workdir, 2, *BATCH, "--steps", "4", "--resume", "auto"):
         finish(run)
     assert_same_run(workdir, wanted)
+    again = tmp_path / "again"
+    for run in launch(folder, again, 2, *BATCH, "--steps", "4", "--resume", "auto"):
+        finish(run)
+    assert [line["compiled/programs"] for line in lines(again)[1:]] == [0, 0, 0, 0]
 
 
 def test_four_processes_are_one_run(folder: Path, tmp_path: Path) -> None:

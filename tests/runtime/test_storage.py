@@ -14,9 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
+from jax._src import compilation_cache, compiler, distributed
 
 from hsd_jax.errors import InputError, RunStopped
-from hsd_jax.runtime import checkpoint, manifest, multihost, storage, workdir
+from hsd_jax.runtime import checkpoint, compile_cache, manifest, multihost, storage, workdir
+from hsd_jax.runtime.timing import Clock, count_compilations
 from models import hf
 from models.config import Qwen3Config
 from models.sharding import make_mesh
@@ -28,6 +30,7 @@ from tests.support.random_qwen3 import hf_config, hf_weights, write_hf
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 CHECKPOINTS = "gs://bucket/run/checkpoints"
 META = {"step": 0}
+MIN_SECONDS = "jax_persistent_cache_min_compile_time_secs"
 
 
 def state_of(step: int) -> dict[str, Any]:
@@ -272,6 +275,31 @@ def test_weights_stream_from_the_bucket_and_texts_are_copied(gcs: Cloud, tmp_pat
     assert storage.local_copy(remote) == str(copy), "it is copied once"
     (epath.Path(remote) / "config.json").write_text("{}")
     assert storage.local_copy(remote) != str(copy), "and again when it has changed"
+
+
+def test_every_process_keeps_its_programs_in_the_bucket(gcs: Cloud, monkeypatch: Any) -> None:
+    """JAX lets process 0 alone write, and a host's own programs are no other's."""
+    monkeypatch.setenv(compile_cache.NAMED, "gs://bucket/compiled")
+    kept = {name: jax.config.values[name] for name in ("jax_compilation_cache_dir", MIN_SECONDS)}
+    inner = compiler._cache_write
+    monkeypatch.setattr(distributed.global_state, "process_id", 1)
+    clock = Clock()
+    try:
+        with count_compilations(clock) as seen:
+            made = []
+            for _ in range(2):
+                compile_cache.enable_compilation_cache(1, 2)
+                compilation_cache.reset_cache()
+                jax.clear_caches()
+                jax.jit(lambda x: 3 * x + 1)(np.float32(1))
+                made.append(seen.take_programs()["compiled/programs"])
+    finally:
+        compiler._cache_write = inner
+        for name, value in kept.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+    assert made == [1, 0]
+    assert gcs.names("compiled/") and gcs.names("compiled/") == gcs.names("compiled/process-1/")
 
 
 def test_a_bucket_without_files_is_refused(gcs: Cloud) -> None:

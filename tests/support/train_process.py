@@ -25,7 +25,7 @@ TINY = [
     *("--evaluation.every", "2", "--checkpoints.every", "2", "--logging.rollouts-every", "1"),
 ]
 # Keys of a line that depend on the machine's speed, not on the training.
-OF_TIME = ("time/", "recompilations")
+OF_TIME = ("time/", "recompilations", "speed/", "hosts/", "compiled/")
 # A variable: lay the processes' devices out in turns, so that no process has rows side by side, as on real slices.
 IN_TURNS = "DEVICES_IN_TURNS"
 SERVER = multiprocessing.get_context("forkserver")

@@ -1,0 +1,48 @@
+"""What the plan expects of the phases of a step while it runs, for the slice it really runs on."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hsd_jax.planning import roofline
+from hsd_jax.planning.chips import CHIPS, Topology
+from hsd_jax.planning.workload import workload
+from hsd_jax.setup.components import RunComponents
+
+# What a device says it is. Source: jax.Device.device_kind of libtpu 0.0.42 for each slice.
+KINDS = {
+    "TPU v5 lite": "v5e",
+    "TPU v5e": "v5e",
+    "TPU v5": "v5p",
+    "TPU v5p": "v5p",
+    "TPU v6 lite": "v6e",
+    "TPU v6e": "v6e",
+}
+# The phases of a step that are planned, and the parts of the estimate that they do.
+PARTS = {"sample": ("move weights", "prefill", "decode"), "update": ("score and differentiate", "AdamW")}
+Pace = Callable[[float], dict[str, float]]
+
+
+def topology_of(devices: Sequence[Any]) -> Topology | None:
+    """The slice that these devices are, None where estimates know no such chip."""
+    name = KINDS.get(devices[0].device_kind)
+    if name is None:
+        return None
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    axes = 3 if name == "v5p" else 2
+    shape = tuple(1 + max(device.coords[axis] for device in devices) for axis in range(axes))
+    return Topology(f"{name}:{'x'.join(map(str, shape))}", CHIPS[name], shape, slices)
+
+
+def pace(parts: RunComponents, devices: Sequence[Any]) -> Pace:
+    """Mean response length in tokens -> expected seconds, `plan/PHASE`; {} where estimates know no such chip."""
+    topology = topology_of(devices)
+
+    def expected(mean: float) -> dict[str, float]:
+        if topology is None or mean <= 0:
+            return {}
+        work = workload(parts.config, mean=mean, prompt=0)
+        phases = roofline.phases_of(parts.config, parts.model, topology, work, update_flops=0.0)
+        seconds = {phase.name: phase.expected for phase in phases}
+        return {f"plan/{phase}": sum(seconds[part] for part in names) for phase, names in PARTS.items()}
+
+    return expected

@@ -1,0 +1,47 @@
+"""What a running step is expected to take: the estimate of its plan, for the slice that the devices are."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hsd_jax.planning import pace, roofline
+from hsd_jax.planning.chips import parse_topology
+from hsd_jax.planning.workload import workload
+from hsd_jax.runtime import cli
+from tests.support.paths import ROOT
+from tests.support.tiny_config import QWEN3_8B
+
+
+def devices(kind: str, *shape: int, slices: int = 1) -> list[Any]:
+    """As JAX lists those of a TPU slice."""
+    x, y, z = (*shape, 1)[:3]
+    coords = [(i, j, k) for k in range(z) for j in range(y) for i in range(x)]
+    return [SimpleNamespace(device_kind=kind, coords=c, slice_index=s) for s in range(slices) for c in coords]
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "slices", "meant"),
+    [
+        ("TPU v5", (4, 4, 4), 1, "v5p:4x4x4"),
+        ("TPU v5 lite", (8, 8), 1, "v5e:8x8"),
+        ("TPU v6 lite", (8, 8), 2, "2*v6e:8x8"),
+    ],
+)
+def test_the_slice_is_read_off_its_devices(kind: str, shape: tuple[int, ...], slices: int, meant: str) -> None:
+    found = pace.topology_of(devices(kind, *shape, slices=slices))
+    assert found == parse_topology(meant)
+
+
+def test_phases_are_expected_to_take_what_the_plan_says_for_the_lengths_sampled() -> None:
+    parts: Any = SimpleNamespace(
+        config=cli.load_config(str(ROOT / "configs" / "hsd_qwen3_8b_v5p128.py")), model=QWEN3_8B
+    )
+    expected = pace.pace(parts, devices("TPU v5", 4, 4, 4))
+    topology, work = parse_topology("v5p:4x4x4"), workload(parts.config, mean=1000, prompt=0)
+    phases = roofline.phases_of(parts.config, QWEN3_8B, topology, work, update_flops=0.0)
+    found = expected(1000)
+    assert found.keys() == {"plan/sample", "plan/update"}
+    assert sum(found.values()) == pytest.approx(sum(phase.expected for phase in phases))
+    assert expected(2000)["plan/sample"] > 1.5 * found["plan/sample"]
+    assert expected(0.0) == {} and pace.pace(parts, devices("cpu", 1, 1))(1000) == {}
