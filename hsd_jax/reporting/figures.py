@@ -289,7 +289,7 @@ def _phase_figure(runs: Sequence[RunData]) -> Figure:
         planned = {name: diagnostics.series_mean(run.metrics, f"plan/{name}") for name in names}
         if np.isfinite([*planned.values()]).any():
             lines.append(bars(f"{run.name}, planned", planned, len(runs) + hue, 1))
-    caption = "Mean seconds of a step; the first recorded step, which compiles, is left out. Planned: for the lengths sampled."
+    caption = "Mean seconds of a step without the first one, which compiles. Planned: for the lengths sampled."
     return Figure(
         "time_per_phase", "Time per phase", caption, "phase", "seconds per step", tuple(lines), categories=names
     )
