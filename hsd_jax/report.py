@@ -2,16 +2,21 @@
 
     python -m hsd_jax.report --workdir runs/tiny
     python -m hsd_jax.report --workdir runs/hsd --compare runs/grpo runs/opsd --figures
+    python -m hsd_jax.report --workdir gs://BUCKET/runs/hsd-8b
     python -m hsd_jax.report --before-you-train --config configs/tiny.py
 
 The file loads nothing and opens from disk. The last form trains nothing: it samples a few groups with the untrained
 model and says whether the method can help there.
 """
 
+import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+
+from etils import epath
 
 from hsd_jax.errors import EXIT_DONE, InputError
 from hsd_jax.reporting import figures, paper_figures
@@ -19,8 +24,9 @@ from hsd_jax.reporting.credit_profile import credit_profile_text, offset_profile
 from hsd_jax.reporting.diagnostics import rollouts_of
 from hsd_jax.reporting.logs import read_groups, read_run
 from hsd_jax.reporting.page import render
-from hsd_jax.runtime import cli, files, paths
+from hsd_jax.runtime import cli, files, paths, storage
 
+READ = ("config.json", "metrics.jsonl", "rollouts")  # what of a workdir a page shows
 MEGABYTE = 1_000_000
 
 
@@ -29,7 +35,8 @@ class Arguments:
     """What to read and what to write."""
 
     workdir: Annotated[str | None, paths.GIVEN] = None
-    """Directory of the run to show; with --before-you-train, where to keep what was sampled (default: nowhere)."""
+    """Directory of the run to show, may be gs://; with --before-you-train, where to keep what was sampled (default:
+    nowhere)."""
     compare: Annotated[tuple[str, ...], paths.GIVEN] = ()
     """Further runs whose curves and credit are laid over this one's."""
     figures: bool = False
@@ -46,7 +53,7 @@ class Arguments:
     """Groups to sample for the prediction; only with --before-you-train."""
 
 
-def write_report(arguments: Arguments) -> list[Path]:
+def write_report(arguments: Arguments) -> list[epath.Path]:
     """Writes index.html (and with `figures` the pictures); returns the paths written, the page first.
 
     Raises: InputError when a directory does not exist or the size is not positive.
@@ -55,10 +62,9 @@ def write_report(arguments: Arguments) -> list[Path]:
         raise InputError("--workdir is missing: name the directory of the run to show")
     if arguments.max_megabytes <= 0:
         raise InputError(f"--max-megabytes must be above 0; got {arguments.max_megabytes}")
-    workdir = Path(arguments.workdir)
-    main = render.load(workdir, texts=True)
-    others = [render.load(Path(path), texts=False) for path in arguments.compare]
-    folder = Path(arguments.out or workdir / "report")
+    main = _load(arguments.workdir, texts=True)
+    others = [_load(path, texts=False) for path in arguments.compare]
+    folder = epath.Path(arguments.out or epath.Path(arguments.workdir) / "report")
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "index.html"
     page = render.render(main, others, int(arguments.max_megabytes * MEGABYTE))
@@ -66,28 +72,38 @@ def write_report(arguments: Arguments) -> list[Path]:
     if not arguments.figures:
         return [target]
     runs = render.run_data(main, others)
-    return [
-        target,
-        *paper_figures.write_figures([*figures.curves(runs), *figures.credit_figures(runs)], folder / "figures"),
-    ]
+    return [target, *_write_figures([*figures.curves(runs), *figures.credit_figures(runs)], folder / "figures")]
 
 
-def credit_profile(workdir: Path, window: tuple[int, int] = (-6, 12)) -> str:
+def _load(workdir: str, *, texts: bool) -> render.Loaded:
+    with storage.read_here(workdir, READ) as here:
+        return render.load(here, texts=texts)
+
+
+def _write_figures(shown: Sequence[figures.Figure], folder: epath.Path) -> list[epath.Path]:
+    """Made on this machine, then brought to where they belong."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as here:
+        made = paper_figures.write_figures(shown, Path(here))
+        return [epath.Path(path).copy(folder / path.name, overwrite=True) for path in made]
+
+
+def credit_profile(workdir: str | os.PathLike[str], window: tuple[int, int] = (-6, 12)) -> str:
     """The run's credit profile around the divergence as text for a terminal."""
-    profile = offset_profile(rollouts_of(read_groups(workdir, read_run(workdir).damage)), window)
+    with storage.read_here(workdir, READ) as here:
+        profile = offset_profile(rollouts_of(read_groups(here, read_run(here).damage)), window)
     return credit_profile_text([int(offset) for offset in profile.at], profile.mean.tolist())
 
 
 def main(argv: Sequence[str]) -> int:
     """The command; returns its exit code."""
     arguments = cli.parse(Arguments, argv, command="report", about=__doc__ or "")
-    for field, path in [("--workdir", arguments.workdir), *(("--compare", path) for path in arguments.compare)]:
-        paths.check_local(path or "", field)
     if arguments.out:
-        paths.check_writable(paths.check_local(arguments.out, "--out"), "--out")
+        paths.check_writable(arguments.out, "--out")
     elif arguments.workdir:
-        paths.check_writable(Path(arguments.workdir) / "report", "--workdir")
+        paths.check_writable(epath.Path(arguments.workdir) / "report", "--workdir")
     if arguments.before_you_train:
+        paths.check_local(arguments.workdir or "", "--workdir")
         run_preflight(arguments)
         return EXIT_DONE if arguments.workdir is None else _announce(arguments)
     if arguments.config is not None:
@@ -116,7 +132,7 @@ def run_preflight(arguments: Arguments) -> None:
 
 def _announce(arguments: Arguments) -> int:
     page, *pictures = write_report(arguments)
-    size = page.stat().st_size / MEGABYTE
+    size = page.stat().length / MEGABYTE
     print(f"wrote {page} ({size:.1f} MB)" + (f" and {len(pictures)} figure files beside it" if pictures else ""))
     return EXIT_DONE
 

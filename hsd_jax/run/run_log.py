@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,7 +17,7 @@ from hsd_jax import report
 from hsd_jax.monitoring import console, guards, rollout_log, speed, writers
 from hsd_jax.monitoring.console import Summary
 from hsd_jax.rollout.collect import Batch
-from hsd_jax.runtime import checkpoint, faults, multihost, paths
+from hsd_jax.runtime import checkpoint, faults, multihost
 from hsd_jax.runtime.timing import Clock, Compilations
 from hsd_jax.setup.components import RunComponents
 from hsd_jax.types import Rollouts
@@ -163,13 +162,12 @@ class RunLog:
         if asked:
             self.console.print(f"stopped by {asked} after step {self.lines[-1]['step']}; continue with:")
             self.console.print(self.resume_command, soft_wrap=True, highlight=False)
-        if not paths.is_remote(self.path):
-            report.write_report(report.Arguments(str(self.path)))
+        report.write_report(report.Arguments(str(self.path)))
         self.console.print(console.closing_table(self._summary()))
         words = console.words_on_coverage(self.parts.config, self.parts.method, self.lines)
         self.console.print(words, end="", highlight=False)
-        if self.parts.method.reads.peer and not paths.is_remote(self.path):
-            self.console.print(report.credit_profile(Path(self.path)), highlight=False)
+        if self.parts.method.reads.peer:
+            self.console.print(report.credit_profile(self.path), highlight=False)
 
     def _summary(self) -> Summary:
         ends = [found for line in self.lines if (found := console.held_out(line))]

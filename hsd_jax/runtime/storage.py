@@ -11,7 +11,8 @@ import re
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from etils import epath
@@ -23,6 +24,7 @@ from hsd_jax.runtime.paths import is_remote
 ROLES = "roles/storage.objectAdmin and roles/storage.legacyBucketReader"
 PREFLIGHT_SECONDS = 60.0
 WEIGHTS = (".safetensors", ".bin", ".pt", ".gguf")
+COPIES_AT_ONCE = 16
 CACHE = Path("~/.cache/hsd_jax/remote")
 
 # Gcsfs asks another API (and permission) what kind a bucket is, and remembers listings that other hosts change.
@@ -131,6 +133,33 @@ def local_copy(folder: str) -> str:
         with contextlib.suppress(OSError):  # another process of this machine was first
             part.rename(place)
     return str(place)
+
+
+@contextlib.contextmanager
+def read_here(folder: str | os.PathLike[str], names: Sequence[str]) -> Iterator[Path]:
+    """A folder on this machine: itself, or while the block runs a copy of these files and folders of a remote one.
+
+    Raises: InputError for a remote folder that has none of them.
+    """
+    if not is_remote(folder):
+        yield Path(folder)
+        return
+    root = epath.Path(folder)
+    found = [path for name in names if (path := root / name).exists()]
+    if not found:
+        raise InputError(f"{folder}: there is no run here; look for the bucket's runs with: gcloud storage ls")
+    files = [file for path in found for file in (_files(path) if path.is_dir() else [path])]
+    with tempfile.TemporaryDirectory() as place:
+        here = Path(place) / root.name
+
+        def copy(file: epath.Path) -> None:
+            target = here / file.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read_bytes())
+
+        with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
+            list(pool.map(copy, files))
+        yield here
 
 
 def _files(folder: epath.Path) -> Iterator[epath.Path]:

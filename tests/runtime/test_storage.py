@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import pytest
 from etils import epath
 from jax._src import compilation_cache, compiler, distributed
 
+from hsd_jax import report
 from hsd_jax.errors import InputError, RunStopped
 from hsd_jax.runtime import checkpoint, compile_cache, manifest, multihost, storage, workdir
 from hsd_jax.runtime.timing import Clock, count_compilations
@@ -26,6 +28,7 @@ from tests.support.gcs_emulator import Cloud, Rule
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 from tests.support.random_qwen3 import hf_config, hf_weights, write_hf
+from tests.support.report_workdir import make_workdir
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 CHECKPOINTS = "gs://bucket/run/checkpoints"
@@ -275,6 +278,24 @@ def test_weights_stream_from_the_bucket_and_texts_are_copied(gcs: Cloud, tmp_pat
     assert storage.local_copy(remote) == str(copy), "it is copied once"
     (epath.Path(remote) / "config.json").write_text("{}")
     assert storage.local_copy(remote) != str(copy), "and again when it has changed"
+
+
+def test_a_report_is_read_from_the_bucket_and_written_there(gcs: Cloud, tmp_path: Path) -> None:
+    near = report.write_report(report.Arguments(str(make_workdir(tmp_path / "run", problems=2, group=4, steps=2))))[0]
+    page = near.read_text()
+    shutil.rmtree(tmp_path / "run" / "report")
+    remote = uploaded(tmp_path / "run", "gs://bucket/runs/run")
+    epath.Path(f"{remote}/checkpoints/2/weights").write_text("large")
+    assert report.main(["--workdir", remote, "--figures"]) == 0
+    assert epath.Path(f"{remote}/report/index.html").read_text() == page
+    assert any(name.endswith(".csv") for name in gcs.names("runs/run/report/figures/"))
+    assert report.credit_profile(remote) == report.credit_profile(tmp_path / "run")
+    assert not any("GET" in line and "checkpoints" in line for line in gcs.seen), "only what a page shows is copied"
+
+
+def test_a_report_of_no_run_is_refused(gcs: Cloud) -> None:
+    with pytest.raises(InputError, match="gs://bucket/runs/none: there is no run here"):
+        report.main(["--workdir", "gs://bucket/runs/none"])
 
 
 def test_every_process_keeps_its_programs_in_the_bucket(gcs: Cloud, monkeypatch: Any) -> None:
