@@ -4,8 +4,9 @@ Decoding uses a mesh of its own over the devices of one process: rows over "data
 "tensor". Nothing is exchanged between processes while sampling, so hosts need not agree on anything.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -120,8 +121,28 @@ def decode_params(params: Params, *, config: Qwen3Config, dtype: str, mesh: Mesh
     if mesh is None:
         return made
     everywhere = spread(mesh)
-    made = jax.device_put(made, shardings(config, DecodeSharding(everywhere)))
+    made = _moved(made, shardings(config, DecodeSharding(everywhere)), everywhere)
     return made if everywhere is mesh else jax.tree.map(lambda x: local(x, mesh), made)
+
+
+def _moved(params: DecodeParams, target: Any, mesh: Mesh) -> DecodeParams:
+    """Weights in other shardings, exchanged between devices; nothing passes through the host.
+
+    Where both meshes list the devices of one process in one order, `jax.device_put` would read each array back to the
+    host and send it again; a program that only has other output shardings does not.
+    """
+    sharding = jax.tree.leaves(params)[0].sharding
+    one_order = isinstance(sharding, NamedSharding) and [*sharding.mesh.devices.flat] == [*mesh.devices.flat]
+    if jax.process_count() == 1 and one_order:
+        leaves, treedef = jax.tree.flatten(params)
+        return jax.tree.unflatten(treedef, _exchange(tuple(jax.tree.leaves(target)))(leaves))
+    return jax.device_put(params, target)
+
+
+@cache
+def _exchange(target: tuple[NamedSharding, ...]) -> Callable[[list[jax.Array]], list[jax.Array]]:
+    """The program that moves arrays into these shardings; kept, so that it is compiled once."""
+    return jax.jit(lambda arrays: arrays, out_shardings=list(target))
 
 
 def spread(mesh: Mesh) -> Mesh:

@@ -20,6 +20,7 @@ from hsd_jax.sampler.sampler import (
 )
 from hsd_jax.types import Padded
 from models import hf, qwen3
+from models.sharding import make_mesh, param_shardings
 from tests.support.random_qwen3 import hf_config, hf_weights, write_hf
 
 WINDOW, LIMIT, GROUP, VOCABULARY, PAD = 16, 128, 3, 90, 0
@@ -138,6 +139,22 @@ def test_mesh_and_weight_layout_do_not_matter(model, program, prompts, rollouts)
     weights = decode_params(model[1], config=model[0], dtype="float32", mesh=mesh)
     assert weights["layers"][0]["q_LDNH"].sharding.spec == jax.sharding.PartitionSpec(None, "tensor", None)
     assert_same(run(other, weights, prompts), rollouts)
+
+
+@pytest.mark.parametrize("axes", [(1, 8, 1), (2, 4, 1)])
+def test_weights_move_to_the_decoder_without_the_host(model, axes, monkeypatch):
+    """On a CPU the transfer guard does not see JAX read a buffer of its own, so the reading itself is watched."""
+    trained = jax.device_put(model[1], param_shardings(model[0], make_mesh(*axes)))
+    wanted = decode_params(model[1], config=model[0], dtype="float32")
+    read = []
+    kind = type(trained["embed_VD"])
+    value = kind._value
+    monkeypatch.setattr(kind, "_value", property(lambda x: read.append(x.shape) or value.fget(x)))
+    made = decode_params(trained, config=model[0], dtype="float32", mesh=decode_mesh(tensor=2))
+    jax.block_until_ready(made)
+    assert read == []
+    jax.tree.map(np.testing.assert_array_equal, made, wanted)
+    assert read, "the comparison reads, and is seen"
 
 
 def test_nothing_compiles_and_nothing_moves_unasked_after_the_first_call(program, weights, prompts, rollouts):
