@@ -33,8 +33,11 @@ def enable_compilation_cache(process: int = 0, processes: int = 1) -> None:
     compiler._cache_write = write
 
 
-def write(key: str, seconds: float, name: str, backend: Any, executable: Any, host_callbacks: Any) -> None:
-    """What JAX does after it has compiled, in every process; a program that cannot be kept is compiled next time."""
+def write(key: str, seconds: float, name: str, backend: Any, executable: Any, host_callbacks: Any = ()) -> None:
+    """What JAX does after it has compiled, in every process; a program that cannot be kept is compiled next time.
+
+    JAX before 0.12 gives `host_callbacks` too.
+    """
     if host_callbacks:  # addresses in this process
         return
     try:
