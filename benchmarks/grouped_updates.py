@@ -101,13 +101,13 @@ def packed(
     config: Qwen3Config, sizes: RowPlan, rows: int, steps: int, *, chunk: int, teacher: bool = True, **options: Any
 ):
     """(params, reference, *arrays) -> (loss, gradient), the library's way; without a teacher it is GRPO's update."""
-    scorer = packed_scorer(config, *sizes.sizes, rows=rows, steps=steps, **options)
+    scorer = packed_scorer(config, sizes.sizes[0], sizes.sizes[1:], rows=rows, steps=steps, **options)
 
     def loss(params: Params, reference: Params, student: Contexts, teachers: Contexts, response: Array, length: Array):
         frozen = [Stream(scorer.student(reference, student, response, length), head(reference))]
         if teacher:
             live = jax.lax.stop_gradient(params)
-            frozen.insert(0, Stream(scorer.teacher(live, teachers, response, length), head(live)))
+            frozen.insert(0, Stream(scorer.view(0)(live, teachers, response, length), head(live)))
         weights_N = scorer.flatten(sequence_mean(length, steps), length)
         stream = Stream(scorer.student(params, student, response, length), head(params))
         token = scorer.flatten(response, length)

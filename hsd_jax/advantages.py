@@ -9,29 +9,68 @@ import jax.numpy as jnp
 
 from hsd_jax.types import Array
 
+OUT = -(2**30)  # below every rank
 EPSILON = 1e-6  # added to the standard deviation of a group's rewards, as verl does
 
-# --- who is distilled: (success_PG, kept_PG) -> bool [P, G]; kept = its teacher reads a peer
+# --- who is distilled: (success_PG, kept_PG, length_PG) -> bool [P, G]; kept = its teacher reads an attempt
 
 
-def all_rollouts(success_PG: Array, kept_PG: Array) -> Array:
+def all_rollouts(success_PG: Array, kept_PG: Array, length_PG: Array) -> Array:
     """Every rollout, as Eq. 10 sums them."""
     return jnp.ones_like(success_PG)
 
 
-def failed(success_PG: Array, kept_PG: Array) -> Array:
+def failed(success_PG: Array, kept_PG: Array, length_PG: Array) -> Array:
     """Failed rollouts alone. Source: arXiv:2604.02288."""
     return ~success_PG
 
 
-def with_peer(success_PG: Array, kept_PG: Array) -> Array:
+def with_peer(success_PG: Array, kept_PG: Array, length_PG: Array) -> Array:
     """Rollouts whose teacher reads a peer: no endpoint fallback. Source: arXiv:2601.20802."""
     return kept_PG
 
 
-def successful_with_peer(success_PG: Array, kept_PG: Array) -> Array:
+def successful_with_peer(success_PG: Array, kept_PG: Array, length_PG: Array) -> Array:
     """Successful rollouts whose teacher reads another success. Source: arXiv:2605.10781."""
     return success_PG & kept_PG
+
+
+def failed_with_peer(success_PG: Array, kept_PG: Array, length_PG: Array) -> Array:
+    """Failures whose teacher reads an attempt. Source: arXiv:2604.02288."""
+    return ~success_PG & kept_PG
+
+
+def shortest_success(success_PG: Array, kept_PG: Array, length_PG: Array) -> Array:
+    """One success of each group, the shortest, if its teacher reads an attempt. Source: arXiv:2609.37915."""
+    return _first_by(jnp.where(success_PG, -length_PG, OUT)) & success_PG & kept_PG
+
+
+def longest_failure(success_PG: Array, kept_PG: Array, length_PG: Array) -> Array:
+    """One failure of each group, the longest, if its teacher reads an attempt. Source: arXiv:2605.17497."""
+    return _first_by(jnp.where(success_PG, OUT, length_PG)) & ~success_PG & kept_PG
+
+
+def _first_by(rank_PG: Array) -> Array:
+    """The first of those with the highest rank."""
+    return jnp.arange(rank_PG.shape[1])[None] == jnp.argmax(rank_PG, axis=1, keepdims=True)
+
+
+# --- the gate on top of that: success_PG -> bool [P, G]
+
+
+def whoever(success_PG: Array) -> Array:
+    """Nobody is left out."""
+    return jnp.ones_like(success_PG)
+
+
+def correct_only(success_PG: Array) -> Array:
+    """Successes alone. Source: arXiv:2605.06188."""
+    return success_PG
+
+
+def failed_only(success_PG: Array) -> Array:
+    """Failures alone. Source: arXiv:2605.06188."""
+    return ~success_PG
 
 
 # --- reward shaping: (rewards_PG, length_PG, limit_P1) -> rewards_PG; peers and filters use the unshaped rewards

@@ -87,13 +87,20 @@ class Method:
     """Which row of the table of methods runs; `None` means: as the row says (docs/methods.md)."""
 
     name: str = "hsd"
-    """A row of hsd_jax/methods.py."""
+    """A row of the table of methods (hsd_jax/methods)."""
     reads: Literal["none", "answer", "solution", "peer", "answer_and_peer", "feedback", "peer_or_feedback"] | None = (
         None
     )
     """What the teacher reads besides the question; feedback is the verifier's, on the rollout itself."""
+    control: (
+        Literal["other_problem", "shuffled_peer", "wrong_peer", "itself", "wrong_answer", "framing_only"] | None
+    ) = None
+    """What the teacher reads in place of its context, to measure what this adds (docs/methods.md)."""
+    gate: Literal["all", "correct_only", "failed_only"] | None = None
+    """Which rollouts are distilled among those that the method distils."""
     peer_rule: (
-        Literal["uniform", "first", "shortest", "low_perplexity", "high_perplexity", "rarest", "farthest"] | None
+        Literal["uniform", "first", "shortest", "longest", "low_perplexity", "high_perplexity", "rarest", "farthest"]
+        | None
     ) = None
     """Which successful rollout of the group the teacher reads; the last two, the least like the others, or like it."""
     peer_draws: Literal["coupled", "independent"] | None = None

@@ -28,7 +28,8 @@ class TokenInputs:
     `distill` is 1 where the rollout is distilled, else 0; `advantage` is that of its rollout; `old_logprob` is the
     log-probability of the id under the policy that ratios are taken to, None where that is the student as it is here;
     `log_ratio` is the log of its rollout's ratio (0 unless the method weighs whole rollouts, see `advantages`);
-    `strength` is the method's schedule.
+    `strength` is the method's schedule; `reward` is its rollout's; `share` is what the method makes beforehand of
+    statistics of the whole rollout (`shares`), None where it makes nothing.
     """
 
     id: Array
@@ -37,10 +38,20 @@ class TokenInputs:
     old_logprob: Array | None
     log_ratio: Array
     strength: Array
+    reward: Array
+    share: Array | None = None
 
 
 TokenLoss = Callable[[Array, Others, TokenInputs], Array]
 AdvantageAt = Callable[[Array, Others, TokenInputs], Array]
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What is noted at every token, and what tokens count for by it in their whole rollout (`shares`)."""
+
+    note: Callable[[Array, Others], dict[str, Array]]
+    make: Callable[[Mapping[str, Array], Array], Array]
 
 
 def ratio_to_old(logprob: Array, token: TokenInputs) -> Array:

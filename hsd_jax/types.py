@@ -38,8 +38,8 @@ class Problems:
 
     `id_P` (uint32) is a stable hash of the question id and addresses all randomness of the question. `head` is the
     opening of the user turn with the question, `tail` the task instruction with the generation prompt; `answer`,
-    `solution` and, for every rollout [P, G], `feedback` are privileged blocks (length 0: not known); `limit_P` is the
-    longest response allowed, in tokens.
+    `solution` and, for every rollout [P, G], `feedback` and `wrong_answer` are privileged blocks (length 0: not known);
+    `limit_P` is the longest response allowed, in tokens.
     """
 
     id_P: Array
@@ -47,6 +47,7 @@ class Problems:
     answer: Padded
     solution: Padded
     feedback: Padded
+    wrong_answer: Padded
     suffix: Padded
     limit_P: Array
 

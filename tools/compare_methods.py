@@ -45,6 +45,10 @@ METHODS: dict[str, tuple[str, ...]] = {
     "rlrt": OWN_TEACHER,
     "antisd": OWN_TEACHER,
     "demopsd": OWN_TEACHER,
+    "purified_opsd": (*OWN_TEACHER, *SOLUTION),
+    "vopd": OWN_TEACHER,
+    "msd": (*OWN_TEACHER, *SOLUTION),
+    **dict.fromkeys(("egrsd", "cl_egrsd", "mopd", "srpo", "oasis", "ssopd", "sipo", "rlcsd"), OWN_TEACHER),
 }
 # Which settings let a teacher and its student drift away together: each differs from `hsd` above in what its name says.
 TEACHERS: dict[str, tuple[str, ...]] = {

@@ -33,9 +33,22 @@ PEER_OPEN = "=== A correct attempt ===\n"
 PEER_CLOSE = "\n=== End of correct attempt ===\n\n"
 CLOSING = "Work through the original problem yourself.\n"
 
+ATTEMPT_OPEN = "=== Another attempt, right or wrong ===\n"
+ATTEMPT_CLOSE = "\n=== End of the other attempt ===\n\n"
+FAILED_OPEN = "=== A failed attempt, whose mistake is to be avoided ===\n"
+FAILED_CLOSE = "\n=== End of failed attempt ===\n\n"
+OTHER_OPEN = "=== An example: another problem, and what belongs to it ===\n"
+OTHER_CLOSE = "=== End of the example, whose values are not those of the original problem ===\n\n"
+
 INSTRUCTIONS = {
     "math": "Please reason step by step, and put your final answer within \\boxed{}.",
     "code": "Write a complete Python program that solves the problem, in one ```python block.",
+}
+
+BLOCK_LINES = {
+    "answer": ("=== Reference answer ===", "=== End of reference answer ==="),
+    "solution": ("=== Reference solution ===", "=== End of reference solution ==="),
+    "feedback": ("=== Feedback on an earlier attempt ===", "=== End of feedback ==="),
 }
 
 _PROBES = ("first user text", "=== second ===\n\nuser text.")
@@ -126,21 +139,49 @@ def answer_block(answer: str) -> str:
     """The endpoint cue; empty where no answer is known."""
     if not answer.strip():
         return ""
-    return f"=== Reference answer ===\n{answer.strip()}\n=== End of reference answer ===\n\n"
+    return _block("answer", answer)
 
 
 def solution_block(solution: str) -> str:
     """A written reference solution; empty where none is known."""
     if not solution.strip():
         return ""
-    return f"=== Reference solution ===\n{solution.strip()}\n=== End of reference solution ===\n\n"
+    return _block("solution", solution)
 
 
 def feedback_block(feedback: str) -> str:
     """What a verifier said of a failed attempt; empty where it said nothing."""
     if not feedback.strip():
         return ""
-    return f"=== Feedback on an earlier attempt ===\n{feedback.strip()}\n=== End of feedback ===\n\n"
+    return _block("feedback", feedback)
+
+
+def _block(name: str, text: str) -> str:
+    opens, closes = BLOCK_LINES[name]
+    return f"{opens}\n{text.strip()}\n{closes}\n\n"
+
+
+def empty_block(name: str) -> str:
+    """The lines around a block, and nothing between them."""
+    opens, closes = BLOCK_LINES[name]
+    return f"{opens}\n{closes}\n\n"
+
+
+def fixed_texts(opening: str) -> dict[str, str]:
+    """Every fixed text that a view may hold, by name; `opening` is that of the user turn."""
+    return {
+        "opening": opening,
+        "peer_open": PEER_OPEN,
+        "peer_close": PEER_CLOSE,
+        "attempt_open": ATTEMPT_OPEN,
+        "attempt_close": ATTEMPT_CLOSE,
+        "failed_open": FAILED_OPEN,
+        "failed_close": FAILED_CLOSE,
+        "other_open": OTHER_OPEN,
+        "other_close": OTHER_CLOSE,
+        "closing": CLOSING,
+        **{f"{name}_empty": empty_block(name) for name in BLOCK_LINES},
+    }
 
 
 def suffix(frame: ChatTemplate, instruction: str) -> str:

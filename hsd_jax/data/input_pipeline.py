@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from hsd_jax.config import Config
-from hsd_jax.contexts import PeerMarkers
 from hsd_jax.data import batches, chat_template
 from hsd_jax.data import corpora as data_corpora
 from hsd_jax.data.curation import overlap
@@ -21,6 +20,7 @@ from hsd_jax.data.problems import Problem
 from hsd_jax.data.sources import Corpus
 from hsd_jax.data.tokenization import Windows, encode
 from hsd_jax.errors import InputError
+from hsd_jax.reading.contexts import FixedTexts
 from hsd_jax.runtime.storage import local_copy
 from hsd_jax.types import Padded
 from models.json_fields import ABSENT, either, faults, integer, list_of, read_json, refuse_code
@@ -39,7 +39,7 @@ class Tokenization:
 
     tokenizer: Any
     chat: chat_template.ChatTemplate
-    frame: PeerMarkers
+    frame: FixedTexts
     windows: Windows
     stop_ids: tuple[int, ...]
     pad_id: int
@@ -63,11 +63,12 @@ def load_tokenization(config: Config, model: Qwen3Config) -> Tokenization:
     if ids > model.vocab_size:
         raise InputError(f"model.path: the tokenizer has ids up to {ids - 1} but the model {model.vocab_size} ids")
     chat = chat_template.load_chat_template(tokenizer, thinking=config.model.thinking)
-    pieces = encode(tokenizer, [chat_template.PEER_OPEN, chat_template.PEER_CLOSE, chat_template.CLOSING])
-    frame = PeerMarkers(*(Padded(np.array(ids, np.int32), np.int32(len(ids))) for ids in pieces))  # type: ignore[arg-type]
+    texts = chat_template.fixed_texts(chat.opening)
+    ids_of = dict(zip(texts, encode(tokenizer, list(texts.values())), strict=True))
+    frame = {name: Padded(np.array(ids, np.int32), np.int32(len(ids))) for name, ids in ids_of.items()}
     data, sampling = config.data, config.sampling
     blocks = data.answer_tokens + data.solution_tokens + data.feedback_tokens
-    needed = data.prompt_tokens + blocks + sum(len(ids) for ids in pieces)
+    needed = data.prompt_tokens + blocks + sum(len(ids_of[name]) for name in ("peer_open", "peer_close", "closing"))
     if data.context_tokens < needed:
         raise InputError(
             f"data.context-tokens ({data.context_tokens}) must hold at least prompt, answer, solution, feedback and the"

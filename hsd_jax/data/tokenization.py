@@ -5,7 +5,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -198,6 +198,7 @@ def tokenize(problems: Sequence[Problem], tokenizer: Any, frame: ChatTemplate, w
         answer=pad(answers, windows.answer, "answer"),
         solution=pad(shown, windows.solution, "solution"),
         feedback=pad_groups([[] for _ in problems], 0, "feedback"),
+        wrong_answer=pad_groups([[] for _ in problems], 0, "wrong answer"),
         suffix=pad([tail_ids[problem.kind] for problem in problems], longest, "tail"),
         limit_P=cast(jax.Array, np.array([windows.response[problem.kind] for problem in problems], np.int32)),
     )
@@ -209,14 +210,25 @@ def feedback_ids(said: Sequence[Sequence[str]], tokenizer: Any, windows: Windows
     It quotes what a model wrote: one with chat markup, which would end the user turn, counts as unknown, as does one
     over the window.
     """
+    return _written_ids(said, tokenizer, chat_template.feedback_block, windows.feedback, "feedback")
+
+
+def wrong_answer_ids(wrong: Sequence[Sequence[str]], tokenizer: Any, windows: Windows) -> Padded:
+    """A wrong answer for every rollout [P, G] in the answer's own words, as `feedback_ids` has feedback."""
+    return _written_ids(wrong, tokenizer, chat_template.answer_block, windows.answer, "wrong answer")
+
+
+def _written_ids(
+    groups: Sequence[Sequence[str]], tokenizer: Any, block: Callable[[str], str], width: int, name: str
+) -> Padded:
     markup = markup_of(tokenizer)
 
     def shown(texts: Sequence[str]) -> list[list[int]]:
         plain = ["" if holds_markup(markup, text) else text for text in texts]
-        blocks = encode(tokenizer, [chat_template.feedback_block(text) for text in plain])
-        return [ids if len(ids) <= windows.feedback else [] for ids in blocks]
+        blocks = encode(tokenizer, [block(text) for text in plain])
+        return [ids if len(ids) <= width else [] for ids in blocks]
 
-    return pad_groups([shown(texts) for texts in said], windows.feedback, "feedback")
+    return pad_groups([shown(texts) for texts in groups], width, name)
 
 
 def pad_groups(groups: Sequence[Sequence[Sequence[int]]], width: int, name: str) -> Padded:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from hsd_jax.config import Config
-from hsd_jax.methods import Method
+from hsd_jax.methods import Method, peer_of
 from hsd_jax.runtime.cli import screened
 from hsd_jax.types import PHASES
 
@@ -108,7 +108,7 @@ def words_on_coverage(config: Config, method: Method, lines: Sequence[Mapping[st
     if not coverages or max(coverages) > 0:
         return ""
     fallback, lone = "every rollout was on the endpoint fallback", "no group had a success to learn from"
-    path = fallback if method.reads.peer else lone
+    path = fallback if peer_of(method) else lone
     return (
         f"coverage was 0 in all {len(coverages)} steps: no question had a successful rollout beside another, so {path}."
         f" The method cannot help here ({config.method.name} on {config.data.source} with"

@@ -70,7 +70,9 @@ def _replace(folder: epath.Path, step: int, text: str) -> None:
 
 
 def _contexts(trace: Any, p: int, tokenizer: Any) -> list[str]:
-    tokens_MC, length_M = trace.inputs.teacher.tokens_PMC[p], trace.inputs.teacher.length_PM[p]
+    if not trace.inputs.views:
+        return []
+    tokens_MC, length_M = trace.inputs.views[0].tokens_PMC[p], trace.inputs.views[0].length_PM[p]
     return [tokenizer.decode(ids[:n]) for ids, n in zip(tokens_MC.tolist(), length_M.tolist(), strict=True)]
 
 
@@ -94,8 +96,8 @@ def _rollout(
         "reason": verdict.reason,
         "extracted": verdict.extracted,
         "finished": bool(rollouts.finished_PG[p, i]),
-        "peer": int(trace.inputs.peers_PG[p, i]),
-        "context": int(trace.inputs.teacher.context_index_PG[p, i]) if weight else -1,
+        "peer": int(trace.inputs.read.peer_PG[p, i]),
+        "context": int(trace.inputs.views[0].context_index_PG[p, i]) if weight else -1,
         "divergence": int(trace.divergence_PG[p, i]),
         "weight": weight,
     }

@@ -10,7 +10,7 @@ import numpy as np
 
 from hsd_jax import methods
 from hsd_jax.config import Config
-from hsd_jax.contexts import PeerMarkers
+from hsd_jax.data import chat_template
 from hsd_jax.data.input_pipeline import Questions, Tokenization
 from hsd_jax.data.tokenization import Windows
 from hsd_jax.errors import InputError
@@ -88,7 +88,7 @@ def _texts(config: Config, model: Qwen3Config) -> Tokenization:
     )
     tokenizer = range(min(TOKENIZER_IDS, model.vocab_size))  # only its length is asked for
     none: Any = None
-    return Tokenization(tokenizer, none, PeerMarkers(marker, marker, marker), windows, (), 0)
+    return Tokenization(tokenizer, none, dict.fromkeys(chat_template.fixed_texts(""), marker), windows, (), 0)
 
 
 def abstract(tree: PyTree, sharding_of: Callable[[Any], Any]) -> PyTree:
@@ -136,6 +136,7 @@ def update_args(parts: RunComponents) -> tuple[TrainState, StepInputs, Any]:
         answer=ragged(windows.answer),
         solution=ragged(windows.solution),
         feedback=Padded(array(group, windows.feedback), array(group)),
+        wrong_answer=Padded(array(group, windows.answer), array(group)),
         suffix=ragged(TAIL_TOKENS),
         limit_P=array(),
     )

@@ -8,10 +8,10 @@ import numpy as np
 
 from hsd_jax import methods
 from hsd_jax.config import Config
+from hsd_jax.reading.pieces import most_contexts
 from hsd_jax.scoring.batch_layout import BatchLayout
 from hsd_jax.scoring.bin_packing import Lengths, RowPlan
 from hsd_jax.setup import method_overrides
-from hsd_jax.update.inputs import most_contexts
 
 MEAN_SHARE = 3 / 8  # of the cap: the mean response where none is given
 ANSWER_TOKENS, FIXED_TOKENS = 64, 48  # of the true answer, and of the fixed texts around it and a peer
@@ -21,7 +21,8 @@ ANSWER_TOKENS, FIXED_TOKENS = 64, 48  # of the true answer, and of the fixed tex
 class Workload:
     """The texts of a step, in tokens. Responses are log-normal: mean, spread (standard deviation / mean), cut at `cap`.
 
-    `contexts` are the distinct teacher contexts of a group, each with the question, `answer` and a mean response;
+    `views` read something privileged; `contexts` are the distinct ones of a group in each, with the question, `answer`
+    and a mean response;
     `reference` and `old_policy` say whether the question's context is read once more by either.
     """
 
@@ -33,6 +34,7 @@ class Workload:
     spread: float
     cap: int
     contexts: int
+    views: int
     reference: bool
     old_policy: bool = False
 
@@ -46,7 +48,7 @@ def workload(config: Config, *, mean: float, prompt: int) -> Workload:
     """What a step's texts are assumed to be."""
     method = method_overrides.resolve(config.method)
     cap = config.sampling.response_tokens
-    contexts = most_contexts(method, config.sampling.group_size) if methods.has_teacher(method) else 0
+    contexts = [most_contexts(reads, config.sampling.group_size) for reads in methods.readings(method)]
     return Workload(
         problems=config.data.problems_per_step,
         group=config.sampling.group_size,
@@ -55,7 +57,8 @@ def workload(config: Config, *, mean: float, prompt: int) -> Workload:
         mean=mean or cap * MEAN_SHARE,
         spread=0.6,
         cap=cap,
-        contexts=contexts,
+        contexts=max(contexts, default=0),
+        views=len(contexts),
         reference=bool(method.beta),
         old_policy=methods.is_scored_beforehand(method),
     )
@@ -84,5 +87,5 @@ def planned_rows(layout: BatchLayout, work: Workload, window: int, *, seed: int 
         if work.contexts == work.group:
             of_PG = np.broadcast_to(np.arange(work.group), length_PG.shape)
         fixed = work.prompt + work.answer + FIXED_TOKENS
-        streams.append(Lengths(np.minimum(fixed + read_PM, window), of_PG))
+        streams += [Lengths(np.minimum(fixed + read_PM, window), of_PG)] * work.views
     return layout.plan(length_PG, streams, ())

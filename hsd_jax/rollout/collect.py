@@ -9,9 +9,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from hsd_jax.contexts import splice
+from hsd_jax import methods
 from hsd_jax.data.problems import Problem
-from hsd_jax.data.tokenization import feedback_ids, tokenize
+from hsd_jax.data.tokenization import feedback_ids, tokenize, wrong_answer_ids
+from hsd_jax.reading.pieces import reads_block
+from hsd_jax.reading.ragged import splice
 from hsd_jax.rollout import feedback
 from hsd_jax.rollout.grading import GradedBatch, Submit, start_grading
 from hsd_jax.runtime import multihost, random_keys
@@ -101,9 +103,13 @@ def _draw(
     rollouts = table.rollouts
     with clock.phase("grade"):
         graded = marking.collect(rollouts)
-        if parts.method.reads.feedback:
+        read = methods.pieces(parts.method)
+        if reads_block(read, "feedback"):
             said = feedback.of_groups([p.kind for p in problems], graded.verdicts, rollouts.finished_PG.tolist())
             pieces = replace(pieces, feedback=feedback_ids(said, texts.tokenizer, texts.windows))
+        if reads_block(read, "wrong_answer"):
+            wrong = feedback.wrong_answers([p.kind for p in problems], graded.verdicts)
+            pieces = replace(pieces, wrong_answer=wrong_answer_ids(wrong, texts.tokenizer, texts.windows))
     return Batch(step, problems, pieces, rollouts, graded, len(problems), (table.used_steps, table.slot_steps))
 
 

@@ -4,6 +4,7 @@ It says what was found wrong and nothing of what would have been right; for prog
 verdict by hidden tests has no detail (`verifiers.code`).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 from hsd_jax.types import Verdict
@@ -43,3 +44,21 @@ def of_groups(
         [of_rollout(kind, verdict, bool(done)) for verdict, done in zip(row, ends, strict=True)]
         for kind, row, ends in rows
     ]
+
+
+def wrong_answers(kinds: Sequence[str], verdicts: Sequence[Sequence[Verdict]]) -> list[list[str]]:
+    """A wrong final answer for every rollout: its own, or for a success the most frequent one of its group.
+
+    Ties go to the first. Empty for failures without a readable answer, in groups without one, and for programs, which
+    have none. Source: arXiv:2609.36742, released code.
+    """
+    return [
+        _wrong_of_group(row) if kind == "math" else [""] * len(row) for kind, row in zip(kinds, verdicts, strict=True)
+    ]
+
+
+def _wrong_of_group(row: Sequence[Verdict]) -> list[str]:
+    own = [" ".join((v.extracted or "").split()) if v.reason == "wrong" and v.reward <= 0.5 else "" for v in row]
+    counts = Counter(answer for answer in own if answer)
+    usual = counts.most_common(1)[0][0] if counts else ""
+    return [usual if verdict.reward > 0.5 else answer for verdict, answer in zip(row, own, strict=True)]

@@ -19,6 +19,7 @@ from etils import epath
 
 from hsd_jax.config import Config
 from hsd_jax.errors import InputError
+from hsd_jax.methods import peer_of
 from hsd_jax.monitoring import rollout_log
 from hsd_jax.monitoring.writers import text_metrics
 from hsd_jax.reporting import health
@@ -61,7 +62,7 @@ def preflight(config: Config, problems: int) -> PreflightReport:
     if jax.process_count() > 1:
         raise InputError("--before-you-train runs in one process; start it on one host of the slice")
     parts = components.build_components(narrowed(config, problems))
-    if not parts.method.reads.peer:
+    if not peer_of(parts.method):
         raise InputError(
             f"--before-you-train judges methods whose teacher reads a peer; method.name is {config.method.name!r}"
         )

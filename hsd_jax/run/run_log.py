@@ -14,6 +14,7 @@ from etils import epath
 from rich.console import Console
 
 from hsd_jax import report
+from hsd_jax.methods import peer_of
 from hsd_jax.monitoring import console, guards, rollout_log, speed, writers
 from hsd_jax.monitoring.console import Summary
 from hsd_jax.rollout.collect import Batch
@@ -166,7 +167,7 @@ class RunLog:
         self.console.print(console.closing_table(self._summary()))
         words = console.words_on_coverage(self.parts.config, self.parts.method, self.lines)
         self.console.print(words, end="", highlight=False)
-        if self.parts.method.reads.peer:
+        if peer_of(self.parts.method):
             self.console.print(report.credit_profile(self.path), highlight=False)
 
     def _summary(self) -> Summary:

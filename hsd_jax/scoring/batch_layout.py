@@ -14,7 +14,7 @@ from hsd_jax.scoring.packing import Sizes
 from hsd_jax.scoring.scorer import Scorer, packed_scorer, padded_scorer
 from models.qwen3 import Qwen3Config
 
-# What a compiled update is specialized on: the sizes of the student's and the teacher's rows; () for windows.
+# What a compiled update is specialized on: the sizes of the student's and of every view's rows; () for windows.
 RowSizes = tuple[Sizes, ...]
 
 
@@ -42,7 +42,7 @@ def packed(
 
     def scorer(sizes: RowSizes) -> Scorer:
         attention = on_mesh(block_attention(block), mesh)
-        return packed_scorer(model, sizes[0], sizes[-1], rows=rows, steps=steps, attention=attention, **options)
+        return packed_scorer(model, sizes[0], sizes[1:], rows=rows, steps=steps, attention=attention, **options)
 
     return BatchLayout(plan, scorer)
 

@@ -1,11 +1,11 @@
 """The hidden states that predict each response token, for student, teacher and reference alike.
 
-A teacher is a context, not a model: the three differ in the context that is read and in whose weights read it.
+A teacher is a context, not a model: they differ in the context that is read and in whose weights read it.
 Contexts and responses run through every layer in one row; a context is read once however many responses follow it,
 and none of its hidden states but the last is handed out, so nothing else of it can meet the vocabulary head.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,14 +26,16 @@ Score = Callable[[Params, Contexts, Array, Array], Array]
 
 @dataclass(frozen=True)
 class Scorer:
-    """How a micro-batch of whole groups is scored, as four functions that agree on what flat token n is.
+    """How a micro-batch of whole groups is scored, by functions that agree on what flat token n is.
+
+    `view(n)` is that of the n-th distinct privileged view.
 
     `flatten(values_PGT, length_PG) -> values_N` (pads 0), `unflatten(values_N.., length_PG) -> values_PGT..`. The
     reference reads what the student reads. `padded_scorer` keeps windows, `packed_scorer` leaves the padding out.
     """
 
     student: Score
-    teacher: Score
+    view: Callable[[int], Score]
     flatten: Callable[[Array, Array], Array]
     unflatten: Callable[[Array, Array], Array]
 
@@ -47,14 +49,14 @@ def padded_scorer(config: Qwen3Config, *, steps: int, **options: Any) -> Scorer:
 
     return Scorer(
         student=score,
-        teacher=score,
+        view=lambda place: score,
         flatten=lambda values_PGT, length_PG: values_PGT.reshape(-1),
         unflatten=lambda values_N, length_PG: values_N.reshape(*length_PG.shape, steps, *values_N.shape[1:]),
     )
 
 
 def packed_scorer(
-    config: Qwen3Config, student: Sizes, teacher: Sizes, *, rows: int, steps: int, **options: Any
+    config: Qwen3Config, student: Sizes, views: Sequence[Sizes], *, rows: int, steps: int, **options: Any
 ) -> Scorer:
     """Problems packed into `rows` rows of the planned sizes: nearly every position is a token. Options of `score_rows`.
 
@@ -64,7 +66,7 @@ def packed_scorer(
     flat = {"rows": rows, "tokens": student.response_tokens}
     return Scorer(
         student=partial(score, sizes=student),
-        teacher=partial(score, sizes=teacher),
+        view=lambda place: partial(score, sizes=views[place]),
         flatten=lambda values_PGT, length_PG: flatten(values_PGT, length_PG, **flat),
         unflatten=lambda values_N, length_PG: unflatten(values_N, length_PG, steps=steps, **flat),
     )

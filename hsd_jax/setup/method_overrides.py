@@ -7,12 +7,25 @@ from functools import partial
 from typing import Any
 
 from hsd_jax import advantages, config, losses, methods
-from hsd_jax.contexts import Reads
 from hsd_jax.divergence import forward_kl_logp, jsd_logp, reverse_kl_logp
 from hsd_jax.errors import InputError, nearest
 from hsd_jax.losses import TokenLoss
-from hsd_jax.methods import METHODS, Method, has_teacher
-from hsd_jax.peers import PER_ROLLOUT
+from hsd_jax.methods import METHODS, Method, View, has_teacher, peer_of, readings
+from hsd_jax.methods.controls import controlled
+from hsd_jax.reading.peers import PER_ROLLOUT
+from hsd_jax.reading.pieces import (
+    ANSWER,
+    FEEDBACK,
+    PEER,
+    SOLUTION,
+    Attempts,
+    Fixed,
+    Piece,
+    Reads,
+    content,
+    privileged,
+    reads_block,
+)
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +48,19 @@ NORMALIZERS = {
     "token_mean": advantages.token_mean,
     "constant": advantages.constant,
 }
-READS = {
-    "none": Reads(),
-    "answer": Reads(answer=True),
-    "solution": Reads(solution=True),
-    "peer": Reads(peer=True),
-    "answer_and_peer": Reads(answer=True, peer=True),
-    "feedback": Reads(feedback=True),
-    "peer_or_feedback": Reads(peer=True, feedback=True),
+GATES = {
+    "all": advantages.whoever,
+    "correct_only": advantages.correct_only,
+    "failed_only": advantages.failed_only,
+}
+READS: dict[str, Reads] = {
+    "none": privileged(),
+    "answer": privileged(ANSWER),
+    "solution": privileged(SOLUTION),
+    "peer": privileged(PEER),
+    "answer_and_peer": privileged(ANSWER, PEER),
+    "feedback": privileged(FEEDBACK),
+    "peer_or_feedback": privileged(replace(FEEDBACK, spare=True), PEER),
 }
 TABLES: dict[str, dict[str, Any]] = {
     "divergence": DIVERGENCES,
@@ -50,7 +68,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "distilled": DISTILLED,
     "advantage": ADVANTAGES,
     "normalize": NORMALIZERS,
-    "reads": READS,
+    "gate": GATES,
 }
 
 
@@ -68,6 +86,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "horizon_every": (0, math.inf),
     "top_k": (0, math.inf),
 }
+OF_VIEWS = ("reads", "control", "peer_rule", "peer_draws")  # what changes the views and no other field
 SHAPES = ("top_k", "clip", "clip_at")  # what a named divergence may be changed by
 
 
@@ -84,9 +103,31 @@ def resolve(settings: config.Method) -> Method:
     given = {name: value for name, value in given.items() if value is not None}
     _check_numbers(given)
     given = _without_idle(settings.name, row, given)
-    method = replace(row, **_as_fields(row, given))
+    method = replace(row, views=_views(row, given), **_as_fields(row, given))
     _refuse(settings.name, method, given)
+    if "control" in given:
+        method = controlled(method, given["control"])
     return _warn(settings.name, method)
+
+
+def _views(row: Method, given: dict[str, Any]) -> methods.Views:
+    """The row's views with other things read, chosen by another rule."""
+    views = row.views
+    if "reads" in given:
+        (name, view), *others = views
+        ruled = {piece.rule: piece for piece in view.reads if isinstance(piece, Attempts)}
+        reads = READS[given["reads"]]
+        for own in ruled.values():
+            reads = tuple(replace(own, outcome="successes") if piece == PEER else piece for piece in reads)
+        views = ((name, View(view.weights, reads)), *others)
+
+    def changed(piece: Piece) -> Piece:
+        if not (isinstance(piece, Attempts) and piece.is_drawn):
+            return piece
+        rule, draws = given.get("peer_rule", piece.rule), given.get("peer_draws", piece.draws)
+        return replace(piece, rule=rule, draws="independent" if rule in PER_ROLLOUT else draws)
+
+    return tuple((name, View(view.weights, tuple(map(changed, view.reads)))) for name, view in views)
 
 
 def _check_numbers(given: dict[str, Any]) -> None:
@@ -102,12 +143,10 @@ def _as_fields(row: Method, given: dict[str, Any]) -> dict[str, Any]:
     if any(name in given for name in SHAPES):
         given = given | {"divergence": _shaped(row, given)}
     for name, value in given.items():
-        if name in SHAPES:
+        if name in SHAPES or name in OF_VIEWS:
             continue
         if name == "coefficient":
             out |= {"distill": value, "policy": 1 - value}
-        elif name == "peer_rule" and value in PER_ROLLOUT:
-            out |= {"peer_rule": value, "peer_draws": "independent"}
         elif name == "fallback":
             needs_peer = row.distilled in NEED_A_PEER
             if needs_peer == value:
@@ -142,15 +181,16 @@ def _shaped(row: Method, given: dict[str, Any]) -> TokenLoss:
 
 def _without_idle(name: str, row: Method, given: dict[str, Any]) -> dict[str, Any]:
     """Takes out options of parts that the method does not have, and says so: one config may serve several methods."""
-    reads = READS[given["reads"]] if "reads" in given else row.reads
-    drawn = given.get("peer_rule", row.peer_rule) == "uniform"
+    method = replace(row, views=_views(row, given)) if has_teacher(row) and len(readings(row)) == 1 else row
+    peer, read = peer_of(method), methods.pieces(method)
+    besides = any(reads_block(read, block) for block in ("answer", "solution", "feedback"))
     idle = {
-        "peer_rule": not reads.peer,
-        "peer_draws": not (reads.peer and drawn) or reads.feedback,
-        "fallback": not (
-            reads.peer and (reads.answer or reads.solution or reads.feedback or not given.get("fallback"))
-        ),
-        "reads": not has_teacher(row),
+        "peer_rule": not peer,
+        "peer_draws": not (peer and peer.rule == "uniform") or reads_block(read, "feedback"),
+        "fallback": not (peer and (besides or not given.get("fallback"))),
+        "reads": len(readings(row)) != 1,
+        "control": not has_teacher(row),
+        "gate": not has_teacher(row),
         "teacher": not has_teacher(row),
         "distilled": not has_teacher(row),
         "divergence": not row.distill,
@@ -173,15 +213,15 @@ def _refuse(name: str, method: Method, given: dict[str, Any]) -> None:
 
     Raises: InputError naming the options and what to change.
     """
-    if has_teacher(method) and method.reads == Reads():
+    if has_teacher(method) and not methods.pieces(method):
         raise InputError(
             f"method.reads none: the teacher of {name!r} would read what its student reads and teach nothing; let it"
             " read something, or take a method without a teacher (grpo)"
         )
-    if has_teacher(method) and method.distilled in NEED_A_PEER and not method.reads.peer:
+    if has_teacher(method) and method.distilled in NEED_A_PEER and not peer_of(method):
         raise InputError(
             f"method.reads: {name!r} as it is set gives credit only to rollouts whose teacher reads a peer, but its"
-            f" teacher reads {_word('reads', method.reads)}; let it read a peer, or add --method.distilled all"
+            f" teacher reads {words_of(readings(method)[0])}; let it read a peer, or add --method.distilled all"
         )
     if given.get("fallback") is False and given.get("distilled", "with_peer") != "with_peer":
         raise InputError(
@@ -223,14 +263,31 @@ def describe(method: Method) -> dict[str, str]:
     shown = {}
     for f in fields(method):
         value = getattr(method, f.name)
-        if f.name in ("source", "reads", "beta") or value != getattr(plain, f.name):
+        if f.name in ("source", "views", "beta") or value != getattr(plain, f.name):
             shown[f.name] = _word(f.name, value)
     return shown
 
 
+def words_of(reads: Reads) -> str:
+    """What a view reads besides the question, in order."""
+    return " + ".join(map(_piece_words, content(reads))) or "nothing"
+
+
+def _piece_words(piece: Piece) -> str:
+    if isinstance(piece, Fixed):
+        return f"[{piece.name}]"
+    if not isinstance(piece, Attempts):
+        return f"{piece.block} of another problem" if piece.whose == "other" else piece.block
+    if piece.whose == "other":
+        return "peer of another problem"
+    named = {"successes": "peer", "failures": "failed peer", "any": "any peer", "itself": "itself"}
+    word = named.get(piece.outcome, "failed peer, else peer")
+    return f"{piece.count} x {word}" * (piece.count > 1) or word
+
+
 def _word(name: str, value: Any) -> str:
-    if isinstance(value, Reads):
-        return " + ".join(f.name for f in fields(value) if getattr(value, f.name)) or "nothing"
+    if name == "views":
+        return "; ".join(f"{view} ({of.weights}): {words_of(of.reads)}" for view, of in value) or "none"
     if callable(value):
         known = {id(v): k for k, v in TABLES.get(name, {}).items()}
         return known.get(id(value), getattr(value, "__qualname__", "own").split(".<locals>")[0])

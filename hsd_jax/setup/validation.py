@@ -3,17 +3,21 @@
 import numpy as np
 from jax.sharding import Mesh
 
+from hsd_jax import methods
 from hsd_jax.config import Config
 from hsd_jax.errors import InputError
 from hsd_jax.methods import Method
+from hsd_jax.reading import donors
+from hsd_jax.reading.pieces import reads_block
 
 
 def check(config: Config, method: Method, processes: int) -> None:
     """Refuses settings that contradict each other."""
     data, sampling, optimizer = config.data, config.sampling, config.optimizer
     name = config.method.name
-    least = 2 if method.reads.peer or method.policy else 1
-    why = "a peer is another rollout" if method.reads.peer else "rollouts are compared within their group"
+    read, peer = methods.pieces(method), methods.peer_of(method)
+    least = 2 if peer or method.policy else 1
+    why = "a peer is another rollout" if peer else "rollouts are compared within their group"
     at_least = {
         "sampling.group-size": (sampling.group_size, least, f" for {name!r} ({why})" if least == 2 else ""),
         "steps": (config.steps, 1, ""),
@@ -41,10 +45,15 @@ def check(config: Config, method: Method, processes: int) -> None:
         )
     rooms = {"solution": data.solution_tokens, "feedback": data.feedback_tokens}
     for block, room in rooms.items():
-        if getattr(method.reads, block) and room < 1:
+        if reads_block(read, block) and room < 1:
             raise InputError(
                 f"data.{block}-tokens is {room}, but the teacher of {name!r} reads the {block}; give it room"
             )
+    if donors.borrowed(read) and data.problems_per_step < 2:
+        raise InputError(
+            f"data.problems-per-step is {data.problems_per_step}, but method.control {config.method.control} reads what"
+            " belongs to another problem of the step; take 2 or more"
+        )
 
 
 def check_positions(config: Config, max_positions: int) -> None:

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from hsd_jax import methods
-from hsd_jax.contexts import PeerMarkers
+from hsd_jax.reading.contexts import FixedTexts
 from hsd_jax.scoring.scorer import Scorer
 from hsd_jax.types import Array, Problems, PyTree, Rollouts
 from hsd_jax.update.inputs import build_inputs, choose_peers
@@ -24,17 +23,16 @@ Prepare = Callable[[Problems, Rollouts, Array, Array], tuple[StepInputs, StepLen
 Update = Callable[[TrainState, StepInputs, Array], tuple[TrainState, dict[str, Any], Trace]]
 
 
-def jit_inputs(settings: StepConfig, markers: PeerMarkers, mesh: Mesh) -> Prepare:
+def jit_inputs(settings: StepConfig, frame: FixedTexts, mesh: Mesh) -> Prepare:
     """Peers and contexts of a step, and all lengths that its rows depend on: these whole on every process.
 
     The lengths are those of the responses, then of each stream's contexts, the student's first.
     """
 
     def build(problems: Problems, rollouts: Rollouts, rewards_PG: Array, key: Array) -> tuple[StepInputs, StepLengths]:
-        peers_PG = choose_peers(settings.method, problems, rollouts, rewards_PG, key, settings.control_ids)
-        inputs = build_inputs(settings, markers, problems, rollouts, rewards_PG, peers_PG)
-        privileged = any(stream.privileged for stream in methods.streams(settings.method).values())
-        read = [inputs.student, inputs.teacher] if privileged else [inputs.student]
+        chosen = choose_peers(settings.method, problems, rollouts, rewards_PG, key, settings.control_ids)
+        inputs = build_inputs(settings, frame, problems, rollouts, rewards_PG, chosen)
+        read = (inputs.student, *inputs.views)
         lengths = rollouts.length_PG, [(contexts.length_PM, contexts.context_index_PG) for contexts in read]
         inputs = jax.lax.with_sharding_constraint(inputs, batch_sharding(mesh))
         return inputs, jax.lax.with_sharding_constraint(lengths, replicated(mesh))

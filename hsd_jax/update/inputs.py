@@ -1,38 +1,50 @@
-"""Builds what an update reads, once a step: the peers of graded groups, the contexts of student and teacher."""
+"""Builds what an update reads, once a step: sets of rollouts, texts of other problems, the contexts of every view."""
+
+from functools import reduce
 
 import jax
 import jax.numpy as jnp
 
-from hsd_jax.contexts import PeerMarkers, student_contexts, teacher_contexts
+from hsd_jax import methods
 from hsd_jax.methods import Method
-from hsd_jax.peers import NO_PEER, PEER_RANKINGS, free_of, peer_scores, select_peers
+from hsd_jax.reading import donors
+from hsd_jax.reading.contexts import Chosen, FixedTexts, TeacherInputs, read_contexts, student_contexts
+from hsd_jax.reading.peers import PEER_RANKINGS, allowed, free_of, peer_scores, select_peers
+from hsd_jax.reading.pieces import Attempts, attempts, most_contexts
 from hsd_jax.types import Array, Problems, Rollouts
 from hsd_jax.update.state import StepConfig, StepInputs
 
 
 def build_inputs(
     settings: StepConfig,
-    markers: PeerMarkers,
+    frame: FixedTexts,
     problems: Problems,
     rollouts: Rollouts,
     rewards_PG: Array,
-    peers_PG: Array,
+    chosen: Chosen,
 ) -> StepInputs:
-    """The contexts of student and teacher; `peers_PG` are those of `choose_peers`."""
-    method, group = settings.method, rewards_PG.shape[1]
-    teacher, read = teacher_contexts(
-        problems,
-        markers,
-        rollouts,
-        peers_PG,
-        reads=method.reads,
-        width=settings.context_tokens,
-        count=most_contexts(method, group),
-        min_peer_tokens=settings.min_peer_tokens,
-    )
+    """The contexts of the student and of every distinct privileged view; `chosen` is that of `choose_peers`.
+
+    A rollout has a context where every view has one: contrasted with nothing, a view teaches nothing.
+    """
+    group = rewards_PG.shape[1]
+    room = {"width": settings.context_tokens, "min_peer_tokens": settings.min_peer_tokens}
+    found = [
+        read_contexts(reads, problems, frame, rollouts, chosen, count=most_contexts(reads, group), **room)
+        for reads in methods.readings(settings.method)
+    ]
     student = student_contexts(problems, settings.prompt_tokens, group)
-    peers_PG = jnp.where(read.has_peer_PG, peers_PG, NO_PEER)
-    return StepInputs(problems.limit_P, rollouts, rewards_PG, peers_PG, student, teacher, read)
+    views, read = tuple(contexts for contexts, _ in found), _read_by_all([inputs for _, inputs in found], rewards_PG)
+    return StepInputs(problems.limit_P, rollouts, rewards_PG, student, views, read)
+
+
+def _read_by_all(found: list[TeacherInputs], rewards_PG: Array) -> TeacherInputs:
+    """What became of the teacher's contexts, and whether every view has one."""
+    nobody_PG = jnp.zeros(rewards_PG.shape, bool)
+    nothing = TeacherInputs(nobody_PG, nobody_PG, nobody_PG, jnp.full(rewards_PG.shape, -1, jnp.int32))
+    first = found[0] if found else nothing
+    every_PG = reduce(jnp.logical_and, (inputs.has_context_PG for inputs in found), first.has_context_PG)
+    return TeacherInputs(every_PG, first.has_peer_PG, first.peer_truncated_PG, first.peer_PG)
 
 
 def choose_peers(
@@ -42,15 +54,24 @@ def choose_peers(
     rewards_PG: Array,
     key: Array,
     control_ids: tuple[int, ...] = (),
-) -> Array:
-    """The peer of every rollout, from randomness that belongs to its question alone; none with chat markup inside."""
+) -> Chosen:
+    """Sets of rollouts, and who gives to whom, from randomness that belongs to each question; none with chat markup.
+
+    It looks at the whole batch, since another problem may give; what follows looks at one problem at a time.
+    """
+    pieces, readable_PG = methods.pieces(method), free_of(control_ids, rollouts)
     keys_P = jax.vmap(jax.random.fold_in, (None, 0))(key, problems.id_P)
-    rewards_PG = jnp.where(free_of(control_ids, rollouts), rewards_PG, 0.0)
-    rule, scores_PG = PEER_RANKINGS[method.peer_rule], peer_scores(method.peer_rule, rollouts, rewards_PG)
-    return select_peers(keys_P, rewards_PG, rule=rule, draws=method.peer_draws, scores_PG=scores_PG)
+
+    def drawn(place: int, piece: Attempts) -> Array:
+        own_P = jax.vmap(jax.random.fold_in, (0, None))(keys_P, place) if place else keys_P
+        return _set_of(piece, own_P, rollouts, allowed(piece.outcome, rewards_PG, readable_PG))
+
+    sets = dict.fromkeys(piece for piece in attempts(pieces) if piece.is_drawn)
+    peers = {piece: drawn(place, piece) for place, piece in enumerate(sets)}
+    given = donors.give(pieces, problems, rollouts, rewards_PG, readable_PG, key) if donors.borrowed(pieces) else {}
+    return Chosen(peers, given)
 
 
-def most_contexts(method: Method, group: int) -> int:
-    """How many distinct contexts the teachers of a group of this size read at the most."""
-    each = method.reads.feedback or (method.reads.peer and method.peer_draws != "coupled")
-    return group if each else 1 + method.reads.peer
+def _set_of(piece: Attempts, keys_P: Array, rollouts: Rollouts, allowed_PG: Array) -> Array:
+    rule, scores_PG = PEER_RANKINGS[piece.rule], peer_scores(piece.rule, rollouts, allowed_PG > 0)
+    return select_peers(keys_P, allowed_PG, rule=rule, draws=piece.draws, count=piece.count, scores_PG=scores_PG)

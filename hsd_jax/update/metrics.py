@@ -7,7 +7,7 @@ after the divergence, a first token on which the prompts disagree, shrinking or 
 import jax.numpy as jnp
 
 from hsd_jax import methods
-from hsd_jax.peers import coverage, free_of, successful
+from hsd_jax.reading.peers import coverage, free_of, successful
 from hsd_jax.types import Array
 from hsd_jax.update import credit
 from hsd_jax.update.state import StepConfig, Trace
@@ -32,7 +32,7 @@ def measure(settings: StepConfig, trace: Trace) -> dict[str, Array]:
         seen["kl_reference"] = mean_over(trace.stats["kl_reference"], valid_PGT)
     if methods.has_teacher(settings.method):
         seen |= of_teacher(trace, valid_PGT)
-    if settings.method.reads.peer:
+    if methods.peer_of(settings.method):
         seen |= of_peers(rewards_PG, trace, valid_PGT)
         unfit_PG = ~free_of(settings.control_ids, rollouts)
         seen["peer_markup"] = mean_over(unfit_PG.astype(jnp.float32), successful(rewards_PG))

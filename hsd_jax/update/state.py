@@ -6,9 +6,9 @@ from typing import Any
 import optax
 from jax.tree_util import register_dataclass
 
-from hsd_jax.contexts import TeacherInputs
 from hsd_jax.losses import TokenInputs
 from hsd_jax.methods import Method
+from hsd_jax.reading.contexts import TeacherInputs
 from hsd_jax.scoring.fused_loss import ONE_CHIP, LossSharding
 from hsd_jax.types import Array, Contexts, Rollouts
 from models.qwen3 import Params
@@ -47,16 +47,15 @@ class StepConfig:
 class StepInputs:
     """One step's graded groups, built once (`inputs.build_inputs`); every array begins with the problems.
 
-    `peers_PG` is the peer that each teacher reads (-1: none), `read` what else became of its context, `limit_P` the
-    longest response allowed.
+    `views` are the contexts of every distinct privileged view (`methods.readings`), the teacher's first; `read` says
+    what became of its contexts, `limit_P` is the longest response allowed.
     """
 
     limit_P: Array
     rollouts: Rollouts
     rewards_PG: Array
-    peers_PG: Array
     student: Contexts
-    teacher: Contexts
+    views: tuple[Contexts, ...]
     read: TeacherInputs
 
 
@@ -66,7 +65,7 @@ class MicroBatch:
     """What a micro-batch needs, after everything that looks at whole groups has been decided."""
 
     student: Contexts
-    teacher: Contexts
+    views: tuple[Contexts, ...]
     response_PGT: Array
     length_PG: Array
     token: TokenInputs

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import optax
 
 from hsd_jax import advantages, methods
-from hsd_jax.losses import TokenInputs
-from hsd_jax.peers import successful
+from hsd_jax.losses import Shares, TokenInputs
+from hsd_jax.reading.peers import successful
+from hsd_jax.reading.pieces import STUDENT
 from hsd_jax.scoring import fused_loss
 from hsd_jax.scoring.fused_loss import fused_token_loss
 from hsd_jax.scoring.scorer import Scorer
@@ -52,7 +53,7 @@ def update(
         graded = replace(inputs, rollouts=replace(inputs.rollouts, logprob_PGT=old_PGT))
     state, (metrics, measured) = jax.lax.scan(one, state, interleave(graded, settings.method.minibatches))
     responses = inputs.rollouts.response_PGT, inputs.rollouts.length_PG
-    trace = Trace(inputs, divergence_positions(*responses, inputs.peers_PG), *restore_order(measured))
+    trace = Trace(inputs, divergence_positions(*responses, inputs.read.peer_PG), *restore_order(measured))
     return update_state(settings, state, trace), jax.tree.map(jnp.mean, metrics), trace
 
 
@@ -84,7 +85,9 @@ def build_targets(settings: StepConfig, state: TrainState, inputs: StepInputs) -
     method, rollouts, rewards_PG, read = settings.method, inputs.rollouts, inputs.rewards_PG, inputs.read
     steps_T = jnp.arange(rollouts.response_PGT.shape[2])
     valid_PGT = steps_T[None, None, :] < rollouts.length_PG[..., None]
-    distilled_PG = method.distilled(successful(rewards_PG), read.has_peer_PG) & read.has_context_PG
+    success_PG = successful(rewards_PG)
+    distilled_PG = method.distilled(success_PG, read.has_peer_PG, rollouts.length_PG) & method.gate(success_PG)
+    distilled_PG &= read.has_context_PG
     shaped_PG = method.shaping(rewards_PG, rollouts.length_PG, inputs.limit_P[:, None])
 
     def over_tokens(values_PG: Array) -> Array:
@@ -97,13 +100,14 @@ def build_targets(settings: StepConfig, state: TrainState, inputs: StepInputs) -
         old_logprob=None if methods.is_on_policy(method) else rollouts.logprob_PGT,
         log_ratio=jnp.zeros(valid_PGT.shape),
         strength=jnp.full(valid_PGT.shape, method.strength(state.step, state.memory)),
+        reward=over_tokens(rewards_PG),
     )
     reach = {"skip": method.skip_tokens, "horizon": method.horizon, "grows_every": method.horizon_every}
     in_loss_T = advantages.counted_tokens(steps_T, state.step, **reach)
     counted_PG = rollouts.finished_PG | (not method.mask_truncated)
     weights_PGT = method.normalize(valid_PGT & in_loss_T[None, None] & counted_PG[..., None])
     responses = rollouts.response_PGT, rollouts.length_PG
-    return MicroBatch(inputs.student, inputs.teacher, *responses, token, weights_PGT)
+    return MicroBatch(inputs.student, inputs.views, *responses, token, weights_PGT)
 
 
 def gradients(settings: StepConfig, scorer: Scorer, state: TrainState, work: MicroBatch) -> Gradient:
@@ -137,18 +141,19 @@ def micro_loss(
         "reference": teacher.reference_of(settings.reference_every),
     }
     weights_of = {**state.copies, "policy": jax.lax.stop_gradient(state.params)}
+    contexts = {reads: (scorer.view(n), work.views[n]) for n, reads in enumerate(methods.readings(method))}
+    contexts[STUDENT] = scorer.student, work.student
     frozen = {
-        name: stream(
-            weights_of[roles[spec.weights]],
-            scorer.teacher if spec.privileged else scorer.student,
-            work.teacher if spec.privileged else work.student,
-        )
-        for name, spec in methods.streams(method).items()
+        name: stream(weights_of[roles[view.weights]], *contexts[view.reads])
+        for name, view in methods.views(method).items()
     }
     student = stream(params, scorer.student, work.student)
     token, score = work.token, partial(logprob_of, settings, scorer, student, work.response_PGT, work.length_PG)
     if token.old_logprob is not None:
         token = replace(token, log_ratio=method.rollout_ratio(score, token.old_logprob, work.length_PG))
+    streams = student, tuple(frozen), tuple(frozen.values())
+    if method.shares is not None:
+        token = replace(token, share=shares_of(settings, scorer, method.shares, streams, work))
     loss, stats = fused_token_loss(
         with_stats(methods.token_loss(method), tuple(frozen)),
         student,
@@ -159,6 +164,29 @@ def micro_loss(
         spread=settings.spread,
     )
     return loss, {name: scorer.unflatten(value, work.length_PG) for name, value in stats.items()}
+
+
+def shares_of(
+    settings: StepConfig,
+    scorer: Scorer,
+    shares: Shares,
+    streams: tuple[fused_loss.Stream, tuple[str, ...], tuple[fused_loss.Stream, ...]],
+    work: MicroBatch,
+) -> Array:
+    """What the tokens of a micro-batch count for [p, G, T], without gradient; `streams`: student, names, frozen."""
+    student, names, frozen = streams
+
+    def note(logps: tuple[Array, ...], ids: Array) -> tuple[Array, dict[str, Array]]:
+        return jnp.zeros(ids.shape), shares.note(logps[0], dict(zip(names, logps[1:], strict=True)))
+
+    ids, options = (
+        scorer.flatten(work.response_PGT, work.length_PG),
+        {"chunk": settings.chunk, "spread": settings.spread},
+    )
+    _, noted = fused_token_loss(note, jax.lax.stop_gradient(student), frozen, ids, jnp.zeros(ids.shape), **options)
+    noted_PGT = {name: scorer.unflatten(value, work.length_PG) for name, value in noted.items()}
+    steps_T = jnp.arange(work.response_PGT.shape[2])
+    return shares.make(noted_PGT, steps_T[None, None] < work.length_PG[..., None])
 
 
 def apply(settings: StepConfig, state: TrainState, loss: Array, grads: Params) -> tuple[TrainState, dict[str, Array]]:

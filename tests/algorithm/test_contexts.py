@@ -4,10 +4,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from hsd_jax.contexts import PeerMarkers, Reads, splice, student_contexts, teacher_contexts
-from hsd_jax.peers import select_peers
-from hsd_jax.types import Problems, Rollouts
-from tests.support.padding import constant, right_padded, right_padded_groups
+from hsd_jax.reading.contexts import Chosen, TeacherInputs, read_contexts, student_contexts
+from hsd_jax.reading.peers import select_peers
+from hsd_jax.reading.pieces import PEER, Reads, reads_block
+from hsd_jax.reading.ragged import splice
+from hsd_jax.setup.method_overrides import READS
+from hsd_jax.types import Contexts, Problems, Rollouts
+from tests.support.padding import fixed_texts, right_padded, right_padded_groups
 
 STOP = 9
 
@@ -21,10 +24,11 @@ PROBLEMS = Problems(
     answer=right_padded(ANSWER, 3),
     solution=right_padded(SOLUTION, 2),
     feedback=right_padded_groups(FEEDBACK, 2),
+    wrong_answer=right_padded_groups(FEEDBACK, 2),
     suffix=right_padded(TAIL, 2),
     limit_P=jnp.asarray([6, 6]),
 )
-FRAME = PeerMarkers(constant(OPEN), constant(CLOSE), constant(CLOSING))
+FRAME = fixed_texts(peer_open=OPEN, peer_close=CLOSE, closing=CLOSING)
 RESPONSES = [[[31, 32, STOP], [33, 34, 35, 36], [37, STOP]], [[41, 42, 43, STOP], [44, STOP], [45]]]
 FINISHED = [[True, False, True], [True, True, False]]
 ROLLOUTS = Rollouts(
@@ -35,14 +39,25 @@ ROLLOUTS = Rollouts(
 )
 
 
-build = jax.jit(teacher_contexts, static_argnames=("reads", "width", "count", "min_peer_tokens"))
+build = jax.jit(read_contexts, static_argnames=("reads", "width", "count", "min_peer_tokens"))
+
+
+def built(
+    reads: Reads, peers: list[list[int]] | jax.Array, *, rollouts: Rollouts = ROLLOUTS, **room: int
+) -> tuple[Contexts, TeacherInputs]:
+    """The contexts where every rollout has this one peer."""
+    chosen = Chosen({PEER: jnp.asarray(peers)[..., None]}, {})
+    return build(reads=reads, problems=PROBLEMS, frame=FRAME, rollouts=rollouts, chosen=chosen, **room)
 
 
 def expected(p: int, i: int, peer: int, reads: Reads, width: int, least: int) -> list[int]:
-    said = FEEDBACK[p][i] if reads.feedback else []
-    before = HEAD[p] + (ANSWER[p] if reads.answer else []) + (SOLUTION[p] if reads.solution else [])
+    said, answer, solution = (
+        text if reads_block(reads, block) else []
+        for block, text in (("feedback", FEEDBACK[p][i]), ("answer", ANSWER[p]), ("solution", SOLUTION[p]))
+    )
+    before = HEAD[p] + answer + solution
     after = CLOSING + TAIL[p]
-    if peer < 0 or not reads.peer:
+    if peer < 0 or PEER not in reads:
         return before + said + after
     text = RESPONSES[p][peer][:-1] if FINISHED[p][peer] else RESPONSES[p][peer]
     room = width - len(before + OPEN + CLOSE + after)
@@ -52,19 +67,16 @@ def expected(p: int, i: int, peer: int, reads: Reads, width: int, least: int) ->
 @pytest.mark.parametrize("width", [24, 14, 13, 12, 11, 9])
 @pytest.mark.parametrize(
     "reads",
-    [
-        Reads(answer=True, peer=True),
-        Reads(peer=True),
-        Reads(solution=True),
-        Reads(feedback=True),
-        Reads(peer=True, feedback=True),
-        Reads(),
-    ],
+    [READS[name] for name in ("answer_and_peer", "peer", "solution", "feedback", "peer_or_feedback")],
 )
 @pytest.mark.parametrize("peers", [[[1, 0, 1], [-1, -1, -1]], [[2, 2, 0], [1, -1, 1]]])
 def test_every_rollout_reads_the_ids_it_should(width: int, reads: Reads, peers: list[list[int]]) -> None:
-    contexts, read = build(
-        PROBLEMS, FRAME, ROLLOUTS, jnp.asarray(peers), reads=reads, width=width, count=2, min_peer_tokens=3
+    contexts, read = built(
+        reads,
+        peers,
+        width=width,
+        count=2,
+        min_peer_tokens=3,
     )
     for p in range(2):
         for i in range(3):
@@ -80,12 +92,9 @@ def test_every_rollout_reads_the_ids_it_should(width: int, reads: Reads, peers: 
 
 
 def test_unused_contexts_are_empty_and_independent_peers_get_their_own() -> None:
-    contexts, _ = build(
-        PROBLEMS,
-        FRAME,
-        ROLLOUTS,
-        jnp.asarray([[1, 2, 0], [-1, -1, -1]]),
-        reads=Reads(answer=True, peer=True),
+    contexts, _ = built(
+        READS["answer_and_peer"],
+        [[1, 2, 0], [-1, -1, -1]],
         width=24,
         count=3,
     )
@@ -95,7 +104,7 @@ def test_unused_contexts_are_empty_and_independent_peers_get_their_own() -> None
 
 def distinct(peers: list[list[int]], reads: Reads, rollouts: Rollouts = ROLLOUTS, width: int = 24) -> list[int]:
     """How many contexts of each group have any tokens; all that are read are among them."""
-    contexts, _ = build(PROBLEMS, FRAME, rollouts, jnp.asarray(peers), reads=reads, width=width, count=3)
+    contexts, _ = built(reads, peers, rollouts=rollouts, width=width, count=3)
     lengths = jnp.take_along_axis(contexts.length_PM, contexts.context_index_PG, axis=1)
     assert int(lengths.min()) > 0
     return (contexts.length_PM > 0).sum(axis=1).tolist()
@@ -103,14 +112,14 @@ def distinct(peers: list[list[int]], reads: Reads, rollouts: Rollouts = ROLLOUTS
 
 def test_contexts_of_the_same_content_are_one() -> None:
     peers = [[1, 2, 1], [1, -1, 1]]
-    assert distinct(peers, Reads(answer=True, peer=True)) == [2, 2]
-    assert distinct(peers, Reads(answer=True)) == [1, 1]  # who reads no peer reads the same, peer or not
-    assert distinct(peers, Reads(answer=True, peer=True), width=9) == [1, 2]  # in the first group no peer fits
+    assert distinct(peers, READS["answer_and_peer"]) == [2, 2]
+    assert distinct(peers, READS["answer"]) == [1, 1]  # who reads no peer reads the same, peer or not
+    assert distinct(peers, READS["answer_and_peer"], width=9) == [1, 2]  # in the first group no peer fits
     twins = jax.tree.map(lambda x: jnp.stack([jnp.asarray(x)[0][jnp.array([0, 1, 1])], x[1]]), ROLLOUTS)
-    assert distinct(peers, Reads(answer=True, peer=True), twins) == [1, 2]
+    assert distinct(peers, READS["answer_and_peer"], twins) == [1, 2]
     nobody = [[-1, -1, -1], [-1, -1, -1]]
-    assert distinct(nobody, Reads(feedback=True)) == [3, 3]
-    assert distinct([[1, -1, 1], [0, 0, -1]], Reads(peer=True, feedback=True)) == [2, 2]
+    assert distinct(nobody, READS["feedback"]) == [3, 3]
+    assert distinct([[1, -1, 1], [0, 0, -1]], READS["peer_or_feedback"]) == [2, 2]
 
 
 def test_the_student_reads_the_question_alone() -> None:
@@ -122,8 +131,13 @@ def test_the_student_reads_the_question_alone() -> None:
 
 def test_student_and_teacher_end_in_the_same_ids() -> None:
     rewards = jnp.asarray([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
-    peers = select_peers(jax.random.key(0), rewards)
-    contexts, _ = build(PROBLEMS, FRAME, ROLLOUTS, peers, reads=Reads(answer=True, peer=True), width=24, count=2)
+    peers = select_peers(jax.random.key(0), rewards > 0)
+    contexts, _ = built(
+        READS["answer_and_peer"],
+        peers[..., 0],
+        width=24,
+        count=2,
+    )
     for p in range(2):
         for m in set(contexts.context_index_PG[p].tolist()):
             row = contexts.tokens_PMC[p, m, : contexts.length_PM[p, m]].tolist()

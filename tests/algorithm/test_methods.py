@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -16,7 +17,8 @@ import tests.support.method_cases as cases
 import tests.support.method_formulas as formulas
 import tests.support.step_case as qwen3
 from hsd_jax import advantages, losses, methods
-from hsd_jax.methods import METHODS
+from hsd_jax.methods import METHODS, View, targets, weighing
+from hsd_jax.reading.pieces import attempts, reads_block
 from hsd_jax.setup import method_overrides
 from hsd_jax.update.inputs import build_inputs, choose_peers
 from hsd_jax.update.step import update
@@ -45,32 +47,35 @@ def assert_same(one: Result, other: Result, tolerance: float = 2e-5) -> None:
 def test_every_row_equals_its_formula(stepped: tuple[str, Result]) -> None:
     """Loss, and its slope along a random direction, of the whole step: contexts, credit, weights, token losses."""
     name, result = stepped
-    assert_equals_formula(result, name, np.asarray(cases.peers_of(name, batch())))
+    assert_equals_formula(result, name, formulas.sets_of(cases.peers_of(name, batch())))
 
 
 @pytest.mark.parametrize("reads", formulas.CONTEXTS)
 def test_feedback_is_read_where_there_is_no_peer(reads: str) -> None:
-    result = run("hsd", (("reads", method_overrides.READS[reads]),))
-    assert_equals_formula(result, reads, np.asarray(cases.peers_of("hsd", batch())))
+    views = (("teacher", View("teacher", method_overrides.READS[reads])),)
+    chosen = cases.peers_of("hsd", batch())
+    result = run("hsd", (("views", views),), peers=chosen)
+    assert_equals_formula(result, reads, formulas.sets_of(chosen))
     read = result.trace.inputs.read
     assert bool((read.has_context_PG == (read.has_peer_PG | (REWARDS < 1))).all())
 
 
-def assert_equals_formula(result: Result, name: str, peers: np.ndarray) -> None:
+def assert_equals_formula(result: Result, name: str, sets: formulas.Sets) -> None:
     assert np.isfinite(float(result.metrics["loss"])) and float(result.metrics["skipped"]) == 0
     policy = cases.doubles(batch().weights["policy"])
-    assert (peers >= 0).any() and (peers < 0).any()
-    assert float(result.metrics["loss"]) == pytest.approx(formulas.np_loss(name, peers, policy, policy), rel=1e-5)
+    # everybody reads another attempt where a success will do as well (oasis)
+    assert all((peers >= 0).any() and ((peers < 0).any() or name == "oasis") for peers in sets.values())
+    assert float(result.metrics["loss"]) == pytest.approx(formulas.np_loss(name, sets, policy, policy), rel=1e-5)
     rng = np.random.default_rng(7)
     for _ in range(2):
         along = {key: rng.normal(size=value.shape) for key, value in policy.items()}
         slope = sum(float((result.gradient[key] * along[key]).sum()) for key in along)
-        assert slope == pytest.approx(formulas.np_slope(name, peers, along), rel=2e-4, abs=2e-6)
+        assert slope == pytest.approx(formulas.np_slope(name, sets, along), rel=2e-4, abs=2e-6)
 
 
 def test_every_row_measures_what_it_has(stepped: tuple[str, Result]) -> None:
     name, result = stepped
-    assert ("teacher_logprob" in result.trace.stats) == ("teacher" in METHODS[name].streams)
+    assert ("teacher_logprob" in result.trace.stats) == methods.has_teacher(METHODS[name])
     assert ("kl_reference" in result.trace.stats) == bool(METHODS[name].beta)
     assert int(result.state.step) == cases.STEP + 1
 
@@ -88,12 +93,12 @@ def test_eight_devices_are_one(name: str) -> None:
 
 
 def test_rows_without_weight_are_inert(stepped: tuple[str, Result]) -> None:
-    """What stands in left-out rollouts and behind the end of the others changes nothing."""
+    """What stands in left-out rollouts (unless others read them) and behind the end of the others changes nothing."""
     name, result = stepped
     of, rollouts = batch(), batch().rollouts
-    inert_PGT = np.asarray(~rollouts.finished_PG)[..., None] | (
-        np.arange(cases.T) >= np.asarray(rollouts.length_PG)[..., None]
-    )
+    unread = all(piece.outcome == "successes" for piece in attempts(methods.pieces(METHODS[name])))
+    behind_PGT = np.arange(cases.T) >= np.asarray(rollouts.length_PG)[..., None]
+    inert_PGT = behind_PGT | (unread & np.asarray(~rollouts.finished_PG)[..., None])
     assert inert_PGT.any() and (~inert_PGT).any()
     other = replace(
         rollouts,
@@ -111,9 +116,16 @@ def test_permuting_a_group_permutes_the_result(stepped: tuple[str, Result]) -> N
     order = np.array([2, 0, 3, 1])
     of = batch()
     shuffled = replace(of, rollouts=jax.tree.map(lambda x: np.asarray(x)[:, order], of.rollouts))
-    peers = np.asarray(cases.peers_of(name, of))[:, order]
-    moved = np.where(peers >= 0, np.argsort(order)[np.maximum(peers, 0)], -1).astype(np.int32)
-    again = run(name, of=shuffled, rewards=REWARDS[:, order], peers=jnp.asarray(moved))
+    problems = of.problems
+    written = jax.tree.map(lambda x: np.asarray(x)[:, order], (problems.feedback, problems.wrong_answer))
+    shuffled = replace(shuffled, problems=replace(problems, feedback=written[0], wrong_answer=written[1]))
+
+    def moved(peers: jax.Array) -> np.ndarray:
+        peers_PGK = np.asarray(peers)[:, order]
+        return np.where(peers_PGK >= 0, np.argsort(order)[np.maximum(peers_PGK, 0)], -1).astype(np.int32)
+
+    chosen = jax.tree.map(moved, cases.peers_of(name, of))
+    again = run(name, of=shuffled, rewards=REWARDS[:, order], peers=chosen)
     assert_same(again, result)
     for key, values in result.trace.stats.items():
         if not key.startswith("top_ids"):  # equally likely tokens have no order
@@ -126,7 +138,8 @@ def test_permuting_problems_changes_nothing(stepped: tuple[str, Result]) -> None
     of = batch()
     problems, rollouts = jax.tree.map(lambda x: np.asarray(x)[order], (of.problems, of.rollouts))
     shuffled = replace(of, problems=problems, rollouts=rollouts)
-    assert_same(run(name, of=shuffled, rewards=REWARDS[order], peers=cases.peers_of(name, of)[order]), result)
+    chosen = jax.tree.map(lambda peers: peers[order], cases.peers_of(name, of))
+    assert_same(run(name, of=shuffled, rewards=REWARDS[order], peers=chosen), result)
 
 
 def test_every_row_compiles_once(stepped: tuple[str, Result]) -> None:
@@ -135,7 +148,7 @@ def test_every_row_compiles_once(stepped: tuple[str, Result]) -> None:
     other = run(name, rewards=1 - REWARDS, step=cases.STEP + 30)
     assert cases.program(name, (), 1, 1).traces == [name]
     changed = any((other.gradient[key] != result.gradient[key]).any() for key in other.gradient)
-    assert changed or not (METHODS[name].policy or METHODS[name].reads.peer)
+    assert changed or not (METHODS[name].policy or methods.peer_of(METHODS[name]))
 
 
 def test_rows_with_more_passes_run_on_qwen3() -> None:
@@ -185,7 +198,7 @@ def test_at_ratio_one_gspo_is_grpo() -> None:
 def test_policy_gradients_have_ratios_to_the_trainers_policy() -> None:
     """By default; importance of distilled tokens is the sampler's by default, and who has neither names none."""
     for name, row in METHODS.items():
-        weighs = name in ("sdpo", "sdft", "demopsd")
+        weighs = name in ("sdpo", "sdft", "demopsd", "mopd", "srpo")
         assert row.old_policy == ("trainer" if row.policy else "sampler" if weighs else "none")
 
 
@@ -204,7 +217,7 @@ def test_later_minibatches_have_ratios_to_the_policy_before_the_first(name: str)
 
 def test_without_successes_hsd_is_opsd() -> None:
     none = np.zeros_like(REWARDS)
-    assert (np.asarray(cases.peers_of("hsd", batch(), none)) == -1).all()
+    assert all((peers == -1).all() for peers in cases.peers_of("hsd", batch(), none).peers.values())
     assert_same(run("hsd", rewards=none), run("opsd", rewards=none))
 
 
@@ -240,11 +253,11 @@ def test_groups_of_equal_rewards_give_policy_gradients_exactly_nothing(name: str
         assert (np.asarray(advantage_PG) == 0).all()
     student, teacher = np.random.default_rng(3).normal(size=(2, 6, 9)).astype(np.float32)
     ones = jnp.ones(6)
-    token = losses.TokenInputs(jnp.arange(6), ones * (name != "antisd"), 0 * ones, -ones, 0.1 * ones, 0.5 * ones)
+    token = losses.TokenInputs(jnp.arange(6), ones * (name != "antisd"), 0 * ones, -ones, 0.1 * ones, 0.5 * ones, ones)
 
     @jax.jit
     def values_and_slope(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
-        others = {"teacher": jax.nn.log_softmax(teacher)}
+        others = dict.fromkeys(("teacher", "wrong"), jax.nn.log_softmax(teacher))
         value = lambda x: methods.token_loss(row)(jax.nn.log_softmax(x), others, token)  # noqa: E731
         return value(logits), jax.grad(lambda x: value(x).sum())(logits)
 
@@ -263,7 +276,7 @@ def test_minibatches_are_updates_in_turn() -> None:
     for part in range(4):
         problems, rollouts = jax.tree.map(lambda x, part=part: np.asarray(x)[part::4], (of.problems, of.rollouts))
         one = replace(of, problems=problems, rollouts=rollouts, weights=weights)
-        after = run("gspo", (("minibatches", 1),), of=one, rewards=REWARDS[part::4], peers=peers[part::4])
+        after = run("gspo", (("minibatches", 1),), of=one, rewards=REWARDS[part::4], peers=peers)
         weights = weights | {"policy": after.state.params}
     for key, value in together.state.params.items():
         np.testing.assert_allclose(value, weights["policy"][key], atol=2e-5)
@@ -290,8 +303,8 @@ def test_the_gate_of_antisd_closes_and_opens() -> None:
     entropies = [3.0, 3.0, 3.0, 3.0, 1.0, 0.95, 0.92, 0.95, 1.0, 0.94]
     seen = []
     for step, entropy in enumerate(entropies):
-        seen.append(float(methods.antisd_strength(jnp.asarray(step), memory)))
-        memory = methods.antisd_gate(memory, jnp.asarray(entropy))
+        seen.append(float(weighing.antisd_strength(jnp.asarray(step), memory)))
+        memory = weighing.antisd_gate(memory, jnp.asarray(entropy))
     assert seen == [0, 0, 0, 0, 0, 0.5, 0.5, 0, 0, 0.5] and float(memory["open"]) == 1
     assert float(memory["warm"]) == 1.0  # the last of the five steps before the strength is on
 
@@ -304,24 +317,27 @@ def test_docs_have_every_row_as_it_is() -> None:
     assert set(rows) == set(METHODS) == set(formulas.FORMULAS)
     for name, (reads, teacher, _, _, divided_by, reference) in rows.items():
         row = METHODS[name]
-        assert all(word in reads for word in ("answer", "solution") if getattr(row.reads, word))
-        assert row.reads.peer == ("peer" in reads or "success" in reads)
+        pieces = methods.pieces(row)
+        assert all(word in reads for word in ("answer", "solution") if reads_block(pieces, word))
+        assert bool(methods.peer_of(row)) == ("peer" in reads or "success" in reads)
         assert teacher.split()[0].lower() == (row.teacher if methods.has_teacher(row) else "–")
         assert divided_by.split(" (")[0].replace(" ", "_") == row.normalize.__name__
         assert reference == ("full, 1e-3" if row.beta else "none") and row.beta in (0.0, 1e-3)
 
 
 @pytest.mark.parametrize(
-    ("name", "functions"),
+    ("name", "family", "functions"),
     [
-        ("rlrt", (methods.rlrt_strength, advantages.successful_with_peer)),
-        ("antisd", (methods.antisd_strength, methods.antisd_gate, losses.antisd_advantage)),
-        ("demopsd", (losses.mixture_kl,)),
+        ("rlrt", weighing, (weighing.rlrt_strength, advantages.successful_with_peer)),
+        ("antisd", weighing, (weighing.antisd_strength, weighing.antisd_gate, losses.antisd_advantage)),
+        ("demopsd", targets, (losses.mixture_kl,)),
     ],
 )
-def test_a_method_from_outside_is_a_row_and_its_functions(name: str, functions: tuple[Callable[..., Any], ...]) -> None:
+def test_a_method_from_outside_is_a_row_and_its_functions(
+    name: str, family: ModuleType, functions: tuple[Callable[..., Any], ...]
+) -> None:
     """At most 25 lines each, docstrings included, with all that no other row uses."""
-    tree = ast.parse(inspect.getsource(methods))
+    tree = ast.parse(inspect.getsource(family))
     tables = [node.value for node in tree.body if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict)]
     row = next(
         value

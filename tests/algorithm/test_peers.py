@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 
 from hsd_jax.methods import METHODS
-from hsd_jax.peers import DRAWS, PEER_RANKINGS, coverage, free_of, likeness, peer_scores, select_peers, successful
+from hsd_jax.reading.peers import (
+    DRAWS,
+    PEER_RANKINGS,
+    allowed,
+    coverage,
+    free_of,
+    likeness,
+    peer_scores,
+    select_peers,
+    successful,
+)
+from hsd_jax.reading.pieces import PEER
 from hsd_jax.types import Rollouts
 from hsd_jax.update.inputs import choose_peers
 from tests.support import step_case
@@ -25,7 +36,7 @@ REWARDS = np.array(
 @pytest.fixture(scope="module", params=list(DRAWS))
 def many_draws(request: pytest.FixtureRequest) -> np.ndarray:
     keys = jax.random.split(jax.random.key(0), 10_000)
-    draw = jax.jit(jax.vmap(lambda key: select_peers(key, jnp.asarray(REWARDS), draws=request.param)))
+    draw = jax.jit(jax.vmap(lambda key: select_peers(key, jnp.asarray(REWARDS) > 0, draws=request.param)[..., 0]))
     return np.asarray(draw(keys))
 
 
@@ -53,24 +64,51 @@ def test_each_marginal_is_uniform(many_draws: np.ndarray) -> None:
 
 def test_coupled_groups_have_at_most_two_peers() -> None:
     keys = jax.random.split(jax.random.key(1), 500)
-    peers = np.asarray(jax.vmap(lambda key: select_peers(key, jnp.asarray(REWARDS)))(keys))
+    peers = np.asarray(jax.vmap(lambda key: select_peers(key, jnp.asarray(REWARDS) > 0)[..., 0])(keys))
     assert max(len(np.unique(row)) for draw in peers for row in draw) == 2
+
+
+@pytest.mark.parametrize("draws", list(DRAWS))
+def test_sets_are_uniform_and_coupled_ones_few(draws: str) -> None:
+    """Two peers each: every ordered pair of S_i alike (chi-square), what is missing -1, at most three sets coupled."""
+    allowed_PG = jnp.asarray(REWARDS) > 0
+    draw = jax.jit(jax.vmap(lambda key: select_peers(key, allowed_PG, draws=draws, count=2)))
+    sets = np.asarray(draw(jax.random.split(jax.random.key(3), 10_000)))
+    for p, i in np.ndindex(*REWARDS.shape):
+        others = [j for j in range(8) if j != i and REWARDS[p, j]]
+        wanted = [(a, b) for a in others for b in others if a != b] or [(*others, -1, -1)[:2]]
+        found = Counter(map(tuple, sets[:, p, i].tolist()))
+        assert set(found) == set(wanted)
+        # 99.99 % quantile of chi-square with as many degrees of freedom (2, 6, 42)
+        limits = {1: 0.1, 2: 15.2, 6: 25.8, 30: 67.7, 42: 83.3}
+        assert chi_square(np.array(list(found.values()))) < limits[len(wanted)]
+    if draws == "coupled":
+        assert max(len(np.unique(row, axis=0)) for draw in sets[:300] for row in draw) == 3
+
+
+def test_failures_are_taken_first_where_they_are_preferred() -> None:
+    rewards = jnp.asarray([[1.0, 1, 0, 1], [1, 1, 1, 0], [1, 1, 1, 1]])
+    levels = allowed("failures_first", rewards, jnp.ones((3, 4), bool))
+    lengths = jnp.asarray([[30, 10, 5, 20], [4, 3, 2, 1], [4, 3, 2, 1]])
+    peers = select_peers(jax.random.key(0), levels, rule="lowest", scores_PG=lengths, count=2)
+    assert peers[..., 0].tolist() == [[2, 2, 1, 2], [3, 3, 3, 2], [3, 3, 3, 2]]
+    assert peers[..., 1].tolist() == [[1, 3, 3, 1], [2, 2, 1, 1], [2, 2, 1, 1]]
 
 
 def test_the_draw_of_a_question_depends_on_its_own_key_alone() -> None:
     keys_P = jax.random.split(jax.random.key(2), len(REWARDS))
-    together = select_peers(keys_P, jnp.asarray(REWARDS))
+    together = select_peers(keys_P, jnp.asarray(REWARDS) > 0)
     for p in range(len(REWARDS)):
-        alone = select_peers(keys_P[p : p + 1], jnp.asarray(REWARDS[p : p + 1]))
+        alone = select_peers(keys_P[p : p + 1], jnp.asarray(REWARDS[p : p + 1]) > 0)
         np.testing.assert_array_equal(alone[0], together[p])
 
 
 @pytest.mark.parametrize("draws", list(DRAWS))
 def test_ranking_rules(draws: str) -> None:
-    rewards = jnp.asarray([[1.0, 1.0, 0.0, 1.0]])
+    rewards = jnp.asarray([[True, True, False, True]])
     lengths = jnp.asarray([[30, 10, 5, 20]])
     key = jax.random.key(0)
-    pick = lambda rule: select_peers(key, rewards, rule=rule, draws=draws, scores_PG=lengths).tolist()[0]  # noqa: E731
+    pick = lambda rule: select_peers(key, rewards, rule=rule, draws=draws, scores_PG=lengths)[0, :, 0].tolist()  # noqa: E731
     assert pick("lowest") == [1, 3, 1, 1]
     assert pick("highest") == [3, 0, 0, 0]
     assert pick("first") == [1, 0, 0, 0]
@@ -107,10 +145,11 @@ def test_rules_that_seek_variety_choose_the_success_that_is_least_alike(seed: in
     rewards_PG = np.array([[1, 1, 0, 1, 1], [1, 0, 1, 1, 0]], np.float32)
 
     def chosen(rule: str, draws: str) -> list[list[int]]:
-        scores = peer_scores(rule, rollouts, jnp.asarray(rewards_PG))
+        scores = peer_scores(rule, rollouts, jnp.asarray(rewards_PG) > 0)
         ranking = PEER_RANKINGS[rule]
         key = jax.random.key(seed)
-        return select_peers(key, jnp.asarray(rewards_PG), rule=ranking, draws=draws, scores_PG=scores).tolist()
+        allowed_PG = jnp.asarray(rewards_PG) > 0
+        return select_peers(key, allowed_PG, rule=ranking, draws=draws, scores_PG=scores)[..., 0].tolist()
 
     for p, rewards in enumerate(rewards_PG):
         wins = np.flatnonzero(rewards)
@@ -137,7 +176,9 @@ def test_a_rollout_with_a_control_id_is_nobodys_peer() -> None:
     assert free_of((0,), rollouts).all()
     problems = replace(step_case.make_case().problems, id_P=jnp.asarray([5, 6], jnp.uint32))
     ones = jnp.ones((2, 4))
-    peers = choose_peers(METHODS["hsd"], problems, rollouts, ones, jax.random.key(0), (8, 9)).tolist()
+    peers = (
+        choose_peers(METHODS["hsd"], problems, rollouts, ones, jax.random.key(0), (8, 9)).peers[PEER][..., 0].tolist()
+    )
     assert peers == [[2, peers[0][1], 0, peers[0][3]], [3, 3, 3, -1]]
     assert {peers[0][1], peers[0][3]} <= {0, 2}
 
@@ -147,7 +188,7 @@ def test_coverage_is_the_share_of_rollouts_with_a_peer() -> None:
 
 
 def test_bad_arguments_are_refused() -> None:
-    rewards = jnp.zeros((1, 2))
+    rewards = jnp.zeros((1, 2), bool)
     with pytest.raises(ValueError, match="rule must be one of"):
         select_peers(jax.random.key(0), rewards, rule="best")
     with pytest.raises(ValueError, match="ranks by scores_PG"):

@@ -14,11 +14,12 @@ from transformers import AutoTokenizer
 
 from examples import hsd_in_one_file as example
 from hsd_jax import methods
-from hsd_jax.contexts import PeerMarkers
 from hsd_jax.data import chat_template, tiny
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.tokenization import Windows, encode, tokenize
 from hsd_jax.methods import METHODS
+from hsd_jax.reading.contexts import Chosen
+from hsd_jax.reading.pieces import ANSWER, PEER
 from hsd_jax.scoring.scorer import padded_scorer
 from hsd_jax.types import Padded, Rollouts
 from hsd_jax.update.credit import divergence_positions
@@ -107,18 +108,20 @@ def production_step(step: Step, initial: Params, params: Params) -> tuple[Any, P
     frame = chat_template.load_chat_template(tokenizer)
     asked = [Problem(p.id, "tiny", "math", p.question, p.answer) for p in step.problems]
     problems = tokenize(asked, tokenizer, frame, Windows(example.PROMPT, 32, 0, {"math": T}))
-    fixed = encode(tokenizer, [chat_template.PEER_OPEN, chat_template.PEER_CLOSE, chat_template.CLOSING])
-    method = replace(METHODS["hsd"], teacher="frozen", peer_draws="independent")
+    fixed = chat_template.fixed_texts(frame.opening)
+    encoded = zip(fixed, encode(tokenizer, list(fixed.values())), strict=True)
+    peer = replace(PEER, draws="independent")
+    method = replace(METHODS["hsd"], teacher="frozen", views=methods.teacher_reads(ANSWER, peer))
     settings = StepConfig(method, optax.identity(), example.PROMPT, example.CONTEXT, 8, 1, 2048, 0)
     grouped = step.rollouts.response_BT.reshape(P, G, T), step.rollouts.length_B.reshape(P, G)
     finished_PG = jnp.asarray([row[-1] == 488 for row in step.rollouts.ids]).reshape(P, G)
     state = TrainState(params, (), {"initial": initial}, methods.start_memory(method), jnp.zeros((), jnp.int32))
     args = (
-        PeerMarkers(*(Padded(jnp.asarray(ids), jnp.asarray(len(ids))) for ids in fixed)),
+        {name: Padded(jnp.asarray(ids), jnp.asarray(len(ids))) for name, ids in encoded},
         problems,
         Rollouts(*grouped, finished_PG, jnp.zeros((P, G, T))),
         jnp.asarray(step.rollouts.rewards_PG),
-        jnp.asarray(step.peers_PG),
+        Chosen({peer: jnp.asarray(step.peers_PG)[..., None]}, {}),
     )
 
     @partial(jax.jit, compiler_options=QUICK)
@@ -154,7 +157,7 @@ def test_loss_credit_and_gradient_are_those_of_the_production_step(
 
 def test_student_and_teacher_read_the_same_ids(step: Step, production: tuple[Any, Params, MicroBatch]) -> None:
     _, _, work = production
-    for theirs, mine in ((work.student, step.batch.student), (work.teacher, step.batch.teacher)):
+    for theirs, mine in ((work.student, step.batch.student), (work.views[0], step.batch.teacher)):
         for row, (p, i) in enumerate(np.ndindex(P, G)):
             m = int(theirs.context_index_PG[p, i])
             ids = np.asarray(theirs.tokens_PMC[p, m, : int(theirs.length_PM[p, m])])

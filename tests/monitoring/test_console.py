@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from hsd_jax.config import Config
-from hsd_jax.methods import METHODS
+from hsd_jax.methods import METHODS, peer_of
 from hsd_jax.monitoring import console
 
 
@@ -25,7 +25,7 @@ def test_nothing_is_said_where_a_batch_had_a_peer_or_there_was_none(coverages: t
 def test_coverage_of_zero_in_every_step_is_said_in_the_terms_of_the_method(name: str) -> None:
     said = console.words_on_coverage(Config(), METHODS[name], lines(0.0, 0.0, 0.0))
     assert "coverage was 0 in all 3 steps" in said
-    assert ("endpoint fallback" in said) == METHODS[name].reads.peer
+    assert ("endpoint fallback" in said) == bool(peer_of(METHODS[name]))
     for part in (Config().method.name, Config().data.source, Config().model.path, "larger groups"):
         assert part in said
 

@@ -26,11 +26,11 @@ def draw(rewards: list[tuple[int, ...]], first: int) -> Batch:
     of_P = np.arange(first, first + count)
     of_PG = np.broadcast_to(of_P[:, None], (count, G))
     of_PGT = np.broadcast_to(of_P[:, None, None], (count, G, T))
-    piece = Padded(of_PGT[:, 0], of_P)
+    piece, none = Padded(of_PGT[:, 0], of_P), Padded(of_PGT[:, :0, :0], of_PG[:, :0])
     return Batch(
         step=7,
         problems=[Problem(f"{n}", "s", "math", f"question {n}", f"{n}") for n in of_P],
-        pieces=Problems(of_P, piece, piece, piece, Padded(of_PGT[:, :0, :0], of_PG[:, :0]), piece, of_P),
+        pieces=Problems(of_P, piece, piece, piece, none, none, piece, of_P),
         rollouts=Rollouts(of_PGT, of_PG, of_PG, of_PGT),
         graded=GradedBatch(
             np.array(rewards, np.float32),

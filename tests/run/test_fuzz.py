@@ -20,12 +20,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hsd_jax.config import Config, load
-from hsd_jax.contexts import PeerMarkers, Reads, splice, teacher_contexts
 from hsd_jax.errors import EXIT_REFUSED, InputError
+from hsd_jax.reading.contexts import Chosen, read_contexts
+from hsd_jax.reading.pieces import ANSWER as TRUE_ANSWER
+from hsd_jax.reading.pieces import PEER, Reads, privileged, reads_block
+from hsd_jax.reading.pieces import SOLUTION as WRITTEN
+from hsd_jax.reading.ragged import splice
 from hsd_jax.run import arguments
 from hsd_jax.runtime import cli, faults, workdir
 from hsd_jax.types import Padded, Problems, Rollouts
-from tests.support.padding import constant, right_padded, right_padded_groups
+from tests.support.padding import fixed_texts, right_padded, right_padded_groups
 
 EXAMPLES = int(os.environ.get("HSD_JAX_FUZZ_EXAMPLES", "30"))
 fuzz = settings(
@@ -147,10 +151,10 @@ def cases(draw: st.DrawFn) -> Case:
     )
 
 
-READS = [Reads(answer=True, peer=True), Reads(answer=True, solution=True, peer=True), Reads(answer=True)]
+READS = [privileged(TRUE_ANSWER, PEER), privileged(TRUE_ANSWER, WRITTEN, PEER), privileged(TRUE_ANSWER)]
 # one window for every case: what a case leaves free of it is taken by its first piece
 spliced = jax.jit(splice, static_argnames="width")
-contexts_of = jax.jit(teacher_contexts, static_argnames=("reads", "width", "count"))
+contexts_of = jax.jit(read_contexts, static_argnames=("reads", "width", "count"))
 
 
 @fuzz
@@ -179,7 +183,7 @@ def test_a_teacher_reads_the_very_ids_and_only_a_peers_tail_is_cut(case: Case, r
             text = [] if peer < 0 else case.responses[p][peer]
             text = text[:-1] if peer >= 0 and case.finished[p][peer] else text
             room = WIDTH - len(before + case.opening + case.close + after)
-            kept = peer >= 0 and reads.peer and room >= min(case.least, len(text))
+            kept = peer >= 0 and PEER in reads and room >= min(case.least, len(text))
             middle = case.opening + text[:room] + case.close if kept else []
             assert read == before + middle + after
             assert read[len(read) - len(after) :] == after and 777 not in read
@@ -191,23 +195,26 @@ def test_a_teacher_reads_the_very_ids_and_only_a_peers_tail_is_cut(case: Case, r
 
 def fixed_ids(case: Case, reads: Reads, p: int) -> tuple[list[int], list[int]]:
     """What is never cut: the ids before and after the peer."""
-    before = case.head[p] + (case.answer[p] if reads.answer else []) + (case.solution[p] if reads.solution else [])
+    blocks = (("answer", case.answer[p]), ("solution", case.solution[p]))
+    before = case.head[p] + [token for name, text in blocks if reads_block(reads, name) for token in text]
     return before, case.closing + case.tail[p]
 
 
 def built(case: Case, reads: Reads) -> Any:
     numbered: Any = np.arange(P, dtype=np.uint32)
     limits: Any = np.full(P, T)
+    nothing = Padded(*(np.zeros(shape, np.int32) for shape in ((P, 0, 0), (P, 0))))  # type: ignore[arg-type]
     problems = Problems(
         id_P=numbered,
         prefix=padded(case.head, WIDTH),
         answer=padded(case.answer, ANSWER),
         solution=padded(case.solution, SOLUTION),
-        feedback=Padded(*(np.zeros(shape, np.int32) for shape in ((P, 0, 0), (P, 0)))),  # type: ignore[arg-type]
+        feedback=nothing,
+        wrong_answer=nothing,
         suffix=padded(case.tail, TAIL),
         limit_P=limits,
     )
-    frame = PeerMarkers(*(constant(row) for row in (case.opening, case.close, case.closing)))
+    frame = fixed_texts(peer_open=case.opening, peer_close=case.close, closing=case.closing)
     responses = right_padded_groups(case.responses, T, pad_id=777)
     finished: Any = np.array(case.finished)
     logprob: Any = np.zeros((P, G, T), np.float32)
@@ -217,11 +224,10 @@ def built(case: Case, reads: Reads) -> Any:
         finished_PG=finished,
         logprob_PGT=logprob,
     )
-    peers_PG = np.array(case.peers, np.int32)
+    chosen = Chosen({PEER: np.array(case.peers, np.int32)[..., None]}, {})  # type: ignore[dict-item]
     fixed: Any = {"reads": reads, "width": WIDTH, "count": COUNT}
-    return jax.device_get(
-        contexts_of(problems, frame, rollouts, peers_PG, min_peer_tokens=np.int32(case.least), **fixed)
-    )
+    texts: Any = {"problems": problems, "frame": frame, "rollouts": rollouts, "chosen": chosen}
+    return jax.device_get(contexts_of(**texts, min_peer_tokens=np.int32(case.least), **fixed))
 
 
 # --- run directories

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hsd_jax.methods import View
 from hsd_jax.run.programs import (
     Programs,
     compiled_sizes,
@@ -97,8 +98,11 @@ def test_minibatches_keep_their_problems(case: Case, weights: tuple[Params, Para
 
 
 def test_contexts_of_single_rollouts_are_packed_as_well(case: Case, weights: tuple[Params, Params]) -> None:
-    seen, wanted = (run(kind, 1, case, weights, reads=READS["peer_or_feedback"]) for kind in ("packed", "padded"))
-    assert seen[3].inputs.teacher.length_PM.shape == REWARDS.shape and bool(
+    seen, wanted = (
+        run(kind, 1, case, weights, views=(("teacher", View("teacher", READS["peer_or_feedback"])),))
+        for kind in ("packed", "padded")
+    )
+    assert seen[3].inputs.views[0].length_PM.shape == REWARDS.shape and bool(
         (seen[3].inputs.read.has_context_PG > REWARDS).any()
     )
     same(seen, wanted, case)

@@ -85,7 +85,7 @@ def scored(scorer, which="teacher"):
     """hidden_PGTD by a scorer, 0 past each length."""
 
     def function(params, contexts, response, length):
-        hidden_ND = getattr(scorer, which)(params, contexts, response, length)
+        hidden_ND = (scorer.view(0) if which == "teacher" else scorer.student)(params, contexts, response, length)
         hidden = scorer.unflatten(hidden_ND, length)
         return hidden * (jnp.arange(T)[None, None] < length[..., None])[..., None]
 
@@ -96,7 +96,7 @@ def scored(scorer, which="teacher"):
 def test_states_and_gradients_equal_those_of_plain_sequences(params, expected, block):
     data = groups()
     sizes = full_sizes(data[0], data[1], 1, block=block)
-    scorer = packed_scorer(CONFIG, sizes, sizes, rows=P, steps=T)
+    scorer = packed_scorer(CONFIG, sizes, [sizes], rows=P, steps=T)
     close(value_and_gradient(scored(scorer))(params, *data), expected)
 
 
@@ -105,7 +105,7 @@ def planned(data, rows, block):
     contexts, response, length = jax.tree.map(np.asarray, data)
     stream = Lengths(contexts.length_PM, contexts.context_index_PG)
     plan = pack_problems(length, [stream], rows, block=block)
-    scorer = packed_scorer(CONFIG, plan.sizes[0], plan.sizes[0], rows=rows, steps=T)
+    scorer = packed_scorer(CONFIG, plan.sizes[0], plan.sizes[:1], rows=rows, steps=T)
     return jax.tree.map(lambda x: jnp.asarray(x[plan.order_P]), (contexts, response, length)), scorer, plan.order_P
 
 
@@ -138,7 +138,7 @@ def test_devices_do_not_matter(params, shape):
     mesh = make_mesh(*shape, devices=devices)
     options = {"placement": placement(CONFIG, mesh, jnp.float32), "attention": on_mesh(block_attention(8), mesh)}
     spread = packed_scorer(
-        CONFIG, scorer.student.keywords["sizes"], scorer.teacher.keywords["sizes"], rows=4, steps=T, **options
+        CONFIG, scorer.student.keywords["sizes"], [scorer.view(0).keywords["sizes"]], rows=4, steps=T, **options
     )
     sharded = jax.device_put(params, param_shardings(CONFIG, mesh))
     close(value_and_gradient(scored(spread))(sharded, *jax.device_put(data, batch_sharding(mesh))), alone)

@@ -11,7 +11,7 @@ import pytest
 from hsd_jax import advantages, config
 from hsd_jax.errors import InputError
 from hsd_jax.losses import TokenInputs
-from hsd_jax.methods import METHODS, Method
+from hsd_jax.methods import METHODS, Method, peer_of
 from hsd_jax.setup.method_overrides import describe, resolve
 
 
@@ -23,8 +23,11 @@ def test_options_change_the_row_and_are_described() -> None:
 
 
 def test_a_rule_of_each_rollout_draws_for_each_rollout() -> None:
-    assert resolve(config.Method(peer_rule="farthest")).peer_draws == "independent"
-    assert resolve(config.Method(peer_rule="rarest")).peer_draws == "coupled"
+    drawn = [peer_of(resolve(config.Method(peer_rule=rule))) for rule in ("farthest", "rarest")]
+    assert [(piece.rule, piece.draws) for piece in drawn if piece] == [
+        ("farthest", "independent"),
+        ("rarest", "coupled"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +140,7 @@ def one_token(method: Method) -> np.ndarray:
     """The divergence of a method at four tokens of a small vocabulary."""
     student, teacher = (jax.nn.log_softmax(3 * jax.random.normal(jax.random.key(k), (4, 9))) for k in (0, 1))
     ones, none = jnp.ones(4), jnp.zeros(4)
-    token = TokenInputs(jnp.arange(4), ones, none, none, none, ones)
+    token = TokenInputs(jnp.arange(4), ones, none, none, none, ones, none)
     return np.asarray(method.divergence(student, {"teacher": teacher}, token))
 
 

@@ -16,8 +16,8 @@ import optax
 from jax.sharding import Mesh
 
 from hsd_jax import methods
-from hsd_jax.contexts import PeerMarkers
 from hsd_jax.methods import METHODS
+from hsd_jax.reading.contexts import Chosen, FixedTexts
 from hsd_jax.scoring.fused_loss import ONE_CHIP, over_mesh
 from hsd_jax.scoring.scorer import Scorer
 from hsd_jax.types import Contexts, Padded, Problems, Rollouts
@@ -26,7 +26,7 @@ from hsd_jax.update.state import StepConfig, TrainState
 from hsd_jax.update.step import update
 from models import sharding
 from tests.support.numpy_oracles import log_softmax
-from tests.support.padding import constant, right_padded, right_padded_groups
+from tests.support.padding import fixed_texts, right_padded, right_padded_groups
 
 P, G, T, V, D = 8, 4, 8, 120, 6
 REWARDS = np.array(
@@ -34,6 +34,7 @@ REWARDS = np.array(
     np.float32,
 )
 FEEDBACK_PGX = np.random.default_rng(1).integers(60, V, (P, G, 3)).astype(np.int32)  # of failed rollouts
+WRONG_PGX = np.random.default_rng(4).integers(60, V, (P, G, 2)).astype(np.int32)  # wrong answers
 UNKNOWN = 5  # the problem of which neither answer nor solution is known, and nobody succeeds
 STEP = 10  # updates before this one: schedules are neither at their start nor at their end
 Params = dict[str, Any]
@@ -60,7 +61,7 @@ def toy_scorer() -> Scorer:
 
     return Scorer(
         student=score,
-        teacher=score,
+        view=lambda place: score,
         flatten=lambda values_PGT, length_PG: values_PGT.reshape(-1),
         unflatten=lambda values_N, length_PG: values_N.reshape(*length_PG.shape, T, *values_N.shape[1:]),
     )
@@ -82,7 +83,7 @@ class Batch:
     """The same groups as device records and as Python lists; `weights` by the name of who uses them."""
 
     problems: Problems
-    frame: PeerMarkers
+    frame: FixedTexts
     rollouts: Rollouts
     pieces: Mapping[str, list[list[int]]]
     responses: list[list[list[int]]]
@@ -113,10 +114,11 @@ def batch() -> Batch:
             answer=right_padded(pieces["answer"], 4),
             solution=right_padded(pieces["solution"], 6),
             feedback=Padded(jnp.asarray(FEEDBACK_PGX), jnp.asarray(FEEDBACK_PGX.shape[2] * (REWARDS < 1))),
+            wrong_answer=Padded(jnp.asarray(WRONG_PGX), jnp.asarray(np.full((P, G), WRONG_PGX.shape[2]))),
             suffix=right_padded(pieces["tail"], 2),
             limit_P=jnp.full(P, T, jnp.int32),
         ),
-        PeerMarkers(constant([50]), constant([51, 52]), constant([53])),
+        fixed_texts(),
         Rollouts(
             jnp.asarray(padded.tokens),
             jnp.asarray(padded.length),
@@ -163,7 +165,7 @@ def program(method: str, row: tuple[tuple[str, Any], ...] = (), devices: int = 1
         method=replace(METHODS[method], **fields),
         optimizer=optax.sgd(1.0),
         prompt_tokens=8,
-        context_tokens=36,
+        context_tokens=60,
         min_peer_tokens=1,
         micro_batches=micro_batches,
         chunk=64,
@@ -205,7 +207,7 @@ class Result:
     gradient: Params
 
 
-def peers_of(method: str, of: Batch, rewards: np.ndarray = REWARDS) -> jax.Array:
+def peers_of(method: str, of: Batch, rewards: np.ndarray = REWARDS) -> Chosen:
     return choose_peers(METHODS[method], of.problems, of.rollouts, jnp.asarray(rewards), jax.random.key(5))
 
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from hsd_jax.reading.contexts import Chosen
 from tests.support.method_cases import (
     FEEDBACK_PGX,
     REWARDS,
     STEP,
+    WRONG_PGX,
     Batch,
     G,
     P,
@@ -33,9 +35,11 @@ class Seen:
     fixed: np.ndarray  # the student's, without gradient
     teacher: np.ndarray
     anchor: np.ndarray
+    others: dict[str, np.ndarray]  # the method's further views
     ids: list[int]
     old: np.ndarray
     advantage: float
+    reward: float
     distilled: bool
 
     def at(self, logp: np.ndarray) -> np.ndarray:
@@ -109,15 +113,91 @@ def np_grpo_opsd(x: Seen) -> np.ndarray:
     return 0.5 * np_hsd(x) + 0.5 * clipped(x, x.advantage, 0.2, 0.2)
 
 
+# --- methods of several views, or of statistics of the whole rollout
+
+
+def np_purified(x: Seen) -> np.ndarray:
+    gain = x.teacher - x.others["blind"]
+    gain = gain - gain.mean(-1, keepdims=True)
+    target = log_softmax(x.anchor + 10 * np.tanh(gain / 10))
+    return x.distilled * jsd(x.student, target)
+
+
+def np_vopd(x: Seen) -> np.ndarray:
+    gain = x.gap() + kl(x.fixed, x.teacher)
+    return -x.distilled * gain * x.at(x.student)
+
+
+def mean_one(weight: np.ndarray) -> np.ndarray:
+    return weight / weight.mean()
+
+
+def np_msd(x: Seen) -> np.ndarray:
+    best = np.sort(np.exp(x.teacher), axis=-1)[:, ::-1][:, :32]
+    best = best / best.sum(-1, keepdims=True)
+    sure = 1 + (best * np.log(best)).sum(-1) / np.log(32)
+    unsure = 1 - np.exp(x.fixed[np.arange(len(x.ids)), x.teacher.argmax(-1)])
+    return x.distilled * mean_one(sure * unsure) * kl(x.student, x.teacher)
+
+
+def np_entropy(logp: np.ndarray) -> np.ndarray:
+    return -(np.exp(logp) * logp).sum(-1)
+
+
+def np_egrsd(x: Seen, ahead: int = 0) -> np.ndarray:
+    entropy = np_entropy(x.teacher)
+    least = np.array([entropy[t : t + ahead + 1].min() for t in range(len(entropy))])
+    gate = 0.2 + 0.8 * (1 - least / np.log(x.teacher.shape[-1]))
+    weight = np.exp(np.sign(x.advantage) * x.gap()).clip(0.8, 1.2)
+    return clipped(x, x.advantage * (weight * gate if x.distilled else 1), 0.2, 0.28)
+
+
+def np_srpo(x: Seen) -> np.ndarray:
+    if not x.distilled:
+        return clipped(x, x.advantage, 0.2, 0.28)
+    return mean_one(np.exp(-np_entropy(x.teacher))) * np_sdpo(x)
+
+
+def np_oasis(x: Seen) -> np.ndarray:
+    student, teacher = log_softmax(x.student / 1.1), log_softmax(x.teacher / 1.1)
+    return x.distilled * np.minimum(np.exp(teacher) * (teacher - student), 0.05).sum(-1)
+
+
+def np_ssopd(x: Seen) -> np.ndarray:
+    entries = np.minimum(np.exp(x.teacher) * (x.teacher - x.student), 0.05).sum(-1)
+    return x.distilled * entries + clipped(x, x.advantage, 0.2, 0.2)
+
+
+def same_sign(advantage: float, changed: np.ndarray) -> np.ndarray:
+    return np.where(np.sign(changed) == np.sign(advantage), changed, 0)
+
+
+def np_sipo(x: Seen) -> np.ndarray:
+    bonus = 0.5 * (x.at(x.teacher) - x.at(x.others["wrong"])).clip(-0.2, 0.2) * x.distilled
+    changed = same_sign(x.advantage, x.advantage + bonus)
+    return clipped(x, bonus if x.advantage == 0 and x.reward == 0 else changed, 0.2, 0.2)
+
+
+def np_rlcsd(x: Seen) -> np.ndarray:
+    bonus = 0.5 * np.tanh((x.at(x.teacher) - x.at(x.others["wrong"])) / 0.02) * x.distilled
+    changed = np.where(abs(bonus) > 0.02, same_sign(x.advantage, x.advantage + bonus), x.advantage)
+    return clipped(x, changed, 0.2, 0.2)
+
+
 ALL = lambda success, peer, known: peer or known  # noqa: E731
 WITH_PEER = lambda success, peer, known: peer  # noqa: E731
+FAILED = lambda success, peer, known: not success and peer  # noqa: E731
 SUCCESSFUL = lambda success, peer, known: success and peer  # noqa: E731
 NOBODY = lambda success, peer, known: False  # noqa: E731
 
 
 @dataclass(frozen=True)
 class Formula:
-    """A row, stated again: what its teacher reads, whose weights teach, who is distilled, and the rest."""
+    """A row, stated again: what its teacher reads, whose weights teach, who is distilled, and the rest.
+
+    What is read are words: blocks of the problem, "peer", "failed" (a failure, said to be one), "wrong peer" (a failure
+    in the words of a peer), "wrong answer"; without "question" only the opening stands before them.
+    """
 
     reads: tuple[str, ...]
     teacher: str
@@ -128,6 +208,18 @@ class Formula:
     centered: bool = False
     overlong: bool = False
     skips: int = 0
+    others: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    only: str = ""  # the one rollout of a group that is distilled
+
+
+def is_only(formula: Formula, lengths: np.ndarray, i: int, rewards: np.ndarray) -> bool:
+    """Whether a rollout is the one that is distilled; everybody where nobody is chosen."""
+    if not formula.only:
+        return True
+    length, outcome = formula.only.split()
+    own = [j for j in range(len(rewards)) if bool(rewards[j]) == (outcome == "success")]
+    best = {"shortest": min, "longest": max}[length]
+    return bool(own) and i == best(own, key=lambda j: lengths[j])
 
 
 FORMULAS: dict[str, Formula] = {
@@ -147,6 +239,21 @@ FORMULAS: dict[str, Formula] = {
     "rlrt": Formula(("peer",), "policy", SUCCESSFUL, np_rlrt, "tokens", 0),
     "antisd": Formula(("peer",), "policy", WITH_PEER, np_antisd, "sequence", 0),
     "demopsd": Formula(("peer",), "teacher", WITH_PEER, np_demopsd, "tokens", 0),
+    "purified_opsd": Formula(
+        ("solution",), "initial", ALL, np_purified, "tokens", 0, others=(("blind", ("alone", "solution")),)
+    ),
+    "vopd": Formula(("answer",), "initial", ALL, np_vopd, "tokens", 0),
+    "msd": Formula(("solution",), "initial", ALL, np_msd, "sequence", 0),
+    "egrsd": Formula(("answer",), "teacher", ALL, np_egrsd, "tokens", 0),
+    "cl_egrsd": Formula(("answer",), "teacher", ALL, lambda x: np_egrsd(x, 4), "tokens", 0),
+    "mopd": Formula(("peer", "failed"), "teacher", WITH_PEER, np_sdpo, "tokens", 1e-3),
+    "srpo": Formula(("peer",), "teacher", FAILED, np_srpo, "tokens", 0, centered=True),
+    "oasis": Formula(("attempt",), "initial", WITH_PEER, np_oasis, "tokens", 0, only="shortest success"),
+    "ssopd": Formula(("peer",), "policy", FAILED, np_ssopd, "sequence", 0, only="longest failure"),
+    "sipo": Formula(
+        ("answer",), "teacher", ALL, np_sipo, "tokens", 0, centered=True, others=(("wrong", ("wrong answer",)),)
+    ),
+    "rlcsd": Formula(("peer",), "teacher", WITH_PEER, np_rlcsd, "tokens", 0, others=(("wrong", ("wrong peer",)),)),
 }
 
 # what else a teacher may read, as `hsd` would
@@ -165,17 +272,35 @@ def np_advantages(formula: Formula, lengths: np.ndarray) -> np.ndarray:
     return centered if formula.centered else centered / (spread + 1e-6)
 
 
-def np_context(of: Batch, formula: Formula, p: int, i: int, peer: int) -> list[int]:
-    parts = [of.pieces["head"][p]] + [of.pieces[name][p] for name in ("answer", "solution") if name in formula.reads]
-    if peer >= 0 and "peer" in formula.reads:
-        text = of.responses[p][peer]
-        parts += [[50], text[:-1] if bool(of.rollouts.finished_PG[p, peer]) else text, [51, 52]]
-    elif "feedback" in formula.reads and REWARDS[p, i] < 1:
-        parts += [FEEDBACK_PGX[p, i].tolist()]
-    return [token for part in (*parts, [53], of.pieces["tail"][p]) for token in part]
+OUTCOMES = {"peer": "successes", "attempt": "failures", "failed": "failures", "wrong peer": "failures"}
+Sets = dict[str, np.ndarray]  # by outcome, the rollouts that each rollout reads [P, G, count]
 
 
-def np_loss(name: str, peers: np.ndarray, params: Params, anchor_params: Params) -> float:
+def sets_of(chosen: Chosen) -> Sets:
+    """The drawn sets by their outcome; only failures where there are any count as "failures_first"."""
+    return {piece.outcome.replace("_first", ""): np.asarray(peers) for piece, peers in chosen.peers.items()}
+
+
+def np_context(of: Batch, words: tuple[str, ...], p: int, i: int, sets: Sets) -> tuple[list[int], bool, bool]:
+    """The context, whether it tells anything (all that is named, where it is a contrast), and whether by attempts."""
+    parts = [[54]] if "alone" in words else [of.pieces["head"][p]]
+    told, attempts = [], []
+    for word in words:
+        if word in ("answer", "solution"):
+            told.append(of.pieces[word][p])
+        elif word == "wrong answer":
+            told.append(WRONG_PGX[p, i].tolist())
+        elif word in OUTCOMES:
+            for peer in sets[OUTCOMES[word]][p, i]:
+                text = of.responses[p][peer][: -1 if bool(of.rollouts.finished_PG[p, peer]) else None]
+                opens, closes = {"failed": ([55], [56]), "attempt": ([49], [48])}.get(word, ([50], [51, 52]))
+                attempts += [opens + text + closes] * int(peer >= 0)
+    said = FEEDBACK_PGX[p, i].tolist() if "feedback" in words and REWARDS[p, i] < 1 and not attempts else []
+    parts += [*told, said, *attempts, [53], of.pieces["tail"][p]]
+    return [token for part in parts for token in part], bool(sum(told, []) or said or attempts), bool(attempts)
+
+
+def np_loss(name: str, sets: Sets, params: Params, anchor_params: Params) -> float:
     """The loss of a step; `anchor_params` are the policy's wherever no gradient flows."""
     of, formula = batch(), (FORMULAS | CONTEXTS)[name]
     who = {key: doubles(of.weights[key]) for key in ("initial", "teacher")} | {"policy": anchor_params}
@@ -185,18 +310,23 @@ def np_loss(name: str, peers: np.ndarray, params: Params, anchor_params: Params)
         if not bool(of.rollouts.finished_PG[p, i]):
             continue
         ids, question = of.responses[p][i], of.pieces["head"][p] + of.pieces["tail"][p]
-        known = any(of.pieces[part][p] for part in ("answer", "solution") if part in formula.reads)
-        known = known or ("feedback" in formula.reads and REWARDS[p, i] < 1)
-        peer = peers[p, i] >= 0 and "peer" in formula.reads
+        context, known, peer = np_context(of, formula.reads, p, i, sets)
+        others = {view: np_context(of, words, p, i, sets) for view, words in formula.others}
+        known = known and all(found[1] for found in others.values())
+        teacher = who[formula.teacher]
         seen = Seen(
             student=np_logp(params, question, ids),
             fixed=np_logp(anchor_params, question, ids),
-            teacher=np_logp(who[formula.teacher], np_context(of, formula, p, i, int(peers[p, i])), ids),
-            anchor=np_logp(who[formula.teacher], question, ids),
+            teacher=np_logp(teacher, context, ids),
+            anchor=np_logp(teacher, question, ids),
+            others={view: np_logp(teacher, found[0], ids) for view, found in others.items()},
             ids=ids,
             old=np.asarray(of.rollouts.logprob_PGT[p, i, : len(ids)], np.float64),
             advantage=float(advantages[p, i]),
-            distilled=formula.distilled(bool(REWARDS[p, i]), bool(peer), known),
+            reward=float(REWARDS[p, i]),
+            distilled=known
+            and is_only(formula, lengths[p], i, REWARDS[p])
+            and formula.distilled(bool(REWARDS[p, i]), peer, known),
         )
         token = formula.token(seen)
         in_loss = np.arange(len(ids)) >= formula.skips
@@ -210,8 +340,8 @@ def np_loss(name: str, peers: np.ndarray, params: Params, anchor_params: Params)
     return total
 
 
-def np_slope(name: str, peers: np.ndarray, along: Params, size: float = 1e-6) -> float:
+def np_slope(name: str, sets: Sets, along: Params, size: float = 1e-6) -> float:
     """The derivative of the loss along a direction, by central differences."""
     policy = doubles(batch().weights["policy"])
     ends = [{key: policy[key] + sign * size * along[key] for key in policy} for sign in (1, -1)]
-    return (np_loss(name, peers, ends[0], policy) - np_loss(name, peers, ends[1], policy)) / (2 * size)
+    return (np_loss(name, sets, ends[0], policy) - np_loss(name, sets, ends[1], policy)) / (2 * size)

@@ -25,3 +25,23 @@ def right_padded_groups(groups: Sequence[Sequence[Sequence[int]]], width: int, *
     flat = right_padded([ids for group in groups for ids in group], width, pad_id=pad_id)
     shape = len(groups), len(groups[0])
     return Padded(flat.tokens.reshape(*shape, width), flat.length.reshape(shape))
+
+
+def fixed_texts(**own: list[int]) -> dict[str, Padded]:
+    """Every fixed text of a view as one or two ids that nothing else has; `own` replaces some of them."""
+    texts = {
+        "peer_open": [50],
+        "peer_close": [51, 52],
+        "closing": [53],
+        "opening": [54],
+        "attempt_open": [49],
+        "attempt_close": [48],
+        "failed_open": [55],
+        "failed_close": [56],
+        "other_open": [57],
+        "other_close": [58],
+        "answer_empty": [59, 51],
+        "solution_empty": [59, 52],
+        "feedback_empty": [59, 53],
+    }
+    return {name: constant(ids) for name, ids in (texts | own).items()}

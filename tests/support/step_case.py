@@ -9,13 +9,13 @@ import numpy as np
 import optax
 
 from hsd_jax import methods
-from hsd_jax.contexts import PeerMarkers
 from hsd_jax.methods import METHODS
+from hsd_jax.reading.contexts import FixedTexts
 from hsd_jax.scoring.scorer import padded_scorer
 from hsd_jax.types import Padded, Problems, Rollouts
 from hsd_jax.update.state import StepConfig, TrainState
 from models.qwen3 import Params, init_params
-from tests.support.padding import constant, right_padded, right_padded_groups
+from tests.support.padding import fixed_texts, right_padded, right_padded_groups
 from tests.support.tiny_config import tiny_config
 
 CONFIG = tiny_config(vocab_size=61, width=24, mlp_width=40, head_dim=6, tied=False)
@@ -29,7 +29,7 @@ class Case:
     """One batch as device records and as Python lists."""
 
     problems: Problems
-    frame: PeerMarkers
+    frame: FixedTexts
     rollouts: Rollouts
     pieces: dict[str, list[list[int]]]
     responses: list[list[list[int]]]
@@ -51,10 +51,11 @@ def make_case() -> Case:
             answer=right_padded(pieces["answer"]),
             solution=right_padded([[]] * P),
             feedback=Padded(jnp.asarray(rng.integers(1, 60, (P, G, 3)), jnp.int32), jnp.asarray(3 * (REWARDS < 1))),
+            wrong_answer=Padded(jnp.zeros((P, G, 0), jnp.int32), jnp.zeros((P, G), jnp.int32)),
             suffix=right_padded(pieces["tail"]),
             limit_P=jnp.full(P, T),
         ),
-        PeerMarkers(constant([50]), constant([51, 52]), constant([53])),
+        fixed_texts(),
         Rollouts(
             jnp.asarray(padded.tokens),
             jnp.asarray(padded.length),

@@ -15,7 +15,9 @@ from hsd_jax import advantages, methods
 from hsd_jax.data import batches
 from hsd_jax.data.problems import Problem
 from hsd_jax.methods import METHODS, Method
-from hsd_jax.peers import DRAWS
+from hsd_jax.reading.contexts import Chosen
+from hsd_jax.reading.peers import DRAWS
+from hsd_jax.reading.pieces import PEER, attempts
 from hsd_jax.runtime.random_keys import key_of
 from hsd_jax.sampler.token_sampling import fold_key
 from hsd_jax.scoring.bin_packing import Lengths, pack_problems
@@ -40,7 +42,6 @@ def drawn_method(rng: np.random.Generator, name: str) -> Method:
         "horizon": int(rng.choice([0, 4])),
         "horizon_every": int(rng.choice([0, 2])),
         "minibatches": int(rng.choice([1, 2, 4])),
-        "peer_draws": str(rng.choice(["coupled", "independent"])),
     }
     return replace(METHODS[name], **{key: changes[key] for key in changes if rng.random() < 0.6})
 
@@ -92,8 +93,9 @@ def credit(method: Method, step: int, rollouts: Rollouts, rewards_PG: np.ndarray
 
     def one(part: Any) -> tuple[jax.Array, jax.Array]:
         problems, rollouts, rewards_PG = part
-        no_peers = jnp.full(rewards_PG.shape, -1)
-        inputs = build_inputs(setting, case.frame, problems, rollouts, rewards_PG, no_peers)
+        sets = [piece for piece in attempts(methods.pieces(method)) if piece.is_drawn]
+        nobody = Chosen({piece: jnp.full((*rewards_PG.shape, piece.count), -1) for piece in sets}, {})
+        inputs = build_inputs(setting, case.frame, problems, rollouts, rewards_PG, nobody)
         work = build_targets(setting, state, inputs)
         return work.token.advantage[..., 0], work.weights_PGT
 
@@ -104,12 +106,13 @@ def credit(method: Method, step: int, rollouts: Rollouts, rewards_PG: np.ndarray
 @pytest.mark.parametrize("draws", DRAWS)
 def test_a_peer_is_another_success_without_markup(draws: str) -> None:
     """Nobody where there is none."""
-    choose = partial(choose_peers, replace(METHODS["hsd"], peer_draws=draws), make_case().problems)
+    piece = replace(PEER, draws=draws)
+    choose = partial(choose_peers, replace(METHODS["hsd"], views=methods.teacher_reads(piece)), make_case().problems)
     choose = jax.jit(partial(choose, control_ids=(CONTROL,)), compiler_options=cheap_compilation())
     for seed in range(10):
         rollouts, rewards_PG = drawn_rollouts(np.random.default_rng(seed))
-        peers_PG = choose(rollouts=rollouts, rewards_PG=jnp.asarray(rewards_PG), key=jax.random.key(seed))
-        assert_peers(np.asarray(peers_PG), jax.device_get(rollouts), rewards_PG)
+        chosen = choose(rollouts=rollouts, rewards_PG=jnp.asarray(rewards_PG), key=jax.random.key(seed))
+        assert_peers(np.asarray(chosen.peers[piece][..., 0]), jax.device_get(rollouts), rewards_PG)
 
 
 def assert_peers(peers_PG: np.ndarray, rollouts: Rollouts, rewards_PG: np.ndarray) -> None:

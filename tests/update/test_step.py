@@ -10,7 +10,6 @@ import optax
 import pytest
 
 from hsd_jax import advantages
-from hsd_jax.contexts import PeerMarkers
 from hsd_jax.scoring.scorer import padded_scorer
 from hsd_jax.types import Padded, Problems, Rollouts
 from hsd_jax.update.inputs import build_inputs, choose_peers
@@ -155,7 +154,7 @@ def test_a_teacher_that_reads_what_the_student_reads_teaches_nothing(
     nothing = Padded(jnp.zeros(1, jnp.int32), jnp.asarray(0))
     plain = replace(
         case,
-        frame=PeerMarkers(case.frame.peer_open, case.frame.peer_close, nothing),
+        frame=dict(case.frame) | {"closing": nothing},
         problems=replace(case.problems, answer=right_padded([[]] * P), solution=right_padded([[]] * P)),
     )
     # count every rollout as distilled although nothing privileged is known

@@ -1,4 +1,4 @@
-"""Which successful rollout of its own group the teacher of each rollout reads: a masked argmax over scores."""
+"""Which rollouts of its own group are read beside each rollout: the first few by masked scores."""
 
 from collections.abc import Callable, Sequence
 
@@ -26,6 +26,7 @@ PEER_RANKINGS = {
     "uniform": "uniform",
     "first": "first",
     "shortest": "lowest",
+    "longest": "highest",
     "low_perplexity": "lowest",
     "high_perplexity": "highest",
     "rarest": "lowest",
@@ -35,18 +36,18 @@ PER_ROLLOUT = ("farthest",)  # rules by which each rollout ranks the successes i
 BUCKETS = 4096  # of pairs of neighboring tokens
 
 
-def peer_scores(rule: str, rollouts: Rollouts, rewards_PG: Array) -> Array:
+def peer_scores(rule: str, rollouts: Rollouts, allowed_PG: Array) -> Array:
     """What the rule ranks by: response length, log perplexity (mean negative log-probability, nats), or likeness.
 
-    For "rarest" the likeness of a rollout to the other successes, its mean; for "farthest" that of rollout i to
+    For "rarest" the likeness of a rollout to the others that may be read, its mean; for "farthest" that of rollout i to
     rollout j [P, G, G].
     """
     if rule == "farthest":
         return likeness(rollouts)
     if rule == "rarest":
-        others_PGG = successful(rewards_PG)[:, None, :] & ~jnp.eye(rewards_PG.shape[1], dtype=bool)[None]
+        others_PGG = allowed_PG[:, None, :] & ~jnp.eye(allowed_PG.shape[1], dtype=bool)[None]
         return jnp.sum(likeness(rollouts) * others_PGG, axis=2) / jnp.maximum(jnp.sum(others_PGG, axis=2), 1)
-    if rule == "shortest":
+    if rule in ("shortest", "longest"):
         return rollouts.length_PG
     return -jnp.sum(rollouts.logprob_PGT, axis=2) / jnp.maximum(rollouts.length_PG, 1)
 
@@ -71,18 +72,20 @@ def likeness(rollouts: Rollouts) -> Array:
 
 def select_peers(
     key: Array,
-    rewards_PG: Array,
+    allowed_PG: Array,
     *,
     rule: str = "uniform",
     draws: str = "coupled",
+    count: int = 1,
     scores_PG: Array | None = None,
 ) -> Array:
-    """Index of each rollout's successful peer in its group, int32 [P, G]; -1 where there is none.
+    """The `count` rollouts of its group that each rollout reads, int32 [P, G, count]; -1 where there are not as many.
 
-    S_i = {j != i : R_j = 1}; the peer of rollout i is uniform on S_i (or the best of S_i by `scores_PG`, which has a
-    row for each rollout [P, G, G] where they rank in their own ways). `key` is one PRNG key, or one per problem [P].
-    With draws="coupled" a group has at most two distinct peers: of an ordered pair (j1, j2) drawn without replacement
-    everyone reads j1, and j1 itself reads j2; every marginal stays uniform on S_i.
+    S_i are the allowed rollouts but i itself; `allowed_PG` is bool, or levels: the highest first, 0 is never read. What
+    rollout i reads is a uniform draw from S_i without replacement (or the best of S_i by `scores_PG`, which has a row
+    for each rollout [P, G, G] where they rank in their own ways). `key` is one PRNG key, or one per problem [P]. With
+    draws="coupled" a group has at most count + 1 distinct sets: of count + 1 rollouts drawn in order without
+    replacement everyone reads the first, and each of these all but itself; every marginal stays uniform on S_i.
 
     Raises: ValueError for an unknown rule or kind of draw, a ranking rule without scores, or scores that do not fit.
     Source: arXiv:2606.15576, Eq. 9.
@@ -95,14 +98,34 @@ def select_peers(
         raise ValueError(f"peers: rule {rule!r} ranks by scores_PG (lengths or perplexities); got none")
     if scores_PG is not None and scores_PG.ndim == 3 and draws != "independent":
         raise ValueError(f"peers: each rollout ranks by its own scores, which needs independent draws; got {draws!r}")
-    groups = rewards_PG.shape[0]
+    groups = allowed_PG.shape[0]
     keys_P = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(groups)) if key.ndim == 0 else key
-    scores_PG = jnp.zeros(rewards_PG.shape) if scores_PG is None else scores_PG.astype(jnp.float32)
-    return DRAWS[draws](RULES[rule], keys_P, successful(rewards_PG), scores_PG)
+    scores_PG = jnp.zeros(allowed_PG.shape) if scores_PG is None else scores_PG.astype(jnp.float32)
+    ranks = RULES[rule] if allowed_PG.dtype == bool else by_level(RULES[rule], allowed_PG)
+    return DRAWS[draws](ranks, keys_P, allowed_PG > 0, scores_PG, count)
+
+
+def allowed(outcome: str, rewards_PG: Array, readable_PG: Array) -> Array:
+    """Which rollouts a set of this outcome may hold [P, G]; `readable_PG` are those that may be read at all."""
+    success_PG = successful(rewards_PG)
+    if outcome == "failures_first":
+        return jnp.where(readable_PG, 2 - success_PG.astype(jnp.int32), 0)
+    of_outcome_PG = {"successes": success_PG, "failures": ~success_PG, "any": jnp.ones_like(success_PG)}[outcome]
+    return of_outcome_PG & readable_PG
+
+
+def by_level(rule: Callable[[Array, Array], Array], level_PG: Array) -> Callable[[Array, Array], Array]:
+    """A rule that ranks those of a higher level above all others, and within a level as the rule does."""
+
+    def ranks(keys_P: Array, scores_PG: Array) -> Array:
+        place_PG = jnp.argsort(jnp.argsort(rule(keys_P, scores_PG), axis=1), axis=1)
+        return place_PG + level_PG * scores_PG.shape[1]
+
+    return ranks
 
 
 def successful(rewards_PG: Array) -> Array:
-    """Which rollouts can serve as a peer: R = 1 (rewards are 0 or 1; shaping happens after this)."""
+    """Which rollouts succeeded: R = 1 (rewards are 0 or 1; shaping happens after this)."""
     return rewards_PG > 0.5
 
 
@@ -114,24 +137,21 @@ def free_of(control_ids: Sequence[int], rollouts: Rollouts) -> Array:
     return ~jnp.any(inside_PGT & control_PGT, axis=2)
 
 
-def coupled_draws(rule: Callable, keys_P: Array, success_PG: Array, scores_PG: Array) -> Array:
-    """At most two peers in a group: j1 for all but j1, j2 for j1."""
-    ranks_PG = jnp.where(success_PG, rule(keys_P, scores_PG), -jnp.inf)
-    first_P1 = jnp.argmax(ranks_PG, axis=1, keepdims=True)
-    is_first_PG = _index_1G(scores_PG) == first_P1
-    second_P1 = jnp.argmax(jnp.where(is_first_PG, -jnp.inf, ranks_PG), axis=1, keepdims=True)
-    peers_PG = jnp.where(is_first_PG, second_P1, first_P1)
-    return _or_none(peers_PG, others_successful(success_PG) > 0)
+def coupled_draws(rule: Callable, keys_P: Array, allowed_PG: Array, scores_PG: Array, count: int) -> Array:
+    """At most count + 1 sets in a group: the best ones for all, and for each of these the next in its own place."""
+    drawn_PK = _best(jnp.where(allowed_PG, rule(keys_P, scores_PG), -jnp.inf), count + 1)
+    is_drawn_PGK = _index_1G(scores_PG)[..., None] == drawn_PK[:, None, :]
+    behind_itself_PGK = jnp.cumsum(is_drawn_PGK, axis=2)[..., :count] > 0
+    return jnp.where(behind_itself_PGK, drawn_PK[:, None, 1:], drawn_PK[:, None, :count])
 
 
-def independent_draws(rule: Callable, keys_P: Array, success_PG: Array, scores_PG: Array) -> Array:
-    """One draw for every rollout: up to G peers in a group."""
+def independent_draws(rule: Callable, keys_P: Array, allowed_PG: Array, scores_PG: Array, count: int) -> Array:
+    """One draw for every rollout: up to G sets in a group."""
     group = scores_PG.shape[1]
     keys_PG = jax.vmap(lambda key: jax.random.split(key, group))(keys_P)
     ranks_PGG = jax.vmap(rule, (1, 1 if scores_PG.ndim == 3 else None), 1)(keys_PG, scores_PG)
-    allowed_PGG = success_PG[:, None, :] & ~jnp.eye(group, dtype=bool)[None]
-    peers_PG = jnp.argmax(jnp.where(allowed_PGG, ranks_PGG, -jnp.inf), axis=2)
-    return _or_none(peers_PG, others_successful(success_PG) > 0)
+    allowed_PGG = allowed_PG[:, None, :] & ~jnp.eye(group, dtype=bool)[None]
+    return _best(jnp.where(allowed_PGG, ranks_PGG, -jnp.inf), count)
 
 
 def others_successful(success_PG: Array) -> Array:
@@ -144,8 +164,11 @@ def coverage(success_PG: Array) -> Array:
     return jnp.mean(others_successful(success_PG) > 0, dtype=jnp.float32)
 
 
-def _or_none(peers_PG: Array, exists_PG: Array) -> Array:
-    return jnp.where(exists_PG, peers_PG, NO_PEER).astype(jnp.int32)
+def _best(ranks: Array, count: int) -> Array:
+    """The indices of the highest ranks along the last axis, int32 [.., count]; -1 where a rank is -inf."""
+    fill = [(0, 0)] * (ranks.ndim - 1) + [(0, max(count - ranks.shape[-1], 0))]
+    best, index = jax.lax.top_k(jnp.pad(ranks.astype(jnp.float32), fill, constant_values=-jnp.inf), count)
+    return jnp.where(best > -jnp.inf, index, NO_PEER).astype(jnp.int32)
 
 
 def _index_1G(scores_PG: Array) -> Array:
