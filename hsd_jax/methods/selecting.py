@@ -38,6 +38,7 @@ SELECTING: dict[str, Method] = {
         distill=1.0,
         divergence=losses.distillation(losses.pointwise_clipped_kl(0.05)),
         distilled=advantages.longest_failure,
+        teacher="frozen",
         beta=0.0,
     ),
 }

@@ -121,7 +121,7 @@ def _whole_piece(piece: Piece, problems: Problems, frame: FixedTexts, chosen: Ch
     if isinstance(piece, Attempts):
         return nothing(shape)
     text = getattr(problems, piece.block) if piece.whose == "own" else chosen.given[piece.block]
-    if piece == Text("prefix", "other"):
+    if piece.whose == "other" and piece.block == "prefix":
         text = without_start(text, frame["opening"].length)
     return text if text.length.ndim == 2 else over_contexts(text, shape)
 

@@ -249,7 +249,7 @@ FORMULAS: dict[str, Formula] = {
     "mopd": Formula(("peer", "failed"), "teacher", WITH_PEER, np_sdpo, "tokens", 1e-3),
     "srpo": Formula(("peer",), "teacher", FAILED, np_srpo, "tokens", 0, centered=True),
     "oasis": Formula(("attempt",), "initial", WITH_PEER, np_oasis, "tokens", 0, only="shortest success"),
-    "ssopd": Formula(("peer",), "policy", FAILED, np_ssopd, "sequence", 0, only="longest failure"),
+    "ssopd": Formula(("peer",), "initial", FAILED, np_ssopd, "sequence", 0, only="longest failure"),
     "sipo": Formula(
         ("answer",), "teacher", ALL, np_sipo, "tokens", 0, centered=True, others=(("wrong", ("wrong answer",)),)
     ),
