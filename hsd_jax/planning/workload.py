@@ -34,9 +34,9 @@ class Workload:
     spread: float
     cap: int
     contexts: int
-    views: int
     reference: bool
     old_policy: bool = False
+    views: int = 1
 
     @property
     def rollouts(self) -> int:

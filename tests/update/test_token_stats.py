@@ -21,7 +21,12 @@ N, V = 9, 13
 RNG = np.random.default_rng(2)
 STUDENT, TEACHER, REFERENCE = (log_softmax(3 * RNG.normal(size=(N, V))) for _ in range(3))
 IDS = RNG.integers(0, V, N)
-TOKEN = TokenInputs(jnp.asarray(IDS), *(jnp.ones(N) for _ in range(2)), *(jnp.zeros(N) for _ in range(2)), jnp.ones(N))
+TOKEN = TokenInputs(
+    jnp.asarray(IDS),
+    *(jnp.ones(N) for _ in range(2)),
+    *(jnp.zeros(N) for _ in range(2)),
+    *(jnp.ones(N) for _ in range(2)),
+)
 LOGPS = tuple(jnp.asarray(logp, jnp.float32) for logp in (STUDENT, TEACHER, REFERENCE))
 OTHERS = {"teacher": LOGPS[1], "reference": LOGPS[2]}
 
