@@ -26,10 +26,12 @@ BORROWED = ("answer", "solution")  # texts that another problem has, too
 
 def other_problem(pieces: Reads) -> Reads:
     """The same pieces of another problem behind its question, honestly announced as an example."""
-    borrowed = [replace(piece, whose="other", needed=True) for piece in pieces if _can_be_borrowed(piece)]
-    example = borrowed or [replace(PEER, whose="other", needed=True)]
+    success = replace(PEER, whose="other", needed=True)
+    example = tuple(piece for piece in pieces if _can_be_borrowed(piece)) or (success,)
+    example = _with_attempt(example, success) if any(isinstance(piece, Attempts) for piece in example) else example
+    borrowed = [replace(piece, whose="other", needed=True) for piece in example]  # type: ignore[call-arg]
     question = Text("prefix", whose="other", needed=True)
-    return (Fixed("other_open"), question, *example, Fixed("other_close"))
+    return (Fixed("other_open"), question, *borrowed, Fixed("other_close"))
 
 
 def shuffled_peer(pieces: Reads) -> Reads:

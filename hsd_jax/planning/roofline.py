@@ -97,7 +97,7 @@ def scoring_flops(model: Qwen3Config, work: Workload) -> dict[str, float]:
     student = _pass(model, work.problems, work.prompt, responses, squares)
     teacher = _pass(model, work.problems * work.contexts, peer, responses, squares)
     head = 2 * head_params(model) * responses
-    passes = {"teacher": teacher + head} if work.contexts else {}
+    passes = {"teacher": work.views * (teacher + head)} if work.contexts else {}
     if work.reference:
         passes["reference"] = student + head
     if work.old_policy:

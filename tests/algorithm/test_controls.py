@@ -128,6 +128,16 @@ def test_controls_without_what_they_replace_replace_everything() -> None:
         assert not allowed or text_of(inputs, p, i) in allowed
 
 
+@pytest.mark.parametrize("control", [name for name in CONTROLS if name != "framing_only"])
+def test_several_attempts_are_replaced_by_one(control: str) -> None:
+    """`mopd` reads two successes and a failure, `rlrt` one success: under a control both read alike."""
+    (_, many), (_, one) = built("mopd", control), built("rlrt", control)
+    np.testing.assert_array_equal(many.read.has_context_PG, one.read.has_context_PG)
+    assert bool(one.read.has_context_PG.any())
+    for p, i in np.argwhere(one.read.has_context_PG):
+        assert text_of(many, p, i) == text_of(one, p, i)
+
+
 @pytest.mark.parametrize("control", ["", "wrong_peer", "itself"])
 def test_a_rollout_is_seen_by_its_readers_alone(control: str) -> None:
     """Other ids in one rollout: the contexts of those who read it change, and no others."""

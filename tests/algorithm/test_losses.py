@@ -28,7 +28,8 @@ OTHERS["reference"] = OTHERS["anchor"]
 
 
 def token(**changes: Any) -> TokenInputs:
-    made = TokenInputs(*(jnp.asarray(x, jnp.float32) for x in (IDS, DISTILL, ADVANTAGE, OLD, np.zeros(N), np.ones(N))))
+    arrays = (IDS, DISTILL, ADVANTAGE, OLD, np.zeros(N), np.ones(N), np.ones(N))
+    made = TokenInputs(*(jnp.asarray(x, jnp.float32) for x in arrays))
     return replace(made, **({"id": jnp.asarray(IDS)} | changes))
 
 
@@ -93,7 +94,7 @@ def test_reweighted_advantages_golden_values() -> None:
         teacher = jnp.stack([student[:, 0] + jnp.asarray(differences, jnp.float32), student[:, 1]], axis=1)
         known = TokenInputs(
             *(jnp.zeros(3, jnp.int32), jnp.ones(3), jnp.full(3, advantage), student[:, 0], jnp.zeros(3)),
-            jnp.full(3, 0.5),
+            *(jnp.full(3, 0.5), jnp.zeros(3)),
         )
         got = -np.asarray(loss(student, {"teacher": teacher}, known))
         np.testing.assert_allclose(got, row, atol=1e-6)

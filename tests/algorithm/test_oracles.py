@@ -71,6 +71,7 @@ def ours(name: str, **row: Any) -> tuple[float, np.ndarray]:
             old_logprob=old.reshape(-1),
             log_ratio=method.rollout_ratio(logprob_PGT, old.reshape(shape), length_PG).reshape(-1),
             strength=jnp.full(P * G * T, 0.5),
+            reward=over_tokens(jnp.asarray(REWARDS)),
         )
         others = {name: jax.nn.log_softmax(x).reshape(-1, V) for name, x in OTHERS.items()}
         values = methods.token_loss(method)(student.reshape(-1, V), others, token)
@@ -241,7 +242,7 @@ def test_estimates_of_the_reference_kl_equal_verl(torch: Any, verl: Any, kind: s
     wanted = verl.kl_penalty(logprobs(torch, student), logprobs(torch, reference), kind).numpy()
     assert (np.abs(wanted) < 10).all()  # verl cuts k3 there
     ones = jnp.ones((P * G, T))
-    token = losses.TokenInputs(jnp.asarray(IDS), ones, ones, ones, ones, ones)
+    token = losses.TokenInputs(jnp.asarray(IDS), ones, ones, ones, ones, ones, ones)
     got = mine(jax.nn.log_softmax(STUDENT), {"reference": jax.nn.log_softmax(near)}, token)
     np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
 

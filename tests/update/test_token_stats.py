@@ -92,7 +92,7 @@ def traffic(devices: list[Any], *, stats: bool) -> dict[str, float]:
     stream = Stream(hidden, head)
     flat: Any = jax.ShapeDtypeStruct((tokens,), jnp.float32, sharding=rows)
     ids: Any = jax.ShapeDtypeStruct((tokens,), jnp.int32, sharding=rows)
-    token = TokenInputs(ids, flat, flat, flat, flat, flat)
+    token = TokenInputs(ids, flat, flat, flat, flat, flat, flat)
     both = losses.weighted(((1.0, losses.forward), (1e-3, losses.full_kl)))
 
     def bare(logps: tuple[jax.Array, ...], token: TokenInputs) -> tuple[jax.Array, dict[str, jax.Array]]:
