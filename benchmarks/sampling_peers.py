@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from hsd_jax.sampler.sampler import decode_params, make_sampler_config, sample_with_table, sampling_params
+from hsd_jax.sampler.sampler import Requests, decode_params, make_sampler_config, sample, sampling_params
 from hsd_jax.types import Padded
 from models.qwen3 import Params, Qwen3Config, init_params
 
@@ -79,15 +79,12 @@ def ours(params: Params, *, window: int, longest: int, slots: int, group: int, u
     def run(prompts: Sequence[np.ndarray], top_p: float) -> int:
         tokens: Any = np.stack([np.pad(ids, (0, window - len(ids))) for ids in prompts])
         length: Any = np.array([len(ids) for ids in prompts], np.int32)
-        board = sample_with_table(
+        board = sample(
             program,
             weights,
-            Padded(tokens, length),
-            np.arange(len(prompts)),
-            jax.random.key(0),
+            Requests(Padded(tokens, length), np.arange(len(prompts)), longest, group),
             sampling_params(top_p=top_p, stop_ids=(STOP,)),
-            longest,
-            group,
+            jax.random.key(0),
         )
         uses.append(board.used_steps / board.slot_steps)
         return int(board.rollouts.length_PG.sum())

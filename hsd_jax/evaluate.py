@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,17 +19,13 @@ import jax
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hsd_jax.data.files import settings_hash
-from hsd_jax.data.problems import Problem
 from hsd_jax.errors import EXIT_DONE, InputError
 from hsd_jax.evaluation.benchmarks import Benchmark, open_benchmark
-from hsd_jax.evaluation.generate import EvalModel, Samples, answer_all, from_json, generate_and_grade
 from hsd_jax.evaluation.model import (
     EvalConfig,
     check,
-    choice,
     decisive,
     open_graders,
     open_model,
@@ -38,11 +33,10 @@ from hsd_jax.evaluation.model import (
     short_name,
 )
 from hsd_jax.evaluation.results import EvalResult, summary
+from hsd_jax.evaluation.runner import ask_and_save
 from hsd_jax.evaluation.score_report import print_table
-from hsd_jax.rollout.grading import Submit
 from hsd_jax.rollout.test_suites import submit_all_tests
-from hsd_jax.runtime import cli, multihost, paths, random_keys
-from hsd_jax.runtime.multihost import gather_json
+from hsd_jax.runtime import cli, multihost, paths
 
 RESULTS = Path("runs") / "evaluations"
 
@@ -61,76 +55,6 @@ class Arguments:
     """Ask only the first so many; 0: all."""
     out: Annotated[str, paths.GIVEN] = ""
     """Directory of the results; empty: runs/evaluations/<checkpoint>-<benchmark>-<hash of the settings>."""
-
-
-def ask_and_save(
-    examinee: EvalModel, problems: Sequence[Problem], asking: EvalConfig, submit: Submit, log_file: Path
-) -> list[Samples]:
-    """The answers to all problems, in order; those in `log_file` are not asked again, new ones are added to it.
-
-    Accelerators would round the factors of float32 products; here they do not.
-    """
-    done = saved(log_file)
-    ask = partial(
-        generate_and_grade,
-        examinee,
-        samples=asking.samples,
-        choice=choice(asking, examinee.texts.stop_ids),
-        key=random_keys.key_of(asking.seed, 0, "evaluate"),
-        submit=submit,
-    )
-    waiting = [problem for problem in problems if problem.id not in done]
-    precision = jax.default_matmul_precision("highest" if asking.dtype == "float32" else None)
-    with bar() as progress, cli.screened(), precision:
-        task = progress.add_task("problems", total=len(problems), completed=len(problems) - len(waiting), rate="")
-        for found in answer_all(ask, waiting, batch=asking.batch):
-            done |= {one.id: one for one in found}
-            append(log_file, found)
-            rate = np.mean([np.mean(one.rewards) for one in done.values()])
-            progress.update(task, advance=len(found), rate=f"pass@1 {rate:.3f}")
-    return [done[problem.id] for problem in problems]
-
-
-def bar() -> Progress:
-    """The progress bar; only one process shows it."""
-    columns = (
-        TextColumn("{task.description}"),
-        MofNCompleteColumn(),
-        BarColumn(bar_width=None),
-        TextColumn("{task.fields[rate]}"),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    console = cli.console()
-    return Progress(*columns, console=console, disable=jax.process_index() > 0 or not console.is_terminal)
-
-
-def saved(log_file: Path) -> dict[str, Samples]:
-    """The answers that process 0 has on file; a line that was cut off by an interruption is asked again.
-
-    Raises: InputError for any other line that is no answer.
-    """
-    lines = log_file.read_text(encoding="utf-8", errors="replace").split("\n") if log_file.is_file() else []
-    found = {}
-    for number, line in enumerate(gather_json(lines[:-1])[0], 1):
-        try:
-            one = from_json(json.loads(line))
-            found[one.id] = one
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise InputError(f"--out: {log_file}:{number} is no answer ({error}); pass another directory") from error
-    return found
-
-
-def append(log_file: Path, answered: Sequence[Samples]) -> None:
-    """Adds answers to the log, one JSON object per line."""
-    if jax.process_index():
-        return
-    cut_off = log_file.is_file() and not log_file.read_bytes().endswith(b"\n")
-    if cut_off:
-        whole = log_file.read_bytes().rpartition(b"\n")
-        log_file.write_bytes(whole[0] + whole[1])
-    with log_file.open("a", encoding="utf-8") as out:
-        out.writelines(json.dumps(vars(one), ensure_ascii=False) + "\n" for one in answered)
 
 
 def settings_of(given: Arguments, benchmark: Benchmark) -> dict[str, Any]:
@@ -182,14 +106,14 @@ def run(given: Arguments, screen: Console) -> None:
     """Asks, grades, writes and shows; in every process of a pod alike, process 0 writes."""
     given = dataclasses.replace(given, asking=settled(given.asking))
     benchmark = open_benchmark(given.benchmark, given.path, given.problems)
-    examinee = open_model(given.asking, kinds=benchmark.kinds)
-    benchmark = benchmark.that_fit(examinee.texts)
+    model = open_model(given.asking, kinds=benchmark.kinds)
+    benchmark = benchmark.that_fit(model.sampler.texts)
     settings = settings_of(given, benchmark)
     out = open_out(given, settings)
     begun = time.monotonic()
     with open_graders(given.asking, benchmark.kinds) as graders:
         submit = submit_all_tests(graders)
-        answered = ask_and_save(examinee, benchmark.problems, given.asking, submit, out / "answers.jsonl")
+        answered = ask_and_save(model, benchmark.problems, given.asking, submit, out / "answers.jsonl")
         seconds = time.monotonic() - begun
         result = summary(benchmark.problems, answered, seed=given.asking.seed, same=graders.same)
     if jax.process_index() == 0:

@@ -23,7 +23,8 @@ from hsd_jax.errors import EXIT_DONE, EXIT_FAILED, InputError
 from hsd_jax.planning import aot, tables
 from hsd_jax.planning.advice import with_setting
 from hsd_jax.planning.chips import Topology, parse_topology
-from hsd_jax.planning.compile import Measured, components_for, measure_all
+from hsd_jax.planning.compile import components_for, measure_all
+from hsd_jax.planning.measured import Measured
 from hsd_jax.planning.stages import NAMES
 from hsd_jax.planning.verdict import Plan, as_json, make_plan
 from hsd_jax.planning.workload import workload

@@ -20,37 +20,37 @@ from hsd_jax.errors import EXIT_DONE, EXIT_PREEMPTED
 from hsd_jax.planning import pace
 from hsd_jax.rollout.collect import sample_and_grade
 from hsd_jax.run import arguments
-from hsd_jax.run.programs import Programs, run_update
-from hsd_jax.run.run_log import RunLog
-from hsd_jax.run.session import open_run
-from hsd_jax.runtime import cli, multihost
+from hsd_jax.run.session import Run, close_run, open_run
+from hsd_jax.runtime import cli, multihost, random_keys
 from hsd_jax.runtime.compile_cache import enable_compilation_cache
 from hsd_jax.runtime.malloc import tune_malloc
 from hsd_jax.runtime.signals import Stop, watch
 from hsd_jax.runtime.workdir import same_start
 from hsd_jax.setup import components
-from hsd_jax.setup.components import RunComponents
+from hsd_jax.update.compiled import run_update
 from hsd_jax.update.state import TrainState
 
 
-def train(parts: RunComponents, programs: Programs, book: RunLog, state: TrainState, stop: Stop) -> str:
+def train(run: Run, state: TrainState, stop: Stop) -> str:
     """Takes the steps after `state.step`; once anybody asks to stop, the step in progress is finished and saved.
 
     Returns how it was asked to stop, the same in all processes; "" where everything that was due is done.
     """
-    first = int(state.step) + 1
-    for step in range(first, parts.config.steps + 1):
+    log, first = run.log, int(state.step) + 1
+    for step in range(first, run.config.steps + 1):
         # nothing moves between host and device by accident
         with jax.transfer_guard("disallow" if step > first else "allow"):
-            batch = sample_and_grade(parts, programs.sampler, programs.submit, state.params, step, book.clock)
-            state, metrics, trace = run_update(parts, programs, state, batch, book.clock)
-            book.record(batch, metrics, trace)
+            batch = sample_and_grade(run.rollouts, state.params, step, log.clock)
+            key = random_keys.key_of(run.config.seed, step, "peers")
+            state, metrics, trace = run_update(run.step, state, batch.arrays, key, log.clock)
+            log.record(batch, metrics, trace, run.rollouts.sampler.texts.tokenizer)
             stopping = next(filter(None, multihost.gather(f"stop/{step}", stop.asked)), "")
-            if book.evaluation_is_due(step) and not stopping:
-                book.evaluate(state.params, step)
-            book.end_step(step)
-            if book.checkpoint_is_due(step) or stopping:
-                book.save(state, step)
+            if log.evaluation_is_due(step) and not stopping:
+                log.evaluate(state.params, step)
+            log.end_step(step)
+            run.checkpoints.write_manifests()
+            if run.checkpoints.is_due(step) or stopping:
+                run.checkpoints.save(state, step, log.score(step))
         if stopping:
             return stopping
     return ""
@@ -65,10 +65,11 @@ def main(argv: Sequence[str]) -> int:
     with multihost.distributed_session(place), watch() as stop:
         same_start(given.workdir, given.settings)
         parts = components.build_components(given.settings)
-        with open_run(given, parts, cli.console(), argv) as (programs, book, state):
-            book.pace = pace.pace(parts, jax.devices())
-            stopped = train(parts, programs, book, state, stop)
-            book.close(stopped)
+        screen = cli.console()
+        with open_run(given, parts, screen, argv) as (run, state):
+            run.log.pace = pace.pace(parts.run, jax.devices())
+            stopped = train(run, state, stop)
+            close_run(run, parts.run.method, screen, argv, stopped)
     return EXIT_PREEMPTED if stopped else EXIT_DONE
 
 

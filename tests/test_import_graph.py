@@ -31,22 +31,16 @@ GROUPS = (FOUNDATIONS, MATHEMATICS, COMMANDS)  # files of the root that count as
 
 IMPORTS_THAT_MUST_GO = {
     ("hsd_jax.data.curation.card", "hsd_jax.evaluation.metrics"),
-    ("hsd_jax.evaluation.difficulty", "hsd_jax.evaluate"),
     ("hsd_jax.run.run_log", "hsd_jax.report"),
 }
-LONGEST_CHAIN = 17  # files of hsd_jax that import each other in a row; 10 is the aim
-LONG_FUNCTIONS = {"hsd_jax.run.session.open_run"}
+LONGEST_CHAIN = 14  # files of hsd_jax that import each other in a row; 10 is the aim
 MANY_ARGUMENTS = {  # more than 6; the aim is three at the most, with 7
     "hsd_jax.reading.contexts.read_contexts 8",
     "hsd_jax.data.chat_template.teacher_pieces 7",
     "hsd_jax.data.curation.build.write 7",
-    "hsd_jax.rollout.collect._draw 7",
     "hsd_jax.sampler.buckets.make_sampler_config 9",
     "hsd_jax.sampler.decode.decode 8",
     "hsd_jax.sampler.decode.decode_step 7",
-    "hsd_jax.sampler.sampler.sample 9",
-    "hsd_jax.sampler.sampler.sample_with_table 9",
-    "hsd_jax.sampler.sampler.start 7",
     "hsd_jax.scoring.batch_layout.packed 7",
     "hsd_jax.scoring.bin_packing.pack_problems 7",
     "hsd_jax.scoring.fused_loss._loss 7",
@@ -139,5 +133,5 @@ def test_functions_are_short_and_take_few_arguments() -> None:
                 count = len([*a.posonlyargs, *a.args, *a.kwonlyargs]) + bool(a.vararg) + bool(a.kwarg)
                 long |= {f"{module}.{node.name}"} if lines > 45 else set()
                 many |= {f"{module}.{node.name} {count}"} if count > 6 else set()
-    assert long == LONG_FUNCTIONS
+    assert long == set()
     assert many == MANY_ARGUMENTS

@@ -170,13 +170,10 @@ def pass_at_1(tokenizer: Any, params: qwen3.Params, count: int) -> dict[tuple[st
         rollouts = sampler.sample(
             program,
             weights,
-            prompts,
-            np.arange(count, dtype=np.uint32),
-            key=jax.random.key(0),
-            settings=sampler.sampling_params(temperature=temperature, stop_ids=[tokenizer.eos_token_id]),
-            limit_P=60,
-            group_size=1,
-        )
+            sampler.Requests(prompts, np.arange(count, dtype=np.uint32), 60, 1),
+            sampler.sampling_params(temperature=temperature, stop_ids=[tokenizer.eos_token_id]),
+            jax.random.key(0),
+        ).rollouts
         ends = [f"\\boxed{{{p.answer}}}.{tokenizer.eos_token}" for p in problems]
         texts = tokenizer.batch_decode([r[:n] for r, n in zip(*written(rollouts), strict=True)])
         shares[reader, temperature] = float(np.mean([t.endswith(e) for t, e in zip(texts, ends, strict=True)]))

@@ -18,9 +18,8 @@ from hsd_jax.data.curation import overlap
 from hsd_jax.data.markup import THOUGHTS, control_ids
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.sources import Corpus
-from hsd_jax.data.tokenization import Windows, encode
+from hsd_jax.data.tokenization import Tokenization, Windows, encode
 from hsd_jax.errors import InputError
-from hsd_jax.reading.contexts import FixedTexts
 from hsd_jax.runtime.storage import local_copy
 from hsd_jax.types import Padded
 from models.json_fields import ABSENT, either, faults, integer, list_of, read_json, refuse_code
@@ -28,22 +27,6 @@ from models.qwen3 import Qwen3Config
 
 LOG = logging.getLogger(__name__)
 STOP_TOKENS = ("<|im_end|>", "<|endoftext|>")
-
-
-@dataclass(frozen=True)
-class Tokenization:
-    """How text becomes ids: tokenizer, chat frame, fixed pieces, windows, the ids that end a response or pad it.
-
-    A response that holds one of `control_ids` before its end is shown to no teacher.
-    """
-
-    tokenizer: Any
-    chat: chat_template.ChatTemplate
-    frame: FixedTexts
-    windows: Windows
-    stop_ids: tuple[int, ...]
-    pad_id: int
-    control_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

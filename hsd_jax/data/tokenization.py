@@ -19,6 +19,7 @@ from hsd_jax.data.markup import Markup, holds_markup, markup_of
 from hsd_jax.data.problems import Problem, Test, id_hash
 from hsd_jax.data.sources import Corpus
 from hsd_jax.errors import InputError, printable
+from hsd_jax.reading.contexts import FixedTexts
 from hsd_jax.runtime import files
 from hsd_jax.types import Padded, Problems
 from hsd_jax.verifiers import failure_text
@@ -42,6 +43,22 @@ class Windows:
     solution: int
     response: Mapping[str, int]
     feedback: int = 0
+
+
+@dataclass(frozen=True)
+class Tokenization:
+    """How text becomes ids: tokenizer, chat frame, fixed pieces, windows, the ids that end a response or pad it.
+
+    A response that holds one of `control_ids` before its end is shown to no teacher.
+    """
+
+    tokenizer: Any
+    chat: ChatTemplate
+    frame: FixedTexts
+    windows: Windows
+    stop_ids: tuple[int, ...]
+    pad_id: int
+    control_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -202,6 +219,15 @@ def tokenize(problems: Sequence[Problem], tokenizer: Any, frame: ChatTemplate, w
         suffix=pad([tail_ids[problem.kind] for problem in problems], longest, "tail"),
         limit_P=cast(jax.Array, np.array([windows.response[problem.kind] for problem in problems], np.int32)),
     )
+
+
+def prompts_of(problems: Problems, window: int) -> Padded:
+    """The student's prompts, as NumPy arrays: those of `contexts.student_contexts`, where the sampler needs them."""
+    pieces = [
+        [tokens[:n].tolist() for tokens, n in zip(piece.tokens, piece.length, strict=True)]
+        for piece in (problems.prefix, problems.suffix)
+    ]
+    return pad([prefix + suffix for prefix, suffix in zip(*pieces, strict=True)], window, "prompt")
 
 
 def feedback_ids(said: Sequence[Sequence[str]], tokenizer: Any, windows: Windows) -> Padded:

@@ -11,11 +11,10 @@ from hsd_jax.data import difficulty
 from hsd_jax.data.files import settings_hash
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.sources import Corpus
-from hsd_jax.data.tokenization import filter_by_length, log_removed
+from hsd_jax.data.tokenization import Tokenization, filter_by_length, log_removed
 from hsd_jax.errors import InputError
-from hsd_jax.evaluate import ask_and_save
-from hsd_jax.evaluation.generate import EvalModel
 from hsd_jax.evaluation.model import EvalConfig, decisive, open_graders, open_model, settled
+from hsd_jax.evaluation.runner import ask_and_save
 from hsd_jax.rollout.grading import submit_to
 from hsd_jax.verifiers import cases
 
@@ -32,21 +31,20 @@ def measure(asking: EvalConfig, corpora: Sequence[Corpus], split: str, screen: C
         raise InputError(f"--split: {'+'.join(corpus.source for corpus in corpora)} has no {split!r} split")
     rows = [corpus.splits[split] for corpus in having]
     kinds = tuple(sorted({part[i].kind for part in rows for i in range(len(part))}))
-    examinee = open_model(asking, kinds=kinds)
+    model = open_model(asking, kinds=kinds)
     settings = decisive(asking)
     with open_graders(asking, kinds) as graders:
         submit = submit_to(graders, lambda problem: cases.visible(problem.visible))
         for corpus in having:
-            problems = _fitting(corpus, split, examinee, first)
+            problems = _fitting(corpus, split, model.sampler.texts, first)
             log_file = corpus.directory / f"difficulty-{settings_hash(settings)}.jsonl"
-            answered = ask_and_save(examinee, problems, asking, submit, log_file)
+            answered = ask_and_save(model, problems, asking, submit, log_file)
             correct = {one.id: sum(reward >= 1 for reward in one.rewards) for one in answered}
             file = difficulty.write(corpus.directory, correct, samples=asking.samples, settings=settings)
             screen.print(f"{corpus.source}: {len(correct)} questions measured, {file}", highlight=False)
 
 
-def _fitting(corpus: Corpus, split: str, examinee: EvalModel, first: int) -> list[Problem]:
-    texts = examinee.texts
+def _fitting(corpus: Corpus, split: str, texts: Tokenization, first: int) -> list[Problem]:
     found = filter_by_length(corpus.splits[split], texts.tokenizer, texts.chat, texts.windows)
     log_removed(found, corpus.source)
     rows = sorted(row for indices in found.indices.values() for row in indices)

@@ -7,25 +7,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from hsd_jax.data.input_pipeline import Tokenization
 from hsd_jax.data.problems import Problem
-from hsd_jax.data.tokenization import tokenize
-from hsd_jax.rollout.collect import prompts_of
-from hsd_jax.rollout.grading import Submit, start_grading
+from hsd_jax.rollout.generate import Draws, generate_and_grade
+from hsd_jax.rollout.grading import Submit
 from hsd_jax.runtime.multihost import gather_json
-from hsd_jax.sampler.decode import SamplerConfig
 from hsd_jax.sampler.decode_sharding import DecodeParams
-from hsd_jax.sampler.sampler import sample
-from hsd_jax.sampler.token_sampling import SamplingParams as Choice
+from hsd_jax.setup.sampling import Sampler
 
 
 @dataclass(frozen=True)
 class EvalModel:
-    """Who is asked: weights ready for decoding, the sampler's shapes, and how text becomes ids."""
+    """A model to be evaluated: how it is sampled, and its weights ready for decoding."""
 
-    program: SamplerConfig
+    sampler: Sampler
     weights: DecodeParams
-    texts: Tokenization
 
 
 @dataclass(frozen=True)
@@ -41,32 +36,12 @@ class Samples:
     texts: tuple[str, ...]
 
 
-def generate_and_grade(
-    examinee: EvalModel, problems: Sequence[Problem], *, samples: int, choice: Choice, key: jax.Array, submit: Submit
-) -> list[Samples]:
-    """`samples` graded answers to each problem.
-
-    The noise belongs to (key, question id, sample number). In float32 the tokens do too, whatever the other problems,
-    their grouping and the number of processes; in bfloat16 the order of sums shows, which depends on these.
-    """
+def answer(model: EvalModel, problems: Sequence[Problem], draws: Draws, submit: Submit) -> list[Samples]:
+    """The graded answers to each problem."""
     if not problems:
         return []
-    texts = examinee.texts
-    pieces = tokenize(problems, texts.tokenizer, texts.chat, texts.windows)
-    marking = start_grading(problems, submit, texts.tokenizer, texts.stop_ids)
-    rollouts = sample(
-        examinee.program,
-        examinee.weights,
-        prompts_of(jax.device_put(pieces), width=texts.windows.prompt),
-        pieces.id_P,
-        key=key,
-        settings=choice,
-        limit_P=pieces.limit_P,
-        group_size=samples,
-        on_finished=marking.submit_rollout,
-    )
-    graded = marking.collect(rollouts)
-    lengths_PG, finished_PG = np.asarray(rollouts.length_PG), np.asarray(rollouts.finished_PG)
+    _, table, graded = generate_and_grade(model.sampler, model.weights, problems, draws, submit)
+    lengths_PG, finished_PG = np.asarray(table.rollouts.length_PG), np.asarray(table.rollouts.finished_PG)
     return [
         Samples(
             id=problem.id,

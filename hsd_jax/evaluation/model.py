@@ -7,17 +7,17 @@ from typing import Annotated, Any, Literal
 import jax
 from etils import epath
 
-from hsd_jax.config import Config, Data, Model, Sampling
-from hsd_jax.data.input_pipeline import Tokenization, load_tokenization
+from hsd_jax.config import Config, Data, Model, Sampling, Verifier
+from hsd_jax.data.input_pipeline import load_tokenization
+from hsd_jax.data.tokenization import Tokenization
 from hsd_jax.errors import InputError
 from hsd_jax.evaluation.generate import EvalModel
+from hsd_jax.rollout import grading
 from hsd_jax.runtime import checkpoint, paths
 from hsd_jax.sampler import token_sampling
-from hsd_jax.sampler.buckets import make_sampler_config
-from hsd_jax.sampler.decode_sharding import decode_mesh, decode_params
 from hsd_jax.sampler.token_sampling import SamplingParams as Choice
+from hsd_jax.setup.sampling import make_sampler
 from hsd_jax.verifiers import pool
-from hsd_jax.verifiers.sandbox.tiers import NoSandbox
 from models import hf
 from models.qwen3 import Params, Qwen3Config
 from models.sharding import make_mesh
@@ -144,7 +144,7 @@ def read_model(path: str) -> tuple[Qwen3Config, Params, str]:
 
 
 def open_model(asking: EvalConfig, *, kinds: tuple[str, ...]) -> EvalModel:
-    """Loads the model and fixes the sampler's shapes for these kinds of problems; compiles nothing yet."""
+    """Loads the weights for decoding and fixes the sampler for these kinds of problems; compiles nothing yet."""
     check(asking)
     model, params, directory = read_model(asking.checkpoint)
     texts = texts_for(asking, directory, model)
@@ -155,36 +155,20 @@ def open_model(asking: EvalConfig, *, kinds: tuple[str, ...]) -> EvalModel:
             f"--prompt-tokens {asking.prompt_tokens} and an answer of {longest} tokens do not fit into the model's"
             f" {model.max_positions} positions; lower --prompt-tokens, --response-tokens or --code-response-tokens"
         )
-    mesh = decode_mesh(tensor=asking.tensor)
-    data = mesh.shape["data"]
-    slots = -(-(asking.slots or asking.batch * asking.samples) // data) * data
-    program = make_sampler_config(
-        model,
-        vocabulary=len(texts.tokenizer),
-        pad_id=texts.pad_id,
-        prompt_window=asking.prompt_tokens,
-        response_window=longest,
-        slots=slots,
-        chunk=asking.chunk,
-        dtype=asking.dtype,
-        mesh=mesh,
+    s, rows = asking, asking.slots or asking.batch * asking.samples
+    drawn = Sampling(
+        temperature=s.temperature, top_p=s.top_p, top_k=s.top_k, chunk=s.chunk, dtype=s.dtype, tensor=s.tensor
     )
-    weights = decode_params(params, config=model, dtype=asking.dtype, mesh=mesh)
-    jax.block_until_ready(weights)
-    return EvalModel(program, weights, texts)
+    sampler = make_sampler(model, texts, drawn, rows=rows, longest=longest)
+    return EvalModel(sampler, jax.block_until_ready(sampler.weights_of(params)))
 
 
 def open_graders(asking: EvalConfig, kinds: tuple[str, ...]) -> pool.Pool:
     """The verifier processes. Raises: InputError if programs would have to run without isolation."""
-    try:
-        return pool.start(
-            workers=asking.workers,
-            programs="code" in kinds,
-            math_limit_seconds=asking.verifier_seconds,
-            allow_unsandboxed=asking.allow_unsandboxed,
-        )
-    except NoSandbox as error:
-        raise InputError(str(error)) from error
+    verifier = Verifier(
+        workers=asking.workers, seconds=asking.verifier_seconds, allow_unsandboxed=asking.allow_unsandboxed
+    )
+    return grading.open_graders(verifier, programs="code" in kinds)
 
 
 def short_name(path: str) -> str:

@@ -2,26 +2,26 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from hsd_jax import methods
 from hsd_jax.config import Config
 from hsd_jax.data import chat_template
-from hsd_jax.data.input_pipeline import Questions, Tokenization
-from hsd_jax.data.tokenization import Windows
+from hsd_jax.data.input_pipeline import Questions
+from hsd_jax.data.tokenization import Tokenization, Windows
 from hsd_jax.errors import InputError
-from hsd_jax.sampler import decode_sharding, token_sampling
-from hsd_jax.setup import components, method_overrides, validation
-from hsd_jax.setup.components import RunComponents
+from hsd_jax.sampler import decode_sharding
+from hsd_jax.setup import components
+from hsd_jax.setup.components import RunComponents, RunConfig
 from hsd_jax.types import Padded, Problems, PyTree, Rollouts
-from hsd_jax.update.compiled import jit_inputs, state_shardings
+from hsd_jax.update.compiled import state_shardings
 from hsd_jax.update.state import StepInputs, TrainState
 from models import sharding
-from models.qwen3 import Qwen3Config, cast
+from models.qwen3 import Qwen3Config
 
 MARKER_TOKENS, TAIL_TOKENS = 16, 64  # fixed texts around a peer and after a question; their exact widths do not matter
 TOKENIZER_IDS = 151_669  # of Qwen3; the rows of the head above it are padding
@@ -57,22 +57,10 @@ def model_of(path: str) -> Qwen3Config:
 
 def components_on(config: Config, devices: list[Any], host: list[Any]) -> RunComponents:
     """A run's parts for devices that are not there (`host`: those of one process): no weights, tokenizer, questions."""
-    method = method_overrides.resolve(config.method)
-    validation.check(config, method, len(devices) // len(host))
-    mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor, devices)
-    validation.check_mesh(config, method, mesh)
-    model = model_of(config.model.path)
-    sharding.param_shardings(model, mesh)
-    choice = token_sampling.sampling_params(
-        temperature=config.sampling.temperature, top_p=config.sampling.top_p, top_k=config.sampling.top_k
-    )
-    decoding = decode_sharding.decode_mesh(tensor=config.sampling.tensor, devices=host)
-    settings, rows = components.step_settings(config, method, mesh), components.step_layout(config, method, model, mesh)
-    none: Any = ()
-    questions = Questions(none, {}, ())
-    return RunComponents(
-        config, method, model, mesh, _texts(config, model), questions, settings, rows, decoding, choice
-    )
+    processes, none = len(devices) // len(host), cast(Any, ())
+    run = components.run_config(config, model_of, processes=processes, devices=devices)
+    texts, questions = _texts(config, run.model), Questions(none, {}, ())
+    return components.assemble(run, texts, questions, processes=processes, host=host)
 
 
 def _texts(config: Config, model: Qwen3Config) -> Tokenization:
@@ -100,29 +88,21 @@ def abstract(tree: PyTree, sharding_of: Callable[[Any], Any]) -> PyTree:
     return jax.tree.map(leaf, tree)
 
 
-def state_of(parts: RunComponents) -> TrainState:
+def state_of(run: RunConfig, optimizer: optax.GradientTransformation) -> TrainState:
     """The training state as `setup.initial_state` makes it."""
-    config, method, mesh = parts.config, parts.method, parts.mesh
-
-    def build(params: PyTree) -> TrainState:
-        copies = {name: cast(params, d) for name, d in components.dtypes_of_copies(config, method).items()}
-        opt_state = parts.settings.optimizer.init(params)
-        return TrainState(params, opt_state, copies, methods.start_memory(method), jnp.zeros((), jnp.int32))
-
-    shapes = jax.eval_shape(build, sharding.abstract_params(parts.model, mesh, jnp.float32))
+    params = sharding.abstract_params(run.model, run.mesh, jnp.float32)
+    shapes = jax.eval_shape(components.starting_from(run, optimizer), params)
     return jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-        shapes,
-        state_shardings(mesh, shapes),
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, state_shardings(run.mesh, shapes)
     )
 
 
 def update_args(parts: RunComponents) -> tuple[TrainState, StepInputs, Any]:
     """The state, one step's inputs at the windows of the config, and the order of its problems in the rows."""
-    config, windows = parts.config, parts.texts.windows
+    config, mesh, windows = parts.run.config, parts.run.mesh, parts.sampler.texts.windows
     problems, group = config.data.problems_per_step, config.sampling.group_size
     steps = max(windows.response.values())
-    rows = sharding.batch_sharding(parts.mesh)
+    rows = sharding.batch_sharding(mesh)
 
     def array(*shape: int, dtype: Any = np.int32) -> Any:
         return jax.ShapeDtypeStruct((problems, *shape), dtype, sharding=rows)
@@ -148,18 +128,19 @@ def update_args(parts: RunComponents) -> tuple[TrainState, StepInputs, Any]:
     )
     graded = pieces, rollouts, array(group, dtype=np.float32)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    inputs, _ = jax.eval_shape(jit_inputs(parts.settings, parts.texts.frame, parts.mesh), *graded, key)
-    order_P = jax.ShapeDtypeStruct((problems,), np.int32, sharding=sharding.replicated(parts.mesh))
-    return state_of(parts), abstract(inputs, lambda x: rows), order_P
+    inputs, _ = jax.eval_shape(parts.step.inputs, *graded, key)
+    order_P = jax.ShapeDtypeStruct((problems,), np.int32, sharding=sharding.replicated(mesh))
+    return state_of(parts.run, parts.step.settings.optimizer), abstract(inputs, lambda x: rows), order_P
 
 
 def decode_params_of(parts: RunComponents) -> PyTree:
     """The weights of the sampler on one host."""
+    run, program = parts.run, parts.sampler.program
     shapes = jax.eval_shape(
-        lambda p: decode_sharding.per_layer(p, config=parts.model, dtype=parts.config.sampling.dtype),
-        sharding.abstract_params(parts.model, parts.mesh, jnp.float32),
+        lambda p: decode_sharding.per_layer(p, config=run.model, dtype=program.dtype),
+        sharding.abstract_params(run.model, run.mesh, jnp.float32),
     )
-    places = decode_sharding.shardings(parts.model, decode_sharding.DecodeSharding(parts.decode_mesh))
+    places = decode_sharding.shardings(run.model, program.layout)
     return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, places)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from hsd_jax.config import Config
 from hsd_jax.errors import InputError
 from hsd_jax.planning.chips import GIB, Topology
-from hsd_jax.planning.compile import MARGIN_GIB, Measured
+from hsd_jax.planning.measured import MARGIN_GIB, Measured
 
 LIGHTER = {"none": "full", "save-matmuls": "full", "save-attention": "full", "full": "offload"}
 

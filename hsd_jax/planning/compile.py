@@ -5,7 +5,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context, parent_process
 from threading import Thread
 from typing import IO, Any
@@ -15,45 +15,14 @@ import jax
 from hsd_jax.config import Config
 from hsd_jax.planning import abstract_args, aot, hlo, stages
 from hsd_jax.planning.chips import GIB, Topology
+from hsd_jax.planning.measured import Measured
 from hsd_jax.planning.workload import Workload
 from hsd_jax.setup.components import RunComponents
 
-MARGIN_GIB = 0.25  # of every chip, kept free: the runtime's own buffers, and arrays that are freed a moment too late
 BUFFERS_SHOWN = 5
 AT_A_TIME = 3  # compilers, each on one core with up to 4 GiB
 CRASHED = "the compiler ended without an answer: it crashed, or this machine has too little memory"
 CHECK_FAILED = "the compiler ended on a check of its own, so other settings or another release may pass: {check}"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A program's needs on one chip, in bytes. `beside` lies there meanwhile; `fault` says why nothing was measured.
-
-    `program` and `total` are the program alone and with what lies beside it; where the compiler ran out of memory
-    they are what it asked for. `cache` is the sampler's share of either. `flops` are matrix products, `accessed` bytes
-    of memory traffic with loop bodies once. Seconds are those of tracing and compiling, on the clock and of the CPU.
-    """
-
-    stage: str
-    program: int
-    total: int
-    resident: dict[str, int]
-    cache: int = 0
-    memory: dict[str, int] = field(default_factory=dict)
-    out_of_memory: bool = False
-    flops: float = 0.0
-    accessed: float = 0.0
-    collectives: dict[str, dict[str, float]] = field(default_factory=dict)
-    buffers: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    fault: str = ""
-
-
-def fits(measured: Measured, topology: Topology) -> bool:
-    """Whether the program runs on the chip with everything that lies beside it."""
-    room = (topology.chip.usable_gib - MARGIN_GIB) * GIB
-    return not measured.fault and not measured.out_of_memory and measured.total <= room
 
 
 def measure_all(
@@ -151,7 +120,7 @@ def measure(config: Config, topology: Topology, work: Workload, name: str, words
     """Traces and compiles one program for the slice; what the compiler says on the way goes to the file `words`."""
     started = time.monotonic(), time.process_time()
     parts = components_for(topology, config)
-    stage = next(s for s in stages.stages_of(parts, topology.hosts, work) if s.name == name)
+    stage = next(s for s in stages.stages_of(parts, work) if s.name == name)
     compiled = aot.compile_for_tpu(stage.lower(), words)
     memory = compiled.memory
     value = stage.largest()

@@ -6,7 +6,7 @@ from typing import Any
 from hsd_jax.planning import roofline
 from hsd_jax.planning.chips import CHIPS, Topology
 from hsd_jax.planning.workload import workload
-from hsd_jax.setup.components import RunComponents
+from hsd_jax.setup.components import RunConfig
 
 # What a device says it is. Source: jax.Device.device_kind of libtpu 0.0.42 for each slice.
 KINDS = {
@@ -33,15 +33,15 @@ def topology_of(devices: Sequence[Any]) -> Topology | None:
     return Topology(f"{name}:{'x'.join(map(str, shape))}", CHIPS[name], shape, slices)
 
 
-def pace(parts: RunComponents, devices: Sequence[Any]) -> Pace:
+def pace(run: RunConfig, devices: Sequence[Any]) -> Pace:
     """Mean response length in tokens -> expected seconds, `plan/PHASE`; {} where estimates know no such chip."""
     topology = topology_of(devices)
 
     def expected(mean: float) -> dict[str, float]:
         if topology is None or mean <= 0:
             return {}
-        work = workload(parts.config, mean=mean, prompt=0)
-        phases = roofline.phases_of(parts.config, parts.model, topology, work, update_flops=0.0)
+        work = workload(run.config, mean=mean, prompt=0)
+        phases = roofline.phases_of(run.config, run.model, topology, work, update_flops=0.0)
         seconds = {phase.name: phase.expected for phase in phases}
         return {f"plan/{phase}": sum(seconds[part] for part in names) for phase, names in PARTS.items()}
 

@@ -13,11 +13,9 @@ from hsd_jax.planning.jaxpr_cost import Value, jaxpr_of
 from hsd_jax.planning.workload import Workload, planned_rows
 from hsd_jax.sampler import decode, decode_sharding, kv_cache
 from hsd_jax.sampler.buckets import empty_entry
-from hsd_jax.sampler.state import SamplerConfig
-from hsd_jax.setup import components
 from hsd_jax.setup.components import RunComponents
 from hsd_jax.types import Padded, PyTree
-from hsd_jax.update.compiled import jit_update
+from hsd_jax.update.compiled import update_for
 
 NAMES = ("weights", "prefill", "enter", "decode", "update")
 
@@ -38,20 +36,18 @@ class Stage:
     cache: int = 0
 
 
-def stages_of(parts: RunComponents, hosts: int, work: Workload) -> list[Stage]:
+def stages_of(parts: RunComponents, work: Workload) -> list[Stage]:
     """All programs of a step, in the order in which they run; the update with rows that hold the assumed texts."""
-    state = state_of(parts)
+    state = state_of(parts.run, parts.step.settings.optimizer)
     beside = {"training state": bytes_per_chip(state)}
-    rows = parts.config.data.problems_per_step // hosts * parts.config.sampling.group_size
-    program = components.sampler(parts, rows=rows, response_tokens=max(parts.texts.windows.response.values()))
-    return [cast_stage(parts, state), *sampler_stages(parts, program, beside), update_stage(parts, work)]
+    return [cast_stage(parts, state), *sampler_stages(parts, beside), update_stage(parts, work)]
 
 
 def update_stage(parts: RunComponents, work: Workload) -> Stage:
     """Teacher, student and reference scoring, loss, gradient, AdamW: one program."""
-    args, chips = update_args(parts), parts.mesh.size
-    sizes = planned_rows(parts.layout, work, parts.config.data.context_tokens).sizes
-    program = jit_update(parts.settings, parts.layout.scorer(sizes), parts.mesh)
+    args, chips = update_args(parts), parts.run.mesh.size
+    sizes = planned_rows(parts.step.layout, work, parts.run.config.data.context_tokens).sizes
+    program = update_for(parts.step, sizes)
     return Stage(
         name="update",
         lower=lambda: program.lower(*args),  # type: ignore[attr-defined]
@@ -64,7 +60,7 @@ def update_stage(parts: RunComponents, work: Workload) -> Stage:
 def cast_stage(parts: RunComponents, state: PyTree) -> Stage:
     """The policy's weights in decoding's number format, before they move to decoding's places."""
     params = state.params
-    fixed = {"config": parts.model, "dtype": parts.config.sampling.dtype}
+    fixed = {"config": parts.run.model, "dtype": parts.sampler.program.dtype}
     rest = {"rest of the training state": bytes_per_chip(state) - bytes_per_chip(params)}
     moved = {"weights in their new places": bytes_per_chip(decode_params_of(parts))}
     return Stage(
@@ -91,9 +87,10 @@ class SamplerArgs:
     count: Any
 
 
-def sampler_args(parts: RunComponents, program: SamplerConfig) -> SamplerArgs:
+def sampler_args(parts: RunComponents) -> SamplerArgs:
     """Shapes and places of everything that the sampler's programs take."""
-    layout, params = program.layout, decode_params_of(parts)
+    program, params = parts.sampler.program, decode_params_of(parts)
+    layout = program.layout
 
     def whole(*shape: int, dtype: Any = np.int32) -> Any:
         return jax.ShapeDtypeStruct(shape, dtype, sharding=layout.sharding())
@@ -112,15 +109,16 @@ def sampler_args(parts: RunComponents, program: SamplerConfig) -> SamplerArgs:
         slots=abstract(board, lambda x: layout.sharding(*"B"[: len(x.shape)])),
         read=over_heads(read, None),
         entry=abstract(empty_entry(slots), lambda x: layout.sharding()),
-        choice=abstract(parts.choice, lambda x: layout.sharding()),
+        choice=abstract(parts.sampler.choice, lambda x: layout.sharding()),
         key=whole(dtype=jax.eval_shape(lambda: jax.random.key(0)).dtype),
         count=whole(),
     )
 
 
-def sampler_stages(parts: RunComponents, program: SamplerConfig, beside: dict[str, int]) -> list[Stage]:
+def sampler_stages(parts: RunComponents, beside: dict[str, int]) -> list[Stage]:
     """Prefill, entering the cache, and decoding, on one host's chips."""
-    b, chips = sampler_args(parts, program), parts.decode_mesh.size
+    b, program = sampler_args(parts), parts.sampler.program
+    chips = program.mesh.size if program.mesh else 1
     caches, weights = {"cache": bytes_per_chip(b.cache)}, {"weights for decoding": bytes_per_chip(b.params)}
 
     def stage(name: str, function: Any, args: tuple[Any, ...], also: dict[str, int]) -> Stage:

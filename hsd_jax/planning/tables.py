@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hsd_jax.planning.chips import GIB
-from hsd_jax.planning.compile import MARGIN_GIB, Measured, fits
+from hsd_jax.planning.measured import MARGIN_GIB, Measured, fits
 from hsd_jax.planning.stages import NAMES
 from hsd_jax.planning.verdict import Plan
 from hsd_jax.sampler.decode import CHECK

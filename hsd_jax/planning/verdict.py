@@ -9,7 +9,7 @@ from hsd_jax.planning import roofline
 from hsd_jax.planning.abstract_args import model_of
 from hsd_jax.planning.advice import advice
 from hsd_jax.planning.chips import GIB, Topology
-from hsd_jax.planning.compile import Measured, fits
+from hsd_jax.planning.measured import Measured, fits
 from hsd_jax.planning.roofline import Phase
 from hsd_jax.planning.workload import Workload
 from hsd_jax.setup import method_overrides

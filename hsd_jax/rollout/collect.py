@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -10,20 +9,20 @@ import jax
 import numpy as np
 
 from hsd_jax import methods
+from hsd_jax.config import Config
 from hsd_jax.data.problems import Problem
-from hsd_jax.data.tokenization import feedback_ids, tokenize, wrong_answer_ids
+from hsd_jax.data.tokenization import feedback_ids, wrong_answer_ids
+from hsd_jax.methods import Method
 from hsd_jax.reading.pieces import reads_block
-from hsd_jax.reading.ragged import splice
 from hsd_jax.rollout import feedback
-from hsd_jax.rollout.grading import GradedBatch, Submit, start_grading
+from hsd_jax.rollout.generate import Draws, generate_and_grade
+from hsd_jax.rollout.grading import GradedBatch, Submit
 from hsd_jax.runtime import multihost, random_keys
 from hsd_jax.runtime.multihost import gather_json
 from hsd_jax.runtime.timing import Clock
-from hsd_jax.sampler.decode import SamplerConfig
-from hsd_jax.sampler.decode_sharding import DecodeParams, decode_params
-from hsd_jax.sampler.sampler import sample_with_table
-from hsd_jax.setup.components import RunComponents
-from hsd_jax.types import Padded, Problems, Rollouts, Verdict
+from hsd_jax.sampler.decode_sharding import DecodeParams
+from hsd_jax.setup.sampling import Sampler
+from hsd_jax.types import Problems, Rollouts, Verdict
 from models.qwen3 import Params
 
 Gather = Callable[[Any], list[Any]]  # a JSON value of this process -> those of all processes, in their order
@@ -44,16 +43,24 @@ class Batch:
     drawn: int
     slot_steps: tuple[int, int] = (0, 0)
 
+    @property
+    def arrays(self) -> tuple[Problems, Rollouts, np.ndarray]:
+        """What an update reads of it."""
+        return self.pieces, self.rollouts, self.graded.rewards_PG
 
-@partial(jax.jit, static_argnames="width")
-def prompts_of(pieces: Problems, *, width: int) -> Padded:
-    """The student's prompts: head and tail in one window."""
-    return splice([pieces.prefix, pieces.suffix], width)
+
+@dataclass(frozen=True)
+class RolloutStage:
+    """How groups come about; `steps` holds the questions of each draw, a step has at most `method.attempts` of them."""
+
+    config: Config
+    method: Method
+    sampler: Sampler
+    steps: Sequence[Sequence[Problem] | None]
+    submit: Submit
 
 
-def sample_and_grade(
-    parts: RunComponents, program: SamplerConfig, submit: Submit, params: Params, step: int, clock: Clock
-) -> Batch:
+def sample_and_grade(stage: RolloutStage, params: Params, step: int, clock: Clock) -> Batch:
     """G graded rollouts of every question of a step, from the current policy.
 
     A method that resamples draws further batches of questions, up to its number of attempts, and keeps groups of
@@ -62,55 +69,32 @@ def sample_and_grade(
     Source: arXiv:2503.14476 (dynamic sampling).
     """
     with clock.phase("sample"):
-        weights = decode_params(params, config=parts.model, dtype=program.dtype, mesh=parts.decode_mesh)
-    attempts = parts.method.attempts
+        weights = stage.sampler.weights_of(params)
 
     def draw(attempt: int) -> Batch:
-        problems: Sequence[Problem] = parts.questions.steps[(step - 1) * attempts + attempt] or ()
-        return _draw(parts, program, submit, weights, (step, attempt), problems, clock)
+        return _draw(stage, weights, step, attempt, clock)
 
-    if attempts == 1:
+    if stage.method.attempts == 1:
         return draw(0)
     gather = patient_gather(step)
-    return fill(until_enough(map(draw, range(attempts)), gather), gather, jax.process_index())
+    return fill(until_enough(map(draw, range(stage.method.attempts)), gather), gather, jax.process_index())
 
 
-def _draw(
-    parts: RunComponents,
-    program: SamplerConfig,
-    submit: Submit,
-    weights: DecodeParams,
-    address: tuple[int, int],
-    problems: Sequence[Problem],
-    clock: Clock,
-) -> Batch:
-    """Graded groups of these questions; `address` is (step, attempt), so a question drawn again is answered anew."""
-    texts, (step, attempt) = parts.texts, address
-    pieces = tokenize(problems, texts.tokenizer, texts.chat, texts.windows)
-    marking = start_grading(problems, submit, texts.tokenizer, texts.stop_ids)
-    with clock.phase("sample"):
-        table = sample_with_table(
-            program,
-            weights,
-            prompts_of(jax.device_put(pieces), width=texts.windows.prompt),
-            pieces.id_P,
-            random_keys.key_of(parts.config.seed, step, "sample", attempt),
-            parts.choice,
-            pieces.limit_P,
-            parts.config.sampling.group_size,
-            on_finished=marking.submit_rollout,
-        )
-    rollouts = table.rollouts
+def _draw(stage: RolloutStage, weights: DecodeParams, step: int, attempt: int, clock: Clock) -> Batch:
+    """Graded groups of an attempt's questions; one that is drawn again in the step is answered anew."""
+    config, problems = stage.config, stage.steps[(step - 1) * stage.method.attempts + attempt] or ()
+    draws = Draws(random_keys.key_of(config.seed, step, "sample", attempt), config.sampling.group_size)
+    pieces, table, graded = generate_and_grade(stage.sampler, weights, problems, draws, stage.submit, clock.phase)
+    texts, kinds, read = stage.sampler.texts, [p.kind for p in problems], methods.pieces(stage.method)
     with clock.phase("grade"):
-        graded = marking.collect(rollouts)
-        read = methods.pieces(parts.method)
         if reads_block(read, "feedback"):
-            said = feedback.of_groups([p.kind for p in problems], graded.verdicts, rollouts.finished_PG.tolist())
+            said = feedback.of_groups(kinds, graded.verdicts, table.rollouts.finished_PG.tolist())
             pieces = replace(pieces, feedback=feedback_ids(said, texts.tokenizer, texts.windows))
         if reads_block(read, "wrong_answer"):
-            wrong = feedback.wrong_answers([p.kind for p in problems], graded.verdicts)
+            wrong = feedback.wrong_answers(kinds, graded.verdicts)
             pieces = replace(pieces, wrong_answer=wrong_answer_ids(wrong, texts.tokenizer, texts.windows))
-    return Batch(step, problems, pieces, rollouts, graded, len(problems), (table.used_steps, table.slot_steps))
+    steps = table.used_steps, table.slot_steps
+    return Batch(step, problems, pieces, table.rollouts, graded, len(problems), steps)
 
 
 def patient_gather(step: int) -> Gather:

@@ -8,15 +8,18 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
+from hsd_jax import config
 from hsd_jax.data.problems import Problem
-from hsd_jax.errors import RunStopped
+from hsd_jax.errors import InputError, RunStopped
 from hsd_jax.types import REASONS, Rollouts, Verdict
+from hsd_jax.verifiers import comparison, pool
 from hsd_jax.verifiers.equivalence.worker_process import WorkerDied
+from hsd_jax.verifiers.sandbox import tiers
 
 log = logging.getLogger(__name__)
 
@@ -127,12 +130,31 @@ def start_grading(
     return PendingVerdicts(problems, submit, decode, frozenset(stop_ids), {})
 
 
-def submit_to(pool: VerifierPool, tests_of: Callable[[Problem], Any]) -> Submit:
+def open_graders(settings: config.Verifier, *, programs: bool) -> pool.Pool:
+    """The verifier processes; the sandbox is probed only where `programs` will be graded.
+
+    Raises: InputError if programs would have to run without isolation.
+    """
+    limits = replace(tiers.DEFAULT_LIMITS, seconds=settings.test_seconds, check_seconds=settings.check_seconds)
+    try:
+        return pool.start(
+            workers=settings.workers,
+            programs=programs,
+            math_limit_seconds=settings.seconds,
+            limits=limits,
+            tolerance=comparison.JSON_VALUES._replace(relative=settings.tolerance),
+            allow_unsandboxed=settings.allow_unsandboxed,
+        )
+    except tiers.NoSandbox as error:
+        raise InputError(str(error)) from error
+
+
+def submit_to(graders: VerifierPool, tests_of: Callable[[Problem], Any]) -> Submit:
     """Checks math against the true answer and programs against the tests that `tests_of` allows."""
 
     def submit(problem: Problem, text: str) -> Future[Verdict]:
         if problem.kind == "math":
-            return pool.submit_math(text, problem.answer)
-        return pool.submit_code(text, tests_of(problem))
+            return graders.submit_math(text, problem.answer)
+        return graders.submit_code(text, tests_of(problem))
 
     return submit

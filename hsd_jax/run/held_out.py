@@ -1,50 +1,54 @@
 """Held-out scores while training, sampled and greedy, by the code of `python -m hsd_jax.evaluate`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from hsd_jax.evaluation.generate import EvalModel, Samples, answer_all, generate_and_grade
+from hsd_jax import config
+from hsd_jax.data.problems import Problem
+from hsd_jax.evaluation.generate import EvalModel, Samples, answer, answer_all
 from hsd_jax.evaluation.metrics import pass_at, right_paths
-from hsd_jax.run.programs import Programs
+from hsd_jax.rollout.generate import Draws
+from hsd_jax.rollout.grading import Submit
 from hsd_jax.runtime import random_keys
-from hsd_jax.sampler.decode_sharding import decode_params
-from hsd_jax.sampler.token_sampling import SamplingParams
-from hsd_jax.setup.components import RunComponents
+from hsd_jax.setup.sampling import Sampler
 from models.qwen3 import Params
 
 PASS_KS = (1, 4, 16)
 
 
-def scores(parts: RunComponents, programs: Programs, params: Params, step: int) -> dict[str, float]:
+@dataclass(frozen=True)
+class HeldOut:
+    """The held-out questions of a run, and how they are asked: sampled `settings.samples` times, and greedily."""
+
+    sampler: Sampler
+    problems: Sequence[Problem]
+    settings: config.Evaluation
+    seed: int
+    submit: Submit
+
+
+def scores(stage: HeldOut, params: Params, step: int) -> dict[str, float]:
     """eval/pass@k for those of `PASS_KS` that the samples allow, eval/right_paths, eval/greedy; {} for no questions.
 
     Of several sources also each one's: eval/pass@1/gsm8k.
     """
-    problems, settings = parts.questions.held_out, parts.config.evaluation
-    if not problems:
+    if not stage.problems:
         return {}
-    weights = decode_params(params, config=parts.model, dtype=programs.sampler.dtype, mesh=parts.decode_mesh)
-    examinee = EvalModel(programs.sampler, weights, parts.texts)
-    key = random_keys.key_of(parts.config.seed, step, "evaluate")
-    sampled = replace(
-        parts.choice,
-        temperature=np.float32(settings.temperature),
-        top_p=np.float32(settings.top_p),
-        top_k=np.int32(0),
-    )
-    greedy = replace(sampled, temperature=np.float32(0))
+    weights, settings = stage.sampler.weights_of(params), stage.settings
+    key = random_keys.key_of(stage.seed, step, "evaluate")
 
-    def ask(choice: SamplingParams, samples: int) -> list[Samples]:
-        submit = programs.submit_hidden_tests
-        drawn = lambda asked: generate_and_grade(  # noqa: E731
-            examinee, asked, samples=samples, choice=choice, key=key, submit=submit
-        )
-        return [one for part in answer_all(drawn, problems, batch=len(problems)) for one in part]
+    def ask(temperature: float, samples: int) -> list[Samples]:
+        drawn = {"temperature": temperature, "top_p": settings.top_p}
+        choice = replace(stage.sampler.choice, **{k: np.float32(v) for k, v in drawn.items()}, top_k=np.int32(0))
+        model = EvalModel(replace(stage.sampler, choice=choice), weights)
+        ask = partial(answer, model, draws=Draws(key, samples), submit=stage.submit)
+        return [one for part in answer_all(ask, stage.problems, batch=len(stage.problems)) for one in part]
 
-    both = ask(sampled, settings.samples), ask(greedy, 1)
-    return measured(*both) | by_source([problem.source for problem in problems], *both)
+    both = ask(settings.temperature, settings.samples), ask(0, 1)
+    return measured(*both) | by_source([problem.source for problem in stage.problems], *both)
 
 
 def by_source(sources: Sequence[str], sampled: Sequence[Samples], greedy: Sequence[Samples]) -> dict[str, float]:

@@ -25,14 +25,13 @@ from hsd_jax.monitoring.writers import text_metrics
 from hsd_jax.reporting import health
 from hsd_jax.reporting.coverage import Observed, group_sizes, observed
 from hsd_jax.reporting.logs import Group, Record, parse_group
-from hsd_jax.rollout.collect import sample_and_grade
-from hsd_jax.rollout.grading import submit_to
-from hsd_jax.run.programs import build, run_update
-from hsd_jax.run.session import open_graders
-from hsd_jax.runtime import paths
+from hsd_jax.rollout.collect import RolloutStage, sample_and_grade
+from hsd_jax.rollout.grading import open_graders, submit_to
+from hsd_jax.runtime import paths, random_keys
 from hsd_jax.runtime.timing import Clock
 from hsd_jax.setup import components
 from hsd_jax.setup.components import RunComponents
+from hsd_jax.update.compiled import compiled_step, run_update
 from hsd_jax.verifiers import cases
 
 Verdict = Literal["can help", "may help", "cannot help as configured"]
@@ -62,7 +61,7 @@ def preflight(config: Config, problems: int) -> PreflightReport:
     if jax.process_count() > 1:
         raise InputError("--before-you-train runs in one process; start it on one host of the slice")
     parts = components.build_components(narrowed(config, problems))
-    if not peer_of(parts.method):
+    if not peer_of(parts.run.method):
         raise InputError(
             f"--before-you-train judges methods whose teacher reads a peer; method.name is {config.method.name!r}"
         )
@@ -97,19 +96,21 @@ def narrowed(config: Config, problems: int) -> Config:
 
 def look(parts: RunComponents) -> tuple[Record, list[Record]]:
     """(metrics, rollout log) of a first step that leaves the weights as they are."""
-    clock = Clock()
-    parts = dataclasses.replace(parts, settings=dataclasses.replace(parts.settings, optimizer=optax.set_to_zero()))
-    with open_graders(parts) as graders:
+    clock, run, texts = Clock(), parts.run, parts.sampler.texts
+    still = dataclasses.replace(parts.step.settings, optimizer=optax.set_to_zero())
+    step = compiled_step(still, parts.step.layout, texts.frame, run.mesh)
+    with open_graders(run.config.verifier, programs="code" in parts.questions.identity["weights"]) as graders:
         submit = submit_to(graders, lambda problem: cases.visible(problem.visible))
-        programs = build(parts, submit, submit)
-        state = components.initial_state(parts)
-        batch = sample_and_grade(parts, programs.sampler, submit, state.params, 1, clock)
-    _, metrics, trace = run_update(parts, programs, state, batch, clock)
+        stage = RolloutStage(run.config, run.method, parts.sampler, parts.questions.steps, submit)
+        state = components.initial_state(run, still.optimizer)
+        batch = sample_and_grade(stage, state.params, 1, clock)
+    key = random_keys.key_of(run.config.seed, 1, "peers")
+    _, metrics, trace = run_update(step, state, batch.arrays, key, clock)
     flat_ids = np.asarray(batch.rollouts.response_PGT).reshape(-1, batch.rollouts.response_PGT.shape[-1])
     ids = [row[:n].tolist() for row, n in zip(flat_ids, np.ravel(batch.rollouts.length_PG), strict=True)]
     words = text_metrics([text for row in batch.graded.texts for text in row], ids)
     host = jax.device_get(trace)
-    log = rollout_log.entries(0, batch.problems, batch.rollouts, batch.graded, host, parts.texts.tokenizer)
+    log = rollout_log.entries(0, batch.problems, batch.rollouts, batch.graded, host, texts.tokenizer)
     return {"step": 0, **metrics, **batch.graded.counts(), **words, **clock.lap()}, log
 
 

@@ -3,8 +3,11 @@
 import dataclasses
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import jax
 from etils import epath
@@ -14,83 +17,112 @@ from rich.logging import RichHandler
 from hsd_jax.config import Config
 from hsd_jax.data import batches
 from hsd_jax.errors import InputError, RunStopped
+from hsd_jax.methods import Method
 from hsd_jax.monitoring import console, writers
-from hsd_jax.rollout.grading import submit_to
+from hsd_jax.rollout.collect import RolloutStage
+from hsd_jax.rollout.grading import open_graders, submit_to
 from hsd_jax.rollout.test_suites import submit_all_tests
 from hsd_jax.run import held_out
 from hsd_jax.run.arguments import Arguments, resume_command
-from hsd_jax.run.programs import Programs, build, compiled_sizes, restore_compiled_sizes
-from hsd_jax.run.run_log import RunLog, past_lines
+from hsd_jax.run.checkpointing import Checkpointing, open_checkpoints
+from hsd_jax.run.held_out import HeldOut
+from hsd_jax.run.run_log import RunLog, catch_up, past_lines, print_summary
 from hsd_jax.runtime import checkpoint, faults, multihost, paths
 from hsd_jax.runtime.timing import Clock, count_compilations
 from hsd_jax.runtime.workdir import Workdir, discard_after, note, open_workdir
 from hsd_jax.setup import components, method_overrides
-from hsd_jax.setup.components import RunComponents
+from hsd_jax.setup.components import RunComponents, RunConfig
 from hsd_jax.update import frozen
+from hsd_jax.update.compiled import CompiledStep, compiled_sizes, restore_compiled_sizes
 from hsd_jax.update.state import TrainState
-from hsd_jax.verifiers import cases, comparison, pool
-from hsd_jax.verifiers.sandbox import tiers
+from hsd_jax.verifiers import cases
+from models.qwen3 import Params
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """An opened run: its stages, its log and its checkpoints."""
+
+    config: Config
+    rollouts: RolloutStage
+    step: CompiledStep
+    log: RunLog
+    checkpoints: Checkpointing
 
 
 @contextmanager
 def open_run(
     given: Arguments, parts: RunComponents, screen: Console, argv: Sequence[str]
-) -> Iterator[tuple[Programs, RunLog, TrainState]]:
-    """Yields (programs, journal, state) of a new or continued run.
+) -> Iterator[tuple[Run, TrainState]]:
+    """Yields a new or continued run and its state.
 
     Raises: InputError if the workdir cannot be used; nothing was written then.
     """
-    config = parts.config
+    config, resume, clock = parts.run.config, resume_command(argv), Clock()
     workdir = open_together(given, config)
-    announce(parts, workdir, screen)
-    clock = Clock()
+    announce(parts.run, workdir, screen)
     with ExitStack() as stack:
         compilations = stack.enter_context(count_compilations(clock))
-        graders = stack.enter_context(open_graders(parts))
-        if jax.process_index() == 0:
-            note(workdir.path, sandbox=graders.tier)
-        submit = submit_to(graders, lambda problem: cases.visible(problem.visible))
-        programs = build(parts, submit, submit_all_tests(graders))
+        rollouts, scores = open_stages(parts, workdir, stack)
         with clock.phase("start"):
-            state, workdir = first_state(parts, workdir)
-            if workdir.start is not None:
-                restore_compiled_sizes(
-                    parts, programs, checkpoint.restore_meta(workdir.checkpoints, workdir.start)["row_sizes"]
-                )
+            state, workdir = start(parts, workdir)
         chief = jax.process_index() == 0
         show = stack.enter_context(console.progress(screen, int(state.step), config.steps, quiet=not chief))
-        book = RunLog(
-            parts=parts,
-            path=workdir.path,
-            store=stack.enter_context(open_checkpoints(config, workdir, resume_command(argv))),
-            sinks=_sinks(parts, workdir) if chief else [],
-            show=show,
-            console=screen,
-            scores=lambda params, step: held_out.scores(parts, programs, params, step),
-            row_sizes=lambda: compiled_sizes(programs),
-            resume_command=resume_command(argv),
-            frozen={name: [config.model.path, value] for name, value in frozen.hashes(state).items()},
-            clock=clock,
-            compilations=compilations,
-            lines=past_lines(workdir.path),
-        )
+        store = stack.enter_context(open_checkpoints(config, workdir, resume))
+        sinks, lines = _sinks(config, workdir) if chief else [], past_lines(workdir.path)
+        log = RunLog(config, workdir.path, sinks, show, scores, clock, compilations, lines)
+        met = partial(compiled_sizes, parts.step)
+        checkpoints = Checkpointing(config, workdir.path, store, facts(parts, state), met, clock)
         if workdir.start is None:
-            book.evaluate(state.params, 0)
-            book.end_step(0)
+            log.evaluate(state.params, 0)
+            log.end_step(0)
         else:
-            book.catch_up(state.params, workdir.start)
-        yield programs, book, state
+            catch_up(log, checkpoints, state.params, workdir.start)
+        yield Run(config, rollouts, parts.step, log, checkpoints), state
 
 
-@contextmanager
-def open_checkpoints(config: Config, workdir: Workdir, resume: str) -> Iterator[checkpoint.Store]:
-    """The run's checkpoints: a write that fails ends the run, a run that fails ends its write."""
-    kept = config.checkpoints
-    store = checkpoint.open_store(workdir.checkpoints, keep=kept.keep, keep_every=kept.keep_every, resume=resume)
-    with checkpoint.watched(store, multihost.leave), checkpoint.finishing(store):
-        yield store
+def open_stages(
+    parts: RunComponents, workdir: Workdir, stack: ExitStack
+) -> tuple[RolloutStage, Callable[[Params, int], dict[str, float]]]:
+    """How steps and evaluations are sampled and graded; the verifier processes end with `stack`."""
+    config, questions = parts.run.config, parts.questions
+    graders = stack.enter_context(open_graders(config.verifier, programs="code" in questions.identity["weights"]))
+    if jax.process_index() == 0:
+        note(workdir.path, sandbox=graders.tier)
+    submit = submit_to(graders, lambda problem: cases.visible(problem.visible))
+    asked = HeldOut(parts.sampler, questions.held_out, config.evaluation, config.seed, submit_all_tests(graders))
+    rollouts = RolloutStage(config, parts.run.method, parts.sampler, questions.steps, submit)
+    return rollouts, partial(held_out.scores, asked)
+
+
+def start(parts: RunComponents, workdir: Workdir) -> tuple[TrainState, Workdir]:
+    """`first_state` of the run, and the sizes of rows that it had met."""
+    initial = partial(components.initial_state, parts.run, parts.step.settings.optimizer)
+    state, workdir = first_state(initial, parts.questions.identity, workdir)
+    if workdir.start is not None:
+        meta = checkpoint.restore_meta(workdir.checkpoints, workdir.start)
+        restore_compiled_sizes(parts.step, meta["row_sizes"])
+    return state, workdir
+
+
+def facts(parts: RunComponents, state: TrainState) -> dict[str, Any]:
+    """What a checkpoint says of a run: its model, its questions, where its frozen weights come from."""
+    source = parts.run.config.model.path
+    return {
+        "model": dataclasses.asdict(parts.run.model),
+        "questions": dict(parts.questions.identity),
+        "frozen": {name: [source, value] for name, value in frozen.hashes(state).items()},
+    }
+
+
+def close_run(run: Run, method: Method, screen: Console, argv: Sequence[str], stopped: str) -> None:
+    """Waits for the last checkpoint and prints how the run went; `stopped`: what ended it before it was done."""
+    run.checkpoints.close()
+    if run.log.sinks:
+        after = f"stopped by {stopped} after step {run.log.lines[-1]['step']}; continue with:\n{resume_command(argv)}"
+        print_summary(run.log, method, screen, after if stopped else "")
 
 
 def open_together(given: Arguments, config: Config) -> Workdir:
@@ -110,39 +142,19 @@ def open_together(given: Arguments, config: Config) -> Workdir:
     return workdir
 
 
-def open_graders(parts: RunComponents) -> pool.Pool:
-    """The verifier processes; the sandbox is probed only where programs will be graded.
-
-    Raises: InputError if programs would have to run without isolation.
-    """
-    settings = parts.config.verifier
-    limits = dataclasses.replace(
-        tiers.DEFAULT_LIMITS, seconds=settings.test_seconds, check_seconds=settings.check_seconds
-    )
-    try:
-        return pool.start(
-            workers=settings.workers,
-            programs="code" in parts.questions.identity["weights"],
-            math_limit_seconds=settings.seconds,
-            limits=limits,
-            tolerance=comparison.JSON_VALUES._replace(relative=settings.tolerance),
-            allow_unsandboxed=settings.allow_unsandboxed,
-        )
-    except tiers.NoSandbox as error:
-        raise InputError(str(error)) from error
-
-
-def first_state(parts: RunComponents, workdir: Workdir) -> tuple[TrainState, Workdir]:
+def first_state(
+    initial: Callable[[], TrainState], questions: Mapping[str, Any], workdir: Workdir
+) -> tuple[TrainState, Workdir]:
     """The initial state, or that of the newest checkpoint that can be read, with the workdir as of its step.
 
     What lies after that step is removed only once the state has been read.
     Raises: InputError if the run had other questions; RunStopped if no checkpoint can be read.
     """
-    state, start = components.initial_state(parts), workdir.start
+    state, start = initial(), workdir.start
     if start is None:
         return state, workdir
     while start is not None:
-        restored = read_state(parts, workdir, start, state)
+        restored = read_state(questions, workdir, start, state)
         if not multihost.any_host(f"unreadable/{start}", restored is None):
             if start != workdir.start and jax.process_index() == 0:
                 discard_after(workdir.path, start)
@@ -154,7 +166,7 @@ def first_state(parts: RunComponents, workdir: Workdir) -> tuple[TrainState, Wor
     )
 
 
-def read_state(parts: RunComponents, workdir: Workdir, step: int, like: TrainState) -> TrainState | None:
+def read_state(questions: Mapping[str, Any], workdir: Workdir, step: int, like: TrainState) -> TrainState | None:
     """The state of a checkpoint, or None, with a warning, where its files agree but cannot be read.
 
     Copies that never change are those of `like`, which must be what the run began with; older checkpoints hold them.
@@ -163,7 +175,7 @@ def read_state(parts: RunComponents, workdir: Workdir, step: int, like: TrainSta
     hashes = frozen.hashes(like)
     try:
         meta = checkpoint.restore_meta(workdir.checkpoints, step)
-        batches.check_resume(meta["questions"], parts.questions.identity)
+        batches.check_resume(meta["questions"], questions)
         if "frozen" not in meta:
             return checkpoint.restore(workdir.checkpoints, step, like)
         frozen.check_resume(meta["frozen"], hashes)
@@ -178,26 +190,26 @@ def read_state(parts: RunComponents, workdir: Workdir, step: int, like: TrainSta
         return None
 
 
-def announce(parts: RunComponents, workdir: Workdir, screen: Console) -> None:
+def announce(run: RunConfig, workdir: Workdir, screen: Console) -> None:
     """Says what is about to run: the method's row, the model, the devices."""
     logging.basicConfig(
         level=logging.WARNING, handlers=[RichHandler(console=screen, show_path=False)], format="%(message)s"
     )
     if jax.process_index():
         return
-    row = ", ".join(f"{name} {value}" for name, value in method_overrides.describe(parts.method).items())
+    row = ", ".join(f"{name} {value}" for name, value in method_overrides.describe(run.method).items())
     devices = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
-    screen.print(f"method {parts.config.method.name}: {row}", highlight=False)
+    screen.print(f"method {run.config.method.name}: {row}", highlight=False)
     start = "" if workdir.start is None else f", continuing after step {workdir.start}"
-    screen.print(f"model {parts.config.model.path} on {devices}, workdir {workdir.path}{start}", highlight=False)
+    screen.print(f"model {run.config.model.path} on {devices}, workdir {workdir.path}{start}", highlight=False)
 
 
-def _sinks(parts: RunComponents, workdir: Workdir) -> list[writers.Sink]:
-    settings = parts.config.logging
+def _sinks(config: Config, workdir: Workdir) -> list[writers.Sink]:
+    settings = config.logging
     return writers.sinks(
         workdir.path,
         tensorboard=settings.tensorboard,
         wandb=settings.wandb,
-        config=paths.as_record(parts.config),
+        config=paths.as_record(config),
         start=0 if workdir.start is None else workdir.start + 1,
     )

@@ -10,6 +10,7 @@ In a run of several processes each samples its own problems on its own devices: 
 """
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -37,7 +38,7 @@ from hsd_jax.sampler.scheduler import (
 from hsd_jax.sampler.state import Cache, DecodeState, SamplerConfig
 from hsd_jax.sampler.token_sampling import SamplingParams
 from hsd_jax.sampler.token_sampling import sampling_params as sampling_params
-from hsd_jax.types import Padded, Rollouts
+from hsd_jax.types import Padded
 
 REFILL = 8  # a chunk ends early once more than one slot in so many stands idle while rollouts wait
 
@@ -46,66 +47,56 @@ def ignore(problem: int, rollout: int, tokens: np.ndarray) -> None:
     """Does nothing with a finished rollout."""
 
 
+@dataclass(frozen=True)
+class Requests:
+    """Prompts to answer, on the host: a stable id and the longest response in tokens of each, rollouts of each."""
+
+    prompts: Padded
+    id_P: Any
+    limit_P: Any
+    group_size: int
+
+
 def sample(
     program: SamplerConfig,
     params: DecodeParams,
-    prompts: Padded,
-    id_P: Any,
-    *,
-    key: jax.Array,
+    asked: Requests,
     settings: SamplingParams,
-    limit_P: Any,
-    group_size: int,
+    key: jax.Array,
     on_finished: OnFinished = ignore,
-) -> Rollouts:
-    """`group_size` rollouts of every prompt, as host arrays [P, G, ...]; T is the program's response window.
+) -> SlotTable:
+    """`group_size` rollouts of every prompt, as host arrays [P, G, ...], and how well the slots were used.
 
-    `params` are those of `decode_params`. `key` (typed, of one run, seed and step) addresses all noise. `limit_P` is
-    each problem's longest response in tokens. `on_finished(problem, rollout, token_ids)` is called in the order of
-    finishing, from this thread, while the device works on.
+    T is the program's response window.
+    `params` are those of `decode_params`. `key` (typed, of one run, seed and step) addresses all noise.
+    `on_finished(problem, rollout, token_ids)` is called in the order of finishing, from this thread, while the device
+    works on.
 
     Raises:
         InputError: no problems, a prompt or limit that does not fit, a stop id that is no token.
         RunStopped: logits were not finite.
     """
-    return sample_with_table(
-        program, params, prompts, id_P, key, settings, limit_P, group_size, on_finished=on_finished
-    ).rollouts
-
-
-def sample_with_table(
-    program: SamplerConfig,
-    params: DecodeParams,
-    prompts: Padded,
-    id_P: Any,
-    key: jax.Array,
-    settings: SamplingParams,
-    limit_P: Any,
-    group_size: int,
-    *,
-    on_finished: OnFinished = ignore,
-) -> SlotTable:
-    """As `sample`; the board also counts how well the slots were used."""
-    batch = check(program, jax.device_get((prompts, id_P, limit_P, settings)), group_size)
+    settings = jax.device_get(settings)
+    batch = check(program, asked, settings)
     layout = program.layout
-    settings = layout.put(jax.device_get(settings))
+    settings = layout.put(settings)
     key = jax.random.wrap_key_data(layout.put(jax.device_get(jax.random.key_data(key))), impl=jax.random.key_impl(key))
     warm_up(program, params, settings, key)
-    board = new_slot_table(program, len(batch.id_P), group_size)
-    shape = next_shape(program, board, batch)
+    board = new_slot_table(program, batch)
+    shape = next_shape(program, board)
     cache, slots = kv_cache.empty_cache(program=program, rows=shape[0], length=shape[1])
     board.problem_B, board.rollout_B, board.age_B = (np.full(shape[0], -1, np.int32) for _ in range(3))
     read: tuple[list[int], Cache] = ([], cache)
     while board.waiting or (board.problem_B >= 0).any():
-        wanted = next_shape(program, board, batch)
+        wanted = next_shape(program, board)
         if wanted != shape:
             cache, slots = resize_cache(program, cache, slots, wanted, *compact(board, wanted[0]))
             shape = wanted
-        cache, slots, read = start(program, params, board, batch, cache, slots, read)
+        cache, slots, read = start(program, params, board, cache, slots, read)
         limits = layout.put((np.int32(program.chunk), np.int32(idle_limit(program, board))))
         cache, slots, written = decode.decode(program, params, cache, slots, settings, key, *limits)
         emit_finished(board, on_finished)
-        collect(board, batch, jax.device_get(written))
+        collect(board, jax.device_get(written))
     emit_finished(board, on_finished)
     return board
 
@@ -114,7 +105,6 @@ def start(
     program: SamplerConfig,
     params: DecodeParams,
     board: SlotTable,
-    batch: Batch,
     cache: Cache,
     slots: DecodeState,
     read: tuple[list[int], Cache],
@@ -122,9 +112,9 @@ def start(
     """Fills the free slots with waiting rollouts; reads prompts when their turn comes, each once."""
     while board.waiting and (board.problem_B < 0).any():
         if board.waiting[-1][0] not in read[0]:
-            problems, *prompts = next_prefill(program, board, batch)
+            problems, *prompts = next_prefill(program, board)
             read = problems, decode.prefill(program, params, Padded(*program.layout.put(prompts)))
-        entry = program.layout.put(assign(board, batch, read[0]))
+        entry = program.layout.put(assign(board, read[0]))
         cache, slots = kv_cache.insert_prompts(program, cache, slots, read[1], entry)
     return cache, slots, read
 
@@ -139,16 +129,15 @@ def idle_limit(program: SamplerConfig, board: SlotTable) -> int:
     return max(idle, rows - fewer - 1)
 
 
-def check(program: SamplerConfig, given: tuple[Any, ...], group_size: int) -> Batch:
-    """The batch on the host, refused where it cannot be sampled."""
-    prompts, id_P, limit_P, chosen = given
-    tokens, length = np.asarray(prompts.tokens), np.asarray(prompts.length)
-    limit_P = np.broadcast_to(np.asarray(limit_P), length.shape)
+def check(program: SamplerConfig, asked: Requests, chosen: SamplingParams) -> Batch:
+    """The batch, refused where it cannot be sampled."""
+    tokens, length, id_P = (np.asarray(x) for x in (asked.prompts.tokens, asked.prompts.length, asked.id_P))
+    limit_P, group_size = np.broadcast_to(np.asarray(asked.limit_P), length.shape), asked.group_size
     window, longest = program.prompt_window, program.response_window
     if len(length) == 0 or group_size < 1:
         raise InputError(f"sampling needs at least one problem and one rollout; got {len(length)} and {group_size}")
-    if np.shape(id_P) != length.shape:
-        raise InputError(f"id_P must have one id for each of the {len(length)} prompts; got shape {np.shape(id_P)}")
+    if id_P.shape != length.shape:
+        raise InputError(f"id_P must have one id for each of the {len(length)} prompts; got shape {id_P.shape}")
     refuse("prompt length", length, 1, window, "raise the prompt window or filter long questions")
     refuse("limit", limit_P, 1, longest, "raise the response window or lower the limit")
     if chosen.stop_ids_E.max() >= program.vocabulary:
@@ -158,12 +147,12 @@ def check(program: SamplerConfig, given: tuple[Any, ...], group_size: int) -> Ba
     fitted = np.full((len(length), window), program.pad_id, np.int32)
     fitted[:, : min(window, tokens.shape[1])] = tokens[:, :window]
     seen, draw_PG = Counter[int](), np.zeros((len(length), group_size), np.int32)
-    for p, name in enumerate(np.asarray(id_P).tolist()):
+    for p, name in enumerate(id_P.tolist()):
         # a question that stands in the batch twice continues the numbering of its rollouts
         draw_PG[p] = np.arange(group_size) + group_size * seen[name]
         seen[name] += 1
     stop_ids = frozenset(int(i) for i in chosen.stop_ids_E if i >= 0)
-    return Batch(fitted, length, np.asarray(id_P).astype(np.uint32), draw_PG, limit_P, stop_ids)
+    return Batch(fitted, length, id_P.astype(np.uint32), draw_PG, limit_P, stop_ids)
 
 
 def refuse(name: str, given_P: np.ndarray, low: int, high: int, fix: str) -> None:

@@ -31,6 +31,7 @@ class Batch:
 class SlotTable:
     """Who works where. `problem_B` is -1 for an idle slot; `age_B` counts a slot's tokens in the cache."""
 
+    batch: Batch
     waiting: list[tuple[int, int]]
     problem_B: np.ndarray
     rollout_B: np.ndarray
@@ -41,9 +42,9 @@ class SlotTable:
     slot_steps: int = 0
 
 
-def new_slot_table(program: SamplerConfig, problems: int, group_size: int) -> SlotTable:
+def new_slot_table(program: SamplerConfig, batch: Batch) -> SlotTable:
     """All rollouts wait, group by group; no slots yet."""
-    shape = (problems, group_size)
+    problems, group_size = shape = batch.draw_PG.shape
     window = (*shape, program.response_window)
     response: Any = np.full(window, program.pad_id, np.int32)
     length: Any = np.zeros(shape, np.int32)
@@ -51,6 +52,7 @@ def new_slot_table(program: SamplerConfig, problems: int, group_size: int) -> Sl
     logprob: Any = np.zeros(window, np.float32)
     none_B = np.zeros(0, np.int32)
     return SlotTable(
+        batch=batch,
         waiting=[(p, g) for p in reversed(range(problems)) for g in reversed(range(group_size))],
         problem_B=none_B,
         rollout_B=none_B,
@@ -59,10 +61,10 @@ def new_slot_table(program: SamplerConfig, problems: int, group_size: int) -> Sl
     )
 
 
-def next_shape(program: SamplerConfig, board: SlotTable, batch: Batch) -> tuple[int, int]:
+def next_shape(program: SamplerConfig, board: SlotTable) -> tuple[int, int]:
     """The cache shape for the next chunk, with the rollouts that are about to start."""
     active = np.flatnonzero(board.problem_B >= 0)
-    slots = program.shapes[-1][0]
+    slots, batch = program.shapes[-1][0], board.batch
     starting = board.waiting[::-1][: slots - len(active)]
     reach = [min(board.age_B[b] + program.chunk, max_cache_tokens(batch, board.problem_B[b])) for b in active]
     reach += [min(batch.length_P[p] - 1 + program.chunk, max_cache_tokens(batch, p)) for p, _ in starting]
@@ -86,9 +88,9 @@ def compact(board: SlotTable, rows: int) -> tuple[np.ndarray, np.ndarray]:
     return chosen_B, kept_B
 
 
-def assign(board: SlotTable, batch: Batch, read: list[int]) -> SlotInsert:
+def assign(board: SlotTable, read: list[int]) -> SlotInsert:
     """Gives free slots to waiting rollouts of the problems just read."""
-    entry = empty_entry(len(board.problem_B))
+    entry, batch = empty_entry(len(board.problem_B)), board.batch
     for slot in np.flatnonzero(board.problem_B < 0):
         if not board.waiting or board.waiting[-1][0] not in read:
             break
@@ -104,17 +106,17 @@ def assign(board: SlotTable, batch: Batch, read: list[int]) -> SlotInsert:
     return entry
 
 
-def next_prefill(program: SamplerConfig, board: SlotTable, batch: Batch) -> tuple[list[int], np.ndarray, np.ndarray]:
+def next_prefill(program: SamplerConfig, board: SlotTable) -> tuple[list[int], np.ndarray, np.ndarray]:
     """The next problems to read, their prompts and the lengths; the last rows may be empty."""
     problems = list(dict.fromkeys(p for p, _ in reversed(board.waiting)))[: program.prefill_batch]
     tokens = np.zeros((program.prefill_batch, program.prompt_window), np.int32)
     length = np.ones(program.prefill_batch, np.int32)
-    tokens[: len(problems)] = batch.tokens_PC[problems]
-    length[: len(problems)] = batch.length_P[problems]
+    tokens[: len(problems)] = board.batch.tokens_PC[problems]
+    length[: len(problems)] = board.batch.length_P[problems]
     return problems, tokens, length
 
 
-def collect(board: SlotTable, batch: Batch, written: DecodeOutput) -> None:
+def collect(board: SlotTable, written: DecodeOutput) -> None:
     """Takes a chunk's tokens; rollouts that ended free their slots.
 
     Raises:
@@ -136,7 +138,7 @@ def collect(board: SlotTable, batch: Batch, written: DecodeOutput) -> None:
         board.used_steps += after - before
         board.age_B[slot] += steps
         if not written.active_B[slot]:
-            out.finished_PG[at] = int(out.response_PGT[at][after - 1]) in batch.stop_ids
+            out.finished_PG[at] = int(out.response_PGT[at][after - 1]) in board.batch.stop_ids
             board.problem_B[slot] = -1
             board.finished.append((int(at[0]), int(at[1])))
 

@@ -14,6 +14,7 @@ from hsd_jax.data.problems import Problem, id_hash
 from hsd_jax.data.sources import load
 from hsd_jax.data.tokenization import Windows
 from hsd_jax.errors import InputError
+from hsd_jax.reading.contexts import student_contexts
 from hsd_jax.verifiers import cases, failure_text
 from tests.support.paths import TINY_MODEL
 
@@ -43,6 +44,9 @@ def test_the_record_spells_the_prompt_and_pads_to_static_widths(tokenizer, frame
     for row, problem in enumerate((MATH, CODE)):
         text = "".join(chat_template.student_pieces(frame, problem.question, chat_template.INSTRUCTIONS[problem.kind]))
         assert ids_of(record.prefix, row) + ids_of(record.suffix, row) == tokenization.encode(tokenizer, [text])[0]
+    read, prompts = student_contexts(record, WINDOWS.prompt, 1), tokenization.prompts_of(record, WINDOWS.prompt)
+    np.testing.assert_array_equal(prompts.tokens, read.tokens_PMC[:, 0])
+    np.testing.assert_array_equal(prompts.length, read.length_PM[:, 0])
     for name in ("prefix", "answer", "solution", "suffix"):
         assert getattr(record, name).tokens.shape[1] == getattr(other, name).tokens.shape[1]
         assert getattr(record, name).tokens.dtype == getattr(record, name).length.dtype == np.int32

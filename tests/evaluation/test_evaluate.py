@@ -4,7 +4,6 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import pytest
@@ -12,9 +11,11 @@ import pytest
 from hsd_jax import evaluate
 from hsd_jax.errors import InputError
 from hsd_jax.evaluation import model as eval_model
+from hsd_jax.evaluation import runner
 from hsd_jax.evaluation.benchmarks import open_benchmark
 from hsd_jax.runtime import checkpoint
 from hsd_jax.sampler.decode_sharding import decode_mesh
+from hsd_jax.setup import sampling
 from models import hf
 from models.qwen3 import Qwen3, Qwen3Config, init_params
 from tests.support import corpora
@@ -59,7 +60,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     one = decode_mesh(devices=jax.local_devices()[:1])  # compiling for eight devices would take most of the time
-    monkeypatch.setattr(eval_model, "decode_mesh", lambda tensor: one)
+    monkeypatch.setattr(sampling, "decode_mesh", lambda tensor, devices: one)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HSD_JAX_DATA", str(tmp_path / "cache"))
     (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
@@ -130,10 +131,9 @@ def test_float32_products_are_not_rounded_while_asking(here, monkeypatch):
         seen.append(jax.config.jax_default_matmul_precision)
         return iter(())
 
-    monkeypatch.setattr(evaluate, "answer_all", ask)
+    monkeypatch.setattr(runner, "answer_all", ask)
     for dtype in ("float32", "bfloat16"):
-        texts = SimpleNamespace(stop_ids=(1,))
-        evaluate.ask_and_save(SimpleNamespace(texts=texts), [], asking(dtype=dtype), None, here / "none")
+        runner.ask_and_save(None, [], asking(dtype=dtype), None, here / "none")  # type: ignore[arg-type]
     assert seen == ["highest", None]
 
 
@@ -142,13 +142,13 @@ def test_an_interrupted_evaluation_asks_only_what_is_missing(model, here, monkey
     lines = (here / "a" / "answers.jsonl").read_text().splitlines(keepends=True)
     (here / "a" / "answers.jsonl").write_text("".join(lines[:3]) + lines[3][:40])
     asked = []
-    answer = evaluate.generate_and_grade
+    answer = runner.answer
 
-    def counted(examinee, problems, **rest):
+    def counted(model, problems, **rest):
         asked.extend(problem.id for problem in problems)
-        return answer(examinee, problems, **rest)
+        return answer(model, problems, **rest)
 
-    monkeypatch.setattr(evaluate, "generate_and_grade", counted)
+    monkeypatch.setattr(runner, "answer", counted)
     assert same_answers(run(model, "a", "--batch", "1"), whole)
     assert asked == ["q3", "q4"]
     with pytest.raises(InputError, match="temperature = 1.0, not 0.5"):

@@ -24,7 +24,8 @@ from hsd_jax.errors import InputError
 from hsd_jax.planning import abstract_args, aot, stages, tables
 from hsd_jax.planning.advice import advice, slots_that_fit, with_setting
 from hsd_jax.planning.chips import GIB, parse_topology
-from hsd_jax.planning.compile import Measured, Started, _result, components_for, fits, measure
+from hsd_jax.planning.compile import Started, _result, components_for, measure
+from hsd_jax.planning.measured import Measured, fits
 from hsd_jax.planning.verdict import as_json, make_plan
 from hsd_jax.planning.workload import workload
 from hsd_jax.sampler.decode_sharding import decode_mesh
@@ -138,7 +139,8 @@ def test_the_planned_state_is_the_state_of_a_run() -> None:
     config = load(TINY)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, path=str(ROOT / config.model.path)))
     parts = components.build_components(config)
-    real, planned = components.initial_state(parts), abstract_args.state_of(parts)
+    start = parts.run, parts.step.settings.optimizer
+    real, planned = components.initial_state(*start), abstract_args.state_of(*start)
     assert jax.tree.structure(real) == jax.tree.structure(planned)
 
     def same(x: jax.Array, y: jax.ShapeDtypeStruct) -> None:
@@ -331,9 +333,8 @@ def test_shipped_configs_divide_over_their_slice_and_hold_state_weights_and_cach
     assert "Not yet run" in text and f"{topology.chips} chips" in text
     assert config.data.problems_per_step == 128 and config.sampling.group_size == 8 and config.method.name == "hsd"
     parts = components_for(topology, config)
-    rows = config.data.problems_per_step // topology.hosts * config.sampling.group_size
-    program = components.sampler(parts, rows=rows, response_tokens=max(parts.texts.windows.response.values()))
-    board, state = stages.sampler_args(parts, program), abstract_args.state_of(parts)
+    state = abstract_args.state_of(parts.run, parts.step.settings.optimizer)
+    board = stages.sampler_args(parts)
     resident = sum(map(abstract_args.bytes_per_chip, (state, board.params, board.cache, board.read)))
     assert resident < (topology.chip.usable_gib - 0.9) * GIB
 
@@ -346,9 +347,11 @@ def test_every_program_of_a_step_is_planned() -> None:
     )  # fmt: skip
     devices = jax.devices()
     parts = abstract_args.components_on(config, devices, devices[:4])
-    assert sharding.batch_sharding(parts.mesh).mesh.size == len(devices)
-    found = stages.stages_of(parts, 2, workload(config, mean=0, prompt=0))
+    assert sharding.batch_sharding(parts.run.mesh).mesh.size == len(devices)
+    found = stages.stages_of(parts, workload(config, mean=0, prompt=0))
     assert tuple(stage.name for stage in found) == stages.NAMES
     decode, update = found[3], found[4]
     assert decode.flops() > 0 and update.flops() > decode.flops()
-    assert decode.resident["training state"] == abstract_args.bytes_per_chip(abstract_args.state_of(parts))
+    assert decode.resident["training state"] == abstract_args.bytes_per_chip(
+        abstract_args.state_of(parts.run, parts.step.settings.optimizer)
+    )

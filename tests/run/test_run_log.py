@@ -2,17 +2,16 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jax
 import pytest
 from etils import epath
-from rich.console import Console
 
 from hsd_jax.config import Checkpoints, Config, Evaluation
 from hsd_jax.monitoring import writers
-from hsd_jax.run.run_log import RunLog, past_lines
+from hsd_jax.run.checkpointing import Checkpointing
+from hsd_jax.run.run_log import RunLog, catch_up, past_lines
 from hsd_jax.runtime import checkpoint
 from hsd_jax.runtime.timing import Clock, Compilations
 
@@ -25,40 +24,28 @@ def scores(params: Any, step: int) -> Scores:
     return dict.fromkeys(KEYS, step / 10)
 
 
-def opened(path: Path, every: int, scores: Any) -> RunLog:
+def opened(path: Path, every: int, scores: Any) -> tuple[RunLog, Checkpointing]:
     config = Config(steps=STEPS, evaluation=Evaluation(every=every), checkpoints=Checkpoints(every=1, keep=1))
-    parts: Any = SimpleNamespace(config=config, model=Config(), questions=SimpleNamespace(identity={}))
     root, clock = epath.Path(path), Clock()
     (root / "config.json").write_text("{}")
-    return RunLog(
-        parts=parts,
-        path=root,
-        store=checkpoint.open_store(root / "checkpoints", keep=1),
-        sinks=[writers.jsonl_sink(root / "metrics.jsonl")],
-        show=lambda step, metrics: None,
-        console=Console(),
-        scores=scores,
-        row_sizes=list,
-        resume_command="",
-        frozen={},
-        clock=clock,
-        compilations=Compilations(clock),
-        lines=past_lines(root),
-    )
+    sinks, store = [writers.jsonl_sink(root / "metrics.jsonl")], checkpoint.open_store(root / "checkpoints", keep=1)
+    log = RunLog(config, root, sinks, lambda step, metrics: None, scores, clock, Compilations(clock), past_lines(root))
+    return log, Checkpointing(config, root, store, {}, list, clock)
 
 
 def go_on(path: Path, until: int, *, stopped: bool = True, every: int = 2, scores: Any = scores) -> None:
     """Opens or continues a run up to a step, as `train` and `open_run` do; a stop leaves out that step's evaluation."""
     start = checkpoint.latest_valid_step(path / "checkpoints")
-    book = opened(path, every, scores)
+    log, checkpoints = opened(path, every, scores)
     if start is not None:
-        book.catch_up({}, start)
+        catch_up(log, checkpoints, {}, start)
     for step in range((start or 0) + 1, until + 1):
-        if book.evaluation_is_due(step) and not (stopped and step == until):
-            book.evaluate({}, step)
-        book.end_step(step)
-        book.save({"step": jax.numpy.int32(step)}, step)  # type: ignore[arg-type]
-    checkpoint.close(book.store)
+        if log.evaluation_is_due(step) and not (stopped and step == until):
+            log.evaluate({}, step)
+        log.end_step(step)
+        checkpoints.write_manifests()
+        checkpoints.save({"step": jax.numpy.int32(step)}, step, log.score(step))  # type: ignore[arg-type]
+    checkpoints.close()
 
 
 def written(path: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """Opening a run: a checkpoint whose files agree but cannot be read is passed over, and nothing is removed too early."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -13,12 +12,14 @@ from hsd_jax.errors import InputError, RunStopped
 from hsd_jax.run import session
 from hsd_jax.runtime import checkpoint
 from hsd_jax.runtime.workdir import Workdir
-from hsd_jax.setup import components
 from hsd_jax.update import frozen
 from hsd_jax.update.state import TrainState
 
 QUESTIONS = {"seed": 0, "fingerprint": "f"}
-PARTS: Any = SimpleNamespace(questions=SimpleNamespace(identity=QUESTIONS))
+
+
+def initial() -> Any:
+    return state_of(0)
 
 
 def state_of(step: int) -> dict[str, Any]:
@@ -26,13 +27,12 @@ def state_of(step: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workdir:
+def run(tmp_path: Path) -> Workdir:
     """A workdir with checkpoints of steps 2 and 4, to be continued from the newest."""
     store = checkpoint.open_store(tmp_path / "checkpoints")
     for step in (2, 4):
         checkpoint.save(store, step, state_of(step), {"step": step, "questions": QUESTIONS})
     checkpoint.close(store)
-    monkeypatch.setattr(components, "initial_state", lambda parts: state_of(0))
     return Workdir(epath.Path(tmp_path), 4, None)
 
 
@@ -48,7 +48,7 @@ def garble(run: Workdir, step: int) -> None:
 
 
 def test_the_newest_checkpoint_is_restored(run: Workdir) -> None:
-    state, found = session.first_state(PARTS, run)
+    state, found = session.first_state(initial, QUESTIONS, run)
     jax.tree.map(np.testing.assert_array_equal, state, state_of(4))
     assert found.start == 4 and checkpoint.steps(run.checkpoints) == [2, 4]
 
@@ -57,7 +57,7 @@ def test_an_unreadable_checkpoint_is_passed_over_and_then_removed(
     run: Workdir, caplog: pytest.LogCaptureFixture
 ) -> None:
     garble(run, 4)
-    state, found = session.first_state(PARTS, run)
+    state, found = session.first_state(initial, QUESTIONS, run)
     jax.tree.map(np.testing.assert_array_equal, state, state_of(2))
     assert found.start == 2 and checkpoint.steps(run.checkpoints) == [2]
     assert "checkpoint 4 cannot be read" in caplog.text
@@ -67,23 +67,22 @@ def test_nothing_is_removed_where_no_checkpoint_can_be_read(run: Workdir) -> Non
     garble(run, 4)
     garble(run, 2)
     with pytest.raises(RunStopped, match="none was removed"):
-        session.first_state(PARTS, run)
+        session.first_state(initial, QUESTIONS, run)
     assert checkpoint.steps(run.checkpoints) == [2, 4]
 
 
 def test_other_questions_are_refused_and_a_full_device_is_not_taken_for_damage(
     run: Workdir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other: Any = SimpleNamespace(questions=SimpleNamespace(identity=QUESTIONS | {"seed": 1}))
     with pytest.raises(InputError, match="seed"):
-        session.first_state(other, run)
+        session.first_state(initial, QUESTIONS | {"seed": 1}, run)
 
     def full(*_: Any) -> None:
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
 
     monkeypatch.setattr(checkpoint, "restore", full)
     with pytest.raises(jax.errors.JaxRuntimeError):
-        session.first_state(PARTS, run)
+        session.first_state(initial, QUESTIONS, run)
     assert checkpoint.steps(run.checkpoints) == [2, 4]
 
 
@@ -96,9 +95,7 @@ def train_state(step: int, initial: float) -> TrainState:
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_a_frozen_copy_comes_from_where_it_came_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: bool
-) -> None:
+def test_a_frozen_copy_comes_from_where_it_came_before(tmp_path: Path, old: bool) -> None:
     """Older checkpoints hold it themselves; the others name its source and hash, and other weights are refused."""
     state = train_state(4, 0.5)
     meta = {"step": 4, "questions": QUESTIONS}
@@ -110,11 +107,10 @@ def test_a_frozen_copy_comes_from_where_it_came_before(
         checkpoint.save(store, 4, frozen.without_frozen(state), meta | {"frozen": named})
     checkpoint.close(store)
     run = Workdir(epath.Path(tmp_path), 4, None)
-    monkeypatch.setattr(components, "initial_state", lambda parts: train_state(0, 0.5))
-    jax.tree.map(np.testing.assert_array_equal, session.first_state(PARTS, run)[0], state)
-    monkeypatch.setattr(components, "initial_state", lambda parts: train_state(0, 0.25))
+    begun = lambda weight: session.first_state(lambda: train_state(0, weight), QUESTIONS, run)  # noqa: E731
+    jax.tree.map(np.testing.assert_array_equal, begun(0.5)[0], state)
     if old:
-        jax.tree.map(np.testing.assert_array_equal, session.first_state(PARTS, run)[0], state)
+        jax.tree.map(np.testing.assert_array_equal, begun(0.25)[0], state)
     else:
         with pytest.raises(InputError, match="not those of weights/base that the run began with"):
-            session.first_state(PARTS, run)
+            begun(0.25)

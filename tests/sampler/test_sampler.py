@@ -11,11 +11,11 @@ from jax import monitoring
 
 from hsd_jax.errors import InputError
 from hsd_jax.sampler.sampler import (
+    Requests,
     decode_mesh,
     decode_params,
     make_sampler_config,
     sample,
-    sample_with_table,
     sampling_params,
 )
 from hsd_jax.types import Padded
@@ -63,14 +63,11 @@ def run(program, weights, prompts, *, ids=IDS, key=None, limits=(30, 128, 7, 60)
     return sample(
         program,
         weights,
-        prompts,
-        ids,
-        key=jax.random.key(0) if key is None else key,
-        settings=chosen,
-        limit_P=np.asarray(limits, np.int32),
-        group_size=group,
+        Requests(prompts, ids, np.asarray(limits, np.int32), group),
+        chosen,
+        jax.random.key(0) if key is None else key,
         **rest,
-    )
+    ).rollouts
 
 
 def take(prompts, rows):
@@ -209,16 +206,12 @@ def test_slots_are_kept_busy(program, weights, prompts):
     sigma = np.sqrt(np.log(1 + 0.6**2))
     limits = np.clip(rng.lognormal(np.log(40), sigma, 4 * slots), 1, LIMIT).astype(np.int32)
     many = Padded(np.resize(prompts.tokens, (4 * slots, WINDOW)), np.resize(prompts.length, 4 * slots))
-    board = sample_with_table(
+    board = sample(
         program,
         weights,
-        many,
-        np.arange(4 * slots),
-        jax.random.key(0),
+        Requests(many, np.arange(4 * slots), limits, 1),
         sampling_params(),
-        limits,
-        1,
-        on_finished=lambda *_: None,
+        jax.random.key(0),
     )
     np.testing.assert_array_equal(board.rollouts.length_PG[:, 0], limits)
     assert board.used_steps == limits.sum()

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -11,18 +10,19 @@ import numpy as np
 import pytest
 
 from hsd_jax.methods import View
-from hsd_jax.run.programs import (
-    Programs,
-    compiled_sizes,
-    restore_compiled_sizes,
-    update_for,
-)
 from hsd_jax.scoring import batch_layout
 from hsd_jax.scoring.bin_packing import Lengths
 from hsd_jax.scoring.fused_loss import over_mesh
 from hsd_jax.scoring.packing import Sizes
 from hsd_jax.setup.method_overrides import READS
-from hsd_jax.update.compiled import jit_inputs, jit_update
+from hsd_jax.update.compiled import (
+    compiled_sizes,
+    compiled_step,
+    jit_inputs,
+    jit_update,
+    restore_compiled_sizes,
+    update_for,
+)
 from models import sharding
 from models.qwen3 import Params
 from tests.support.step_case import CONFIG, REWARDS, Case, P, T, make_case, make_weights, settings, state_of
@@ -112,10 +112,9 @@ def test_a_continued_run_knows_the_sizes_it_had_met() -> None:
     """Sizes travel through a checkpoint's JSON, in their order, without compiling anything."""
     mesh = sharding.make_mesh(1, 1, 1, jax.devices()[:1])
     rows = batch_layout.packed(CONFIG, mesh, steps=T, block=BLOCK, parts=1, minibatches=1)
-    parts: Any = SimpleNamespace(settings=settings("hsd"), layout=rows, mesh=mesh)
     met = [(Sizes(64, 32, 9, 8), Sizes(128, 32, 20, 8)), (Sizes(64, 64, 12, 8), Sizes(128, 64, 30, 8))]
-    first, second = (Programs(*[None] * 2, {}, *[None] * 2) for _ in range(2))  # type: ignore[arg-type]
+    first, second = (compiled_step(settings("hsd"), rows, make_case().frame, mesh) for _ in range(2))
     for sizes in met:
-        update_for(parts, first, sizes)
-    restore_compiled_sizes(parts, second, json.loads(json.dumps(compiled_sizes(first))))
+        update_for(first, sizes)
+    restore_compiled_sizes(second, json.loads(json.dumps(compiled_sizes(first))))
     assert list(second.updates) == met

@@ -1,8 +1,5 @@
 """What a run is made of: the learning rate of each update, windows within the model's positions, the first state."""
 
-from types import SimpleNamespace
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +11,7 @@ from hsd_jax.errors import InputError
 from hsd_jax.methods import METHODS
 from hsd_jax.planning.abstract_args import state_of
 from hsd_jax.setup import validation
-from hsd_jax.setup.components import initial_state, learning_rates
+from hsd_jax.setup.components import RunConfig, initial_state, learning_rates
 from models.qwen3 import Qwen3Config
 from models.sharding import make_mesh
 from tests.support.paths import TINY_MODEL
@@ -57,17 +54,13 @@ def test_windows_that_just_fit_are_accepted() -> None:
 
 def test_the_frozen_copy_is_the_weights_as_the_model_reads_them() -> None:
     """Matrices in the compute dtype, norm scales as they are; and a plan counts the very same arrays."""
-    parts: Any = SimpleNamespace(
-        config=Config(model=Model(path=str(TINY_MODEL), compute_dtype="bfloat16")),
-        method=METHODS["hsd"],
-        model=Qwen3Config.from_hf(str(TINY_MODEL)),
-        mesh=make_mesh(1, 1, 1, jax.devices()[:1]),
-        settings=SimpleNamespace(optimizer=optax.sgd(1.0)),
-    )
-    state = initial_state(parts)
+    config = Config(model=Model(path=str(TINY_MODEL), compute_dtype="bfloat16"))
+    mesh, optimizer = make_mesh(1, 1, 1, jax.devices()[:1]), optax.sgd(1.0)
+    run = RunConfig(config, METHODS["hsd"], Qwen3Config.from_hf(str(TINY_MODEL)), mesh)
+    state = initial_state(run, optimizer)
     copy = state.copies["initial"]
     np.testing.assert_array_equal(copy["final_norm_D"], state.params["final_norm_D"])
     np.testing.assert_array_equal(copy["layers"]["q_norm_LH"], state.params["layers"]["q_norm_LH"])
     assert copy["embed_VD"].dtype == copy["layers"]["up_LDF"].dtype == jnp.bfloat16
     shape = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)  # noqa: E731
-    assert shape(state.copies) == shape(state_of(parts).copies)
+    assert shape(state.copies) == shape(state_of(run, optimizer).copies)

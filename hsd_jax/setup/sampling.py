@@ -1,0 +1,55 @@
+"""How a model is sampled, in training and evaluation alike: compiled shapes, the choice of tokens, text to ids."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hsd_jax import config
+from hsd_jax.data.tokenization import Tokenization
+from hsd_jax.sampler import token_sampling
+from hsd_jax.sampler.buckets import make_sampler_config
+from hsd_jax.sampler.decode_sharding import DecodeParams, decode_mesh, decode_params
+from hsd_jax.sampler.state import SamplerConfig
+from hsd_jax.sampler.token_sampling import SamplingParams
+from models.qwen3 import Params, Qwen3Config
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """What is fixed in sampling; weights come with each step."""
+
+    program: SamplerConfig
+    choice: SamplingParams
+    texts: Tokenization
+
+    def weights_of(self, params: Params) -> DecodeParams:
+        """Weights in the number format and the places of decoding."""
+        return decode_params(params, config=self.program.config, dtype=self.program.dtype, mesh=self.program.mesh)
+
+
+def make_sampler(
+    model: Qwen3Config,
+    texts: Tokenization,
+    settings: config.Sampling,
+    *,
+    rows: int,
+    longest: int,
+    devices: list[Any] | None = None,
+) -> Sampler:
+    """A sampler of at most `rows` responses at a time, none over `longest` tokens, on this process's devices."""
+    mesh = decode_mesh(tensor=settings.tensor, devices=devices)
+    data = mesh.shape["data"]
+    program = make_sampler_config(
+        model,
+        vocabulary=len(texts.tokenizer),
+        pad_id=texts.pad_id,
+        prompt_window=texts.windows.prompt,
+        response_window=longest,
+        slots=-(-min(settings.slots or rows, rows) // data) * data,
+        chunk=settings.chunk,
+        dtype=settings.dtype,
+        mesh=mesh,
+    )
+    choice = token_sampling.sampling_params(
+        temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k, stop_ids=texts.stop_ids
+    )
+    return Sampler(program, choice, texts)
