@@ -16,6 +16,7 @@ HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
 INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*?) ([\w\-]+)\(")
 CALLED = re.compile(r"(calls|to_apply|condition|body|branch_computations)=(?:%([\w.\-]+)|\{([^}]*)\})")
+ASYNCHRONOUS = 'custom_call_target="AsyncCollectiveStart"'
 NO_BUFFER = {"parameter", "tuple", "get-tuple-element", "bitcast", "while", "constant", "conditional"}
 
 
@@ -68,8 +69,12 @@ def trip_count(program: Program, condition: str) -> int:
 
 
 def collectives(text: str) -> dict[str, dict[str, float]]:
-    """Exchanges of one run of the program: kind -> {"count", "bytes"} on one chip, loops counted by their length."""
+    """Exchanges of one run of the program: kind -> {"count", "bytes", "asynchronous"} on one chip.
+
+    Loops are counted by their length. `asynchronous` are those of the count that run beside other work.
+    """
     program = parse(text)
+    begun = _begun(program)
     found: dict[str, dict[str, float]] = {}
     seen: set[str] = set()
     for name, times in runs(program).items():
@@ -78,8 +83,9 @@ def collectives(text: str) -> dict[str, dict[str, float]]:
             kind = match[3].removesuffix("-start") if match else ""
             if not match or kind not in KINDS or _again(line, seen):
                 continue
-            entry = found.setdefault(kind, {"count": 0.0, "bytes": 0.0})
+            entry = found.setdefault(kind, {"count": 0.0, "bytes": 0.0, "asynchronous": 0.0})
             entry["count"] += times
+            entry["asynchronous"] += times * ("-start" in match[3] or _channel(line) in begun)
             entry["bytes"] += times * _bytes(
                 match[2].split("(")[-1].split(")")[0] if "-start" in match[3] else match[2]
             )
@@ -88,12 +94,23 @@ def collectives(text: str) -> dict[str, dict[str, float]]:
 
 def _again(line: str, seen: set[str]) -> bool:
     """Whether this exchange was counted: a fused, asynchronous one stands in the text several times."""
-    channel = re.search(r"channel_id=(\d+)", line)
-    if channel is None:
+    channel = _channel(line)
+    if not channel:
         return False
-    known = channel[1] in seen
-    seen.add(channel[1])
+    known = channel in seen
+    seen.add(channel)
     return known
+
+
+def _channel(line: str) -> str:
+    found = re.search(r"channel_id=(\d+)", line)
+    return found[1] if found else ""
+
+
+def _begun(program: Program) -> set[str]:
+    """Channels of exchanges that are begun in one place and awaited in another: fused with what runs meanwhile."""
+    starts = [lines for lines in program.lines.values() if any(ASYNCHRONOUS in line for line in lines)]
+    return {channel for lines in starts for line in lines if (channel := _channel(line))}
 
 
 def largest_buffers(text: str, count: int) -> list[str]:

@@ -156,5 +156,5 @@ def assumptions(topology: Topology, work: Workload) -> list[str]:
         f"{chip.name}: {chip.bf16_tflops:g} TFLOP/s bf16, {chip.hbm_gbps:g} GB/s HBM, {chip.link_gbps:g} GB/s per axis",
         f"expected: {BACKWARD[chip.name]:.0%} of peak in the update (as published for training on this chip),"
         f" {DECODE:.0%} of the bandwidth limit in decoding (as measured for serving engines)",
-        "grading runs while the sampler works; exchanges between chips overlap with work in the update",
+        "grading runs while the sampler works",
     ]

@@ -67,11 +67,24 @@ def make_plan(name: str, config: Config, topology: Topology, measured: list[Meas
         topology=topology,
         measured=measured,
         phases=phases,
-        assumptions=roofline.assumptions(topology, work),
+        assumptions=[*roofline.assumptions(topology, work), *exchanges(measured, topology)],
         advice={m.stage: advice(config, topology, m) for m in measured if not fits(m, topology)},
         checkpoint_bytes=parameters * BYTES_PER_COPY * (3 + len(moving)),
         host_bytes=topology.chips_per_host * max((m.memory.get("host", 0) for m in measured), default=0),
     )
+
+
+def exchanges(measured: list[Measured], topology: Topology) -> list[str]:
+    """In words, what chips exchange in the update, which the seconds leave out; nothing where it was not compiled."""
+    found = [kind for m in measured if m.stage == "update" for kind in m.collectives.values()]
+    if not found:
+        return []
+    moved, count, beside = (sum(kind[name] for kind in found) for name in ("bytes", "count", "asynchronous"))
+    seconds = moved / (topology.chip.link_gbps * 1e9)
+    return [
+        f"exchanges of chips are not in the seconds: {moved / GIB:.0f} GiB a chip in the update, {seconds:.1f} s at"
+        f" the limit of the links; {beside:.0f} of {count:.0f} run beside other work, as compiled"
+    ]
 
 
 def as_json(plan: Plan) -> dict[str, Any]:

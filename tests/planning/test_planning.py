@@ -2,8 +2,9 @@
 
 import pytest
 
-from hsd_jax.planning import aot, hlo
-from hsd_jax.planning.chips import GIB
+from hsd_jax.planning import aot, hlo, verdict
+from hsd_jax.planning.chips import GIB, parse_topology
+from hsd_jax.planning.compile import Measured
 
 # A module as the TPU compiler prints it, reduced to what is read: a loop of 36 with a gather, and an asynchronous sum.
 MODULE = """HloModule jit_step
@@ -41,9 +42,23 @@ ENTRY %main (p0: f32[128,1024]) -> f32[128,1024] {
 
 def test_loops_count_by_their_length_and_one_channel_once() -> None:
     found = hlo.collectives(MODULE)
-    assert found["all-gather"] == {"count": 36.0, "bytes": 36.0 * 4096 * 1024 * 2}
-    assert found["all-reduce"]["count"] == 1.0
+    assert found["all-gather"] == {"count": 36.0, "bytes": 36.0 * 4096 * 1024 * 2, "asynchronous": 0.0}
+    assert found["all-reduce"]["count"] == found["all-reduce"]["asynchronous"] == 1.0
     assert set(found) == {"all-gather", "all-reduce"}
+
+
+def test_an_exchange_that_is_fused_with_work_is_asynchronous() -> None:
+    begin = '  %c = (bf16[4096,1024]) custom-call(%gather), custom_call_target="AsyncCollectiveStart"\n'
+    found = hlo.collectives(MODULE.replace("  ROOT %out", begin + "  ROOT %out"))
+    assert found["all-gather"]["asynchronous"] == 36.0
+
+
+def test_a_plan_says_which_exchanges_its_seconds_leave_out() -> None:
+    kinds = {kind: {"count": 10.0, "bytes": 90e9, "asynchronous": beside} for kind, beside in (("a", 4.0), ("b", 0.0))}
+    update = Measured("update", 0, 0, {}, collectives=kinds)
+    (said,) = verdict.exchanges([Measured("decode", 0, 0, {}), update], parse_topology("v6e:8x8"))
+    assert "168 GiB a chip in the update, 1.0 s at the limit of the links; 4 of 20 run beside other work" in said
+    assert verdict.exchanges([Measured("decode", 0, 0, {})], parse_topology("v6e:8x8")) == []
 
 
 def test_the_largest_buffers_leave_out_what_never_exists() -> None:
