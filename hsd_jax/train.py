@@ -13,13 +13,15 @@ Source: arXiv:2606.15576.
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 
 import jax
 
 from hsd_jax.errors import EXIT_DONE, EXIT_PREEMPTED
 from hsd_jax.planning import pace
-from hsd_jax.rollout.collect import sample_and_grade
-from hsd_jax.run import arguments
+from hsd_jax.rollout.collect import sample_and_grade, weights_for_sampling
+from hsd_jax.run import arguments, notices
 from hsd_jax.run.session import Run, close_run, open_run
 from hsd_jax.runtime import cli, multihost, random_keys
 from hsd_jax.runtime.compile_cache import enable_compilation_cache
@@ -34,13 +36,21 @@ from hsd_jax.update.state import TrainState
 def train(run: Run, state: TrainState, stop: Stop) -> str:
     """Takes the steps after `state.step`; once anybody asks to stop, the step in progress is finished and saved.
 
+    A preemption does not wait for a step that is still being sampled: that one is dropped, on all hosts.
     Returns how it was asked to stop, the same in all processes; "" where everything that was due is done.
     """
-    log, first = run.log, int(state.step) + 1
+    log, first, alone = run.log, int(state.step) + 1, jax.process_count() == 1
     for step in range(first, run.config.steps + 1):
         # nothing moves between host and device by accident
         with jax.transfer_guard("disallow" if step > first else "allow"):
-            batch = sample_and_grade(run.rollouts, state.params, step, log.clock)
+            weights = weights_for_sampling(run.rollouts, state.params, log.clock)
+            draw = partial(sample_and_grade, run.rollouts, weights, step, log.clock)
+            # hosts that draw again and again wait for each other meanwhile
+            batch = stop.can_drop(draw, allowed=alone or run.rollouts.method.attempts == 1)
+            if multihost.any_host(f"dropped/{step}", batch is None) or batch is None:
+                run.checkpoints.save_once(state, step - 1, log.score(step - 1))
+                return "preemption"
+            del weights, draw  # the update needs their room
             key = random_keys.key_of(run.config.seed, step, "peers")
             state, metrics, trace = run_update(run.step, state, batch.arrays, key, log.clock)
             log.record(batch, metrics, trace, run.rollouts.sampler.texts.tokenizer)
@@ -56,13 +66,18 @@ def train(run: Run, state: TrainState, stop: Stop) -> str:
     return ""
 
 
+def handed_on(stop: Stop) -> AbstractContextManager[None]:
+    """Notices of the cloud, to this host or another one, become the signal that `stop` hears."""
+    return notices.watch(stop, os.environ, *multihost.key_value_store())
+
+
 def main(argv: Sequence[str]) -> int:
     """The command: refuse what is wrong before anything compiles, train, say how it went."""
     given = arguments.parse(argv, about=__doc__ or "")
     tune_malloc()
     place = multihost.from_environment(os.environ)
     enable_compilation_cache(*(place.process, place.processes) if place else ())
-    with multihost.distributed_session(place), watch() as stop:
+    with multihost.distributed_session(place), watch() as stop, handed_on(stop):
         same_start(given.workdir, given.settings)
         parts = components.build_components(given.settings)
         screen = cli.console()

@@ -60,16 +60,20 @@ class RolloutStage:
     submit: Submit
 
 
-def sample_and_grade(stage: RolloutStage, params: Params, step: int, clock: Clock) -> Batch:
-    """G graded rollouts of every question of a step, from the current policy.
+def weights_for_sampling(stage: RolloutStage, params: Params, clock: Clock) -> DecodeParams:
+    """The policy where and as it decodes. All hosts exchange weights here, and do not again until the update."""
+    with clock.phase("sample"):
+        return stage.sampler.weights_of(params)
+
+
+def sample_and_grade(stage: RolloutStage, weights: DecodeParams, step: int, clock: Clock) -> Batch:
+    """G graded rollouts of every question of a step, from the policy as it decodes.
 
     A method that resamples draws further batches of questions, up to its number of attempts, and keeps groups of
     unequal rewards; if too few are found, groups of equal rewards fill the step (their advantage is zero). All
     processes decide together, so that their number changes nothing.
     Source: arXiv:2503.14476 (dynamic sampling).
     """
-    with clock.phase("sample"):
-        weights = stage.sampler.weights_of(params)
 
     def draw(attempt: int) -> Batch:
         return _draw(stage, weights, step, attempt, clock)

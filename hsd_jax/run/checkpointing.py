@@ -46,6 +46,11 @@ class Checkpointing:
             checkpoint.save(self.store, step, without_frozen(state), meta, score=score)
         self.saved_at = time.monotonic()
 
+    def save_once(self, state: TrainState, step: int, score: float | None) -> None:
+        """Saves the state of a step that is over, unless there is such a checkpoint; before step 1 there is no need."""
+        if step > 0 and self.store.manager.latest_step() != step:
+            self.save(state, step, score)
+
     def add_score(self, step: int, score: float) -> None:
         """Gives the score to a checkpoint that was written without."""
         with self.clock.phase("save"):

@@ -25,7 +25,7 @@ from hsd_jax.monitoring.writers import text_metrics
 from hsd_jax.reporting import health
 from hsd_jax.reporting.coverage import Observed, group_sizes, observed
 from hsd_jax.reporting.logs import Group, Record, parse_group
-from hsd_jax.rollout.collect import RolloutStage, sample_and_grade
+from hsd_jax.rollout.collect import RolloutStage, sample_and_grade, weights_for_sampling
 from hsd_jax.rollout.grading import open_graders, submit_to
 from hsd_jax.runtime import paths, random_keys
 from hsd_jax.runtime.timing import Clock
@@ -103,7 +103,7 @@ def look(parts: RunComponents) -> tuple[Record, list[Record]]:
         submit = submit_to(graders, lambda problem: cases.visible(problem.visible))
         stage = RolloutStage(run.config, run.method, parts.sampler, parts.questions.steps, submit)
         state = components.initial_state(run, still.optimizer)
-        batch = sample_and_grade(stage, state.params, 1, clock)
+        batch = sample_and_grade(stage, weights_for_sampling(stage, state.params, clock), 1, clock)
     key = random_keys.key_of(run.config.seed, 1, "peers")
     _, metrics, trace = run_update(step, state, batch.arrays, key, clock)
     flat_ids = np.asarray(batch.rollouts.response_PGT).reshape(-1, batch.rollouts.response_PGT.shape[-1])

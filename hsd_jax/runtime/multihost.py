@@ -107,6 +107,11 @@ def distributed_session(
         leave(error)
 
 
+def key_value_store() -> tuple[Any, int]:
+    """JAX's key-value store, None in a run of one process, and this process's number."""
+    return distributed.global_state.client, distributed.global_state.process_id
+
+
 def _follow(ended: dict[int, str]) -> None:
     """Ends this process, which waits for others that no longer live, and names them with their last words."""
     state = distributed.global_state

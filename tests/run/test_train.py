@@ -83,19 +83,19 @@ def test_the_rollout_log_holds_the_very_contexts(whole: tuple[Path, str]) -> Non
 def test_a_stopped_run_saves_and_says_how_to_go_on(
     whole: tuple[Path, str], cache: dict[str, str], tmp_path: Path
 ) -> None:
-    """Ctrl-C in step 2, SIGTERM in step 4: each time the step is finished and saved, and the run can go on.
+    """Ctrl-C finishes step 2 and saves, SIGTERM drops step 4, which is being sampled, and saves step 3.
 
     Both are due for evaluation, which is left to the run that goes on, and so is the last step's.
     """
     workdir, common = tmp_path / "run", ["--steps", "4", "--checkpoints.every", "100"]
-    for step, number in [(2, signal.SIGINT), (4, signal.SIGTERM)]:
+    for step, number, done in [(2, signal.SIGINT, 2), (4, signal.SIGTERM, 3)]:
         run = begin(cache, workdir, *common, "--resume", "auto")
         reach(run, step, "sample")
         assert run.process.pid is not None
         os.kill(run.process.pid, number)
         output = finish(run, EXIT_PREEMPTED)
-        assert "--resume auto" in output and f"after step {step}; continue with" in output
-        assert checkpoint.latest_valid_step(workdir / "checkpoints") == lines(workdir)[-1]["step"] == step
+        assert "--resume auto" in output and f"after step {done}; continue with" in output
+        assert checkpoint.latest_valid_step(workdir / "checkpoints") == lines(workdir)[-1]["step"] == done
     finish(begin(cache, workdir, *common, "--resume", cwd=tmp_path))
     assert trained(workdir) == trained(whole[0])
 

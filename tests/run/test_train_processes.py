@@ -1,6 +1,8 @@
 """The training command on several devices and in several processes: one run, whatever computes it."""
 
 import json
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hsd_jax.errors import EXIT_FAILED
+from hsd_jax.errors import EXIT_FAILED, EXIT_PREEMPTED
 from hsd_jax.runtime import checkpoint, multihost
 from tests.support.ports import free_port
 from tests.support.train_process import IN_TURNS, TINY, Run, environment, finish, kill, lines, reach, start, trained
@@ -87,10 +89,19 @@ def test_two_processes_one_killed_and_all_restarted_are_one_run(folder: Path, tm
     for run in launch(folder, workdir, 2, *BATCH, "--steps", "4", "--resume", "auto"):
         finish(run)
     assert_same_run(workdir, wanted)
-    again = tmp_path / "again"
-    for run in launch(folder, again, 2, *BATCH, "--steps", "4", "--resume", "auto"):
-        finish(run)
-    assert [line["compiled/programs"] for line in lines(again)[1:]] == [0, 0, 0, 0]
+    assert_a_second_start_compiles_nothing_and_a_preemption_drops_its_step(folder, tmp_path / "again")
+
+
+def assert_a_second_start_compiles_nothing_and_a_preemption_drops_its_step(folder: Path, workdir: Path) -> None:
+    """Part of the test before, for its compiled programs. One host of two is told that it will be taken away."""
+    first, second = launch(folder, workdir, 2, *BATCH, "--steps", "4")
+    reach(second, 3, "sample")
+    assert second.process.pid is not None
+    os.kill(second.process.pid, signal.SIGTERM)
+    for run in (first, second):
+        finish(run, EXIT_PREEMPTED, seconds=200)
+    assert checkpoint.latest_valid_step(workdir / "checkpoints") == lines(workdir)[-1]["step"]
+    assert [line["compiled/programs"] for line in lines(workdir)[1:3]] == [0, 0]
 
 
 def test_four_processes_are_one_run(folder: Path, tmp_path: Path) -> None:
