@@ -68,6 +68,23 @@ class DecodeSharding:
         return jax.device_put(tree, self.sharding(*letters))
 
 
+def refuse_unusable(mesh: Mesh) -> None:
+    """Runs a sum over a host's chips, as decoding will: the compiler of v5e and v6e may refuse such programs.
+
+    It is asked at once, before weights are loaded. Where it ends the process instead, that is the log's last word.
+    Raises: InputError naming the chip, and what to take instead.
+    """
+    rows = NamedSharding(mesh, P(mesh.axis_names))
+    try:
+        jax.block_until_ready(jax.jit(jnp.sum)(jax.device_put(np.ones(mesh.size, np.float32), rows)))
+    except jax.errors.JaxRuntimeError as error:
+        kind, why = mesh.devices.flat[0].device_kind, str(error).strip().splitlines()[0][:200]
+        raise InputError(
+            f"decoding: {kind}: the compiler refuses programs on the chips of one host ({why}); take v5p, or a slice of"
+            " one host"
+        ) from error
+
+
 def decode_mesh(*, tensor: int = 1, devices: list[Any] | None = None) -> Mesh:
     """A ("data", "tensor") mesh over this process's devices.
 
