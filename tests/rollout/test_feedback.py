@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 from hsd_jax.data import chat_template
 from hsd_jax.data.tokenization import Windows, feedback_ids
 from hsd_jax.rollout import feedback
-from hsd_jax.types import Verdict
+from hsd_jax.types import Reason, Verdict
 from tests.support.paths import TINY_MODEL
 
 
@@ -41,3 +41,16 @@ def test_feedback_becomes_a_block_of_ids_or_nothing(tokenizer) -> None:
     assert made.tokens.shape == (2, 2, 24) and np.asarray(made.length)[[0, 1, 1], [1, 0, 1]].tolist() == [0, 0, 0]
     ids = np.asarray(made.tokens)[0, 0, : made.length[0, 0]]
     assert tokenizer.decode(ids) == chat_template.feedback_block("Its final answer 7 is wrong.")
+
+
+def test_a_wrong_answer_is_ones_own_or_the_usual_one_of_the_group() -> None:
+    """Successes get the most frequent one (ties: the first); who has none that can be read gets none."""
+
+    def wrong(answer: str | None, reason: Reason = "wrong") -> Verdict:
+        return Verdict(0.0, reason, answer)
+
+    right = Verdict(1.0, "correct", "7")
+    group = [wrong("5"), right, wrong(" 6\n"), wrong("6"), wrong("9", "unparsed"), wrong(None, "no_answer")]
+    said = feedback.wrong_answers(["math", "math", "code"], [group, [right, right], [wrong("x"), right]])
+    assert said == [["5", "6", "6", "6", "", ""], ["", ""], ["", ""]]
+    assert feedback.wrong_answers(["math"], [[wrong("2"), right, wrong("1")]]) == [["2", "2", "1"]]
