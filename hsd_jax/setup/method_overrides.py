@@ -10,22 +10,10 @@ from hsd_jax import advantages, config, losses, methods
 from hsd_jax.divergence import forward_kl_logp, jsd_logp, reverse_kl_logp
 from hsd_jax.errors import InputError, nearest
 from hsd_jax.losses import TokenLoss
-from hsd_jax.methods import METHODS, Method, View, has_teacher, peer_of, readings
+from hsd_jax.methods import METHODS, Method, has_teacher, peer_of, readings
 from hsd_jax.methods.controls import controlled
-from hsd_jax.reading.peers import PER_ROLLOUT
-from hsd_jax.reading.pieces import (
-    ANSWER,
-    FEEDBACK,
-    PEER,
-    SOLUTION,
-    Attempts,
-    Fixed,
-    Piece,
-    Reads,
-    content,
-    privileged,
-    reads_block,
-)
+from hsd_jax.methods.view_options import changed_views, words_of
+from hsd_jax.reading.pieces import reads_block
 
 log = logging.getLogger(__name__)
 
@@ -52,15 +40,6 @@ GATES = {
     "all": advantages.whoever,
     "correct_only": advantages.correct_only,
     "failed_only": advantages.failed_only,
-}
-READS: dict[str, Reads] = {
-    "none": privileged(),
-    "answer": privileged(ANSWER),
-    "solution": privileged(SOLUTION),
-    "peer": privileged(PEER),
-    "answer_and_peer": privileged(ANSWER, PEER),
-    "feedback": privileged(FEEDBACK),
-    "peer_or_feedback": privileged(replace(FEEDBACK, spare=True), PEER),
 }
 TABLES: dict[str, dict[str, Any]] = {
     "divergence": DIVERGENCES,
@@ -103,31 +82,11 @@ def resolve(settings: config.Method) -> Method:
     given = {name: value for name, value in given.items() if value is not None}
     _check_numbers(given)
     given = _without_idle(settings.name, row, given)
-    method = replace(row, views=_views(row, given), **_as_fields(row, given))
+    method = replace(row, views=changed_views(row.views, given), **_as_fields(row, given))
     _refuse(settings.name, method, given)
     if "control" in given:
         method = controlled(method, given["control"])
     return _warn(settings.name, method)
-
-
-def _views(row: Method, given: dict[str, Any]) -> methods.Views:
-    """The row's views with other things read, chosen by another rule."""
-    views = row.views
-    if "reads" in given:
-        (name, view), *others = views
-        ruled = {piece.rule: piece for piece in view.reads if isinstance(piece, Attempts)}
-        reads = READS[given["reads"]]
-        for own in ruled.values():
-            reads = tuple(replace(own, outcome="successes") if piece == PEER else piece for piece in reads)
-        views = ((name, View(view.weights, reads)), *others)
-
-    def changed(piece: Piece) -> Piece:
-        if not (isinstance(piece, Attempts) and piece.is_drawn):
-            return piece
-        rule, draws = given.get("peer_rule", piece.rule), given.get("peer_draws", piece.draws)
-        return replace(piece, rule=rule, draws="independent" if rule in PER_ROLLOUT else draws)
-
-    return tuple((name, View(view.weights, tuple(map(changed, view.reads)))) for name, view in views)
 
 
 def _check_numbers(given: dict[str, Any]) -> None:
@@ -181,7 +140,9 @@ def _shaped(row: Method, given: dict[str, Any]) -> TokenLoss:
 
 def _without_idle(name: str, row: Method, given: dict[str, Any]) -> dict[str, Any]:
     """Takes out options of parts that the method does not have, and says so: one config may serve several methods."""
-    method = replace(row, views=_views(row, given)) if has_teacher(row) and len(readings(row)) == 1 else row
+    method = (
+        replace(row, views=changed_views(row.views, given)) if has_teacher(row) and len(readings(row)) == 1 else row
+    )
     peer, read = peer_of(method), methods.pieces(method)
     besides = any(reads_block(read, block) for block in ("answer", "solution", "feedback"))
     idle = {
@@ -266,23 +227,6 @@ def describe(method: Method) -> dict[str, str]:
         if f.name in ("source", "views", "beta") or value != getattr(plain, f.name):
             shown[f.name] = _word(f.name, value)
     return shown
-
-
-def words_of(reads: Reads) -> str:
-    """What a view reads besides the question, in order."""
-    return " + ".join(map(_piece_words, content(reads))) or "nothing"
-
-
-def _piece_words(piece: Piece) -> str:
-    if isinstance(piece, Fixed):
-        return f"[{piece.name}]"
-    if not isinstance(piece, Attempts):
-        return f"{piece.block} of another problem" if piece.whose == "other" else piece.block
-    if piece.whose == "other":
-        return "peer of another problem"
-    named = {"successes": "peer", "failures": "failed peer", "any": "any peer", "itself": "itself"}
-    word = named.get(piece.outcome, "failed peer, else peer")
-    return f"{piece.count} x {word}" * (piece.count > 1) or word
 
 
 def _word(name: str, value: Any) -> str:

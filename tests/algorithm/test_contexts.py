@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from hsd_jax.methods.view_options import READS
 from hsd_jax.reading.contexts import Chosen, TeacherInputs, read_contexts, student_contexts
 from hsd_jax.reading.peers import select_peers
 from hsd_jax.reading.pieces import PEER, Reads, reads_block
 from hsd_jax.reading.ragged import splice
-from hsd_jax.setup.method_overrides import READS
 from hsd_jax.types import Contexts, Problems, Rollouts
 from tests.support.padding import fixed_texts, right_padded, right_padded_groups
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import get_args, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ from hsd_jax.update.state import StepInputs, TrainState
 from hsd_jax.update.step import build_targets
 from tests.support.method_cases import REWARDS, UNKNOWN, WRONG_PGX, Batch, G, P, batch, cheap_compilation, program, run
 from tests.support.padding import fixed_texts
+from tests.support.paths import ROOT
 
 OPEN, CLOSE, CLOSING, EXAMPLE, END = [50], [51, 52], [53], [57], [58]
 HEADS = 2  # ids of the fixed opening of every head in the batch of these tests
@@ -199,3 +201,11 @@ def test_a_control_without_another_problem_is_refused() -> None:
 def test_a_control_has_no_effect_without_a_teacher(caplog: pytest.LogCaptureFixture) -> None:
     assert resolve(config.Method(name="grpo", control="itself", gate="correct_only")) == METHODS["grpo"]
     assert "method.control has no effect on 'grpo'" in caplog.text
+
+
+def test_docs_have_every_control() -> None:
+    text = (ROOT / "docs" / "methods.md").read_text()
+    table = text.split("### Controls")[1].split("###")[0]
+    assert {line.split("`")[1] for line in table.splitlines() if line.startswith("| `")} == set(CONTROLS)
+    hint = get_type_hints(config.Method)["control"]
+    assert set(get_args(get_args(hint)[0])) == set(CONTROLS)

@@ -17,9 +17,8 @@ import tests.support.method_cases as cases
 import tests.support.method_formulas as formulas
 import tests.support.step_case as qwen3
 from hsd_jax import advantages, losses, methods
-from hsd_jax.methods import METHODS, View, targets, weighing
+from hsd_jax.methods import METHODS, View, targets, view_options, weighing
 from hsd_jax.reading.pieces import attempts, reads_block
-from hsd_jax.setup import method_overrides
 from hsd_jax.update.inputs import build_inputs, choose_peers
 from hsd_jax.update.step import update
 from models.qwen3 import init_params
@@ -52,7 +51,7 @@ def test_every_row_equals_its_formula(stepped: tuple[str, Result]) -> None:
 
 @pytest.mark.parametrize("reads", formulas.CONTEXTS)
 def test_feedback_is_read_where_there_is_no_peer(reads: str) -> None:
-    views = (("teacher", View("teacher", method_overrides.READS[reads])),)
+    views = (("teacher", View("teacher", view_options.READS[reads])),)
     chosen = cases.peers_of("hsd", batch())
     result = run("hsd", (("views", views),), peers=chosen)
     assert_equals_formula(result, reads, formulas.sets_of(chosen))

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from hsd_jax.methods import View
+from hsd_jax.methods.view_options import READS
 from hsd_jax.scoring import batch_layout
 from hsd_jax.scoring.bin_packing import Lengths
 from hsd_jax.scoring.fused_loss import over_mesh
 from hsd_jax.scoring.packing import Sizes
-from hsd_jax.setup.method_overrides import READS
 from hsd_jax.update.compiled import (
     compiled_sizes,
     compiled_step,
