@@ -10,6 +10,10 @@ import optax
 import pytest
 
 from hsd_jax import advantages
+from hsd_jax.methods import METHODS
+from hsd_jax.methods.view_options import changed_views
+from hsd_jax.reading.contexts import Chosen
+from hsd_jax.reading.pieces import PEER
 from hsd_jax.scoring.scorer import padded_scorer
 from hsd_jax.types import Padded, Problems, Rollouts
 from hsd_jax.update.inputs import build_inputs, choose_peers
@@ -121,8 +125,9 @@ def np_loss(case: Case, weights: tuple[Params, Params], method: str, peers: np.n
 )
 def test_loss_equals_the_formula(case: Case, weights: tuple[Params, Params], method: str, draws: str) -> None:
     """grpo's ratios are to the sampler's log-probabilities here: with one update all others would be 1."""
-    setting = settings(method, row={"peer_draws": draws, "old_policy": "sampler"})
-    ((loss, _), _), peers = run(setting, weights, case)
+    views = changed_views(METHODS[method].views, {"peer_draws": draws})
+    ((loss, _), _), chosen = run(settings(method, row={"views": views, "old_policy": "sampler"}), weights, case)
+    peers = next(iter(chosen.peers.values()))[..., 0] if chosen.peers else np.full((P, G), -1)
     assert float(loss) == pytest.approx(np_loss(case, weights, method, np.asarray(peers)), rel=1e-5)
 
 
@@ -184,7 +189,7 @@ def test_groups_without_success_are_those_of_opsd(case: Case, weights: tuple[Par
     none = np.zeros_like(REWARDS)
     ((hsd, _), _), peers = run(settings("hsd"), weights, case, none)
     ((opsd, _), _), _ = run(settings("opsd"), weights, case, none)
-    assert (np.asarray(peers) == -1).all()
+    assert all((drawn == -1).all() for drawn in peers.peers.values())
     assert float(hsd) == pytest.approx(float(opsd), rel=1e-6)
 
 
@@ -207,7 +212,7 @@ def test_in_bfloat16_all_rollout_ratios_are_one_before_an_update(case: Case, wei
 
     @partial(jax.jit, compiler_options=cheap_compilation())
     def go(state: TrainState):
-        rewards_PG, no_peers = jnp.asarray(REWARDS), jnp.full((P, G), -1)
+        rewards_PG, no_peers = jnp.asarray(REWARDS), Chosen({PEER: jnp.full((P, G, 1), -1)}, {})
         inputs = build_inputs(setting, case.frame, case.problems, case.rollouts, rewards_PG, no_peers)
         return policy_logprob(setting, scorer, state.params, inputs), update(setting, scorer, state, inputs)
 
@@ -227,7 +232,7 @@ def test_an_update_that_is_not_finite_changes_nothing(case: Case, weights: tuple
     broken = replace(case.rollouts, logprob_PGT=jnp.full_like(case.rollouts.logprob_PGT, -jnp.inf))
     for rollouts, skipped in ((case.rollouts, 0.0), (broken, 1.0)):
         state = state_of(setting, *weights)
-        rewards_PG, no_peers = jnp.asarray(REWARDS), jnp.full((P, G), -1)
+        rewards_PG, no_peers = jnp.asarray(REWARDS), Chosen({PEER: jnp.full((P, G, 1), -1)}, {})
         inputs = build_inputs(setting, case.frame, case.problems, rollouts, rewards_PG, no_peers)
         after, metrics, _ = step(state, inputs)
         same = all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), state.params, after.params)))
