@@ -90,17 +90,16 @@ def test_a_packed_run_killed_after_it_met_several_sizes_of_rows_is_the_run_that_
     variables: dict[str, str], tmp_path: Path
 ) -> None:
     """What was met before decides which rows later steps are laid out in, so a continued run must know it."""
-    quick = variables | {"XLA_FLAGS": f"{variables['XLA_FLAGS']} --xla_backend_optimization_level=0"}  # to compile
     whole, workdir = tmp_path / "whole", tmp_path / "run"
     common = [*PACKED, "--steps", str(STEPS)]
-    finish(start(quick, whole, *common))
+    finish(start(variables, whole, *common))
     second = next(step for step in range(1, STEPS + 1) if len(compiled_sizes(whole, step)) > 1)
-    run = start(quick, workdir, *common)
+    run = start(variables, workdir, *common)
     reach(run, second + 2, "update")  # the checkpoint of `second` is whole: that of the step after it was begun
     kill(run)
     newest = checkpoint.latest_valid_step(workdir / "checkpoints")
     assert newest is not None and second <= newest < STEPS
-    finish(start(quick, workdir, *common, "--resume", "auto"))
+    finish(start(variables, workdir, *common, "--resume", "auto"))
     assert_same(workdir, whole)
     assert compiled_sizes(workdir, STEPS) == compiled_sizes(whole, STEPS)
 

@@ -17,8 +17,6 @@ from tests.support.train_process import IN_TURNS, TINY, Run, environment, finish
 
 BATCH = [*TINY, "--data.problems-per-step", "8", "--sampling.group-size", "2", "--checkpoints.every", "1"]
 BATCH += ["--evaluation.every", "1", "--evaluation.problems", "6"]
-# These programs run for milliseconds: compiling them takes all the time.
-QUICK = " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +24,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("shared")
 
 
-def variables(folder: Path, devices: int) -> dict[str, str]:
-    found = environment(folder, devices)
-    return found | {"XLA_FLAGS": found["XLA_FLAGS"] + QUICK}
-
-
 def launch(folder: Path, workdir: Path, processes: int, *argv: str, **extra: str) -> list[Run]:
     """One run of so many processes with two devices each; `extra` are environment variables."""
     common = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "JAX_NUM_PROCESSES": str(processes)}
     assert {*common, "JAX_PROCESS_ID"} == {*multihost.VARIABLES}
-    known = variables(folder, 2) | common | extra
+    known = environment(folder, 2) | common | extra
     places = [known | {"JAX_PROCESS_ID": str(process)} for process in range(processes)]
     return [start(place, workdir, *argv, name=f"process-{k}") for k, place in enumerate(places)]
 
@@ -64,18 +57,18 @@ def rollouts(workdir: Path) -> dict[str, list[Any]]:
 def test_a_run_that_moves_to_other_devices_keeps_its_numbers(folder: Path, tmp_path: Path) -> None:
     """Step 1 on one device, step 2 on two of a run with one process, step 3 on one again."""
     wanted, workdir = tmp_path / "wanted", tmp_path / "moved"
-    finish(start(variables(folder, 2), wanted, *BATCH, "--steps", "3"))
-    finish(start(variables(folder, 1), workdir, *BATCH, "--steps", "1"))
+    finish(start(environment(folder, 2), wanted, *BATCH, "--steps", "3"))
+    finish(start(environment(folder, 1), workdir, *BATCH, "--steps", "1"))
     (alone,) = launch(folder, workdir, 1, *BATCH, "--steps", "2", "--resume", "auto")
     assert "on 2 x cpu" in finish(alone) and "continuing after step 1" in alone.said()
-    said = finish(start(variables(folder, 1), workdir, *BATCH, "--steps", "3", "--resume", "auto"))
+    said = finish(start(environment(folder, 1), workdir, *BATCH, "--steps", "3", "--resume", "auto"))
     assert "on 1 x cpu" in said and "continuing after step 2" in said
     assert_same_run(workdir, wanted)
 
 
 def test_two_processes_one_killed_and_all_restarted_are_one_run(folder: Path, tmp_path: Path) -> None:
     wanted, workdir = tmp_path / "wanted", tmp_path / "two"
-    finish(start(variables(folder, 4), wanted, *BATCH, "--steps", "4"))
+    finish(start(environment(folder, 4), wanted, *BATCH, "--steps", "4"))
     first, second = launch(folder, workdir, 2, *BATCH, "--steps", "4")
     reach(second, 2, "sample")
     while second.process.is_alive() and checkpoint.latest_valid_step(workdir / "checkpoints") is None:
@@ -111,7 +104,7 @@ def test_four_processes_are_one_run(folder: Path, tmp_path: Path) -> None:
     """
     wanted, workdir = tmp_path / "wanted", tmp_path / "four"
     given = [*BATCH, "--steps", "2", "--optimizer.layout", "packed", "--method.attempts", "3"]
-    finish(start(variables(folder, 8), wanted, *given))
+    finish(start(environment(folder, 8), wanted, *given))
     for run in launch(folder, workdir, 4, *given, **{IN_TURNS: "1"}):
         finish(run)
     assert_same_run(workdir, wanted)

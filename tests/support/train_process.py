@@ -17,6 +17,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from tests.support import xla_flags
 from tests.support.paths import ROOT
 
 TINY = [
@@ -51,7 +52,7 @@ def environment(folder: Path, devices: int = 1) -> dict[str, str]:
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     return {
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": xla_flags.devices(devices),
         "JAX_COMPILATION_CACHE_DIR": f"{os.environ['TESTS_COMPILED']}/runs-{worker}",
         "HSD_JAX_DATA": str(folder / "data"),
         "PYTHONPATH": str(ROOT),
