@@ -143,17 +143,25 @@ def decode_params(params: Params, *, config: Qwen3Config, dtype: str, mesh: Mesh
 
 
 def _moved(params: DecodeParams, target: Any, mesh: Mesh) -> DecodeParams:
-    """Weights in other shardings, exchanged between devices; nothing passes through the host.
+    """Weights in other shardings, exchanged between devices layer by layer; nothing passes through the host.
 
-    Where both meshes list the devices of one process in one order, `jax.device_put` would read each array back to the
-    host and send it again; a program that only has other output shardings does not.
+    Each exchange is waited for: of several at a time, two processes may run different ones, and wait for each other
+    for ever. Layers are alike, so there are two programs. `jax.device_put` would be a program per array, and where the
+    meshes of one process differ in their axes only it would read each array back to the host.
     """
     sharding = jax.tree.leaves(params)[0].sharding
     one_order = isinstance(sharding, NamedSharding) and [*sharding.mesh.devices.flat] == [*mesh.devices.flat]
-    if jax.process_count() == 1 and one_order:
-        leaves, treedef = jax.tree.flatten(params)
-        return jax.tree.unflatten(treedef, _exchange(tuple(jax.tree.leaves(target)))(leaves))
-    return jax.device_put(params, target)
+
+    def move(part: Any, places: Any) -> Any:
+        if one_order:
+            leaves, treedef = jax.tree.flatten(part)
+            moved = _exchange(tuple(jax.tree.leaves(places)))(leaves)
+            return jax.block_until_ready(jax.tree.unflatten(treedef, moved))
+        return jax.tree.map(lambda x, place: jax.block_until_ready(jax.device_put(x, place)), part, places)
+
+    layers = tuple(move(*pair) for pair in zip(params["layers"], target["layers"], strict=True))
+    ends = [{name: x for name, x in tree.items() if name != "layers"} for tree in (params, target)]
+    return {"layers": layers, **move(*ends)}
 
 
 @cache
