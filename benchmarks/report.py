@@ -50,7 +50,7 @@ def main(settings: Settings) -> None:
         started = time.perf_counter()
         page = write_report(Arguments(str(workdir)))[0]
         written = time.perf_counter() - started
-        size = page.stat().st_size
+        size = page.stat().length
         print(f"log {log / 1e6:.1f} MB, page {size / 1e6:.2f} MB, ratio {size / log:.3f}; written in {written:.1f} s")
         with chromium() as tab:
             for attempt in ("first", "second", "third"):

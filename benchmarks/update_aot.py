@@ -13,7 +13,8 @@ from pathlib import Path
 from hsd_jax.config import Config, load
 from hsd_jax.planning import aot, hlo
 from hsd_jax.planning.chips import GIB, Topology, parse_topology
-from hsd_jax.planning.compile import MARGIN_GIB, components_for
+from hsd_jax.planning.compile import components_for
+from hsd_jax.planning.measured import MARGIN_GIB
 from hsd_jax.planning.stages import update_stage
 from hsd_jax.planning.workload import Workload, workload
 

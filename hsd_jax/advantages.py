@@ -41,18 +41,24 @@ def failed_with_peer(success_PG: Array, kept_PG: Array, length_PG: Array) -> Arr
 
 
 def shortest_success(success_PG: Array, kept_PG: Array, length_PG: Array) -> Array:
-    """One success of each group, the shortest, if its teacher reads an attempt. Source: arXiv:2609.37915."""
-    return _first_by(jnp.where(success_PG, -length_PG, OUT)) & success_PG & kept_PG
+    """The shortest success of each group, or those of one length, if its teacher reads an attempt.
+
+    Source: arXiv:2609.37915.
+    """
+    return _highest(jnp.where(success_PG, -length_PG, OUT)) & success_PG & kept_PG
 
 
 def longest_failure(success_PG: Array, kept_PG: Array, length_PG: Array) -> Array:
-    """One failure of each group, the longest, if its teacher reads an attempt. Source: arXiv:2605.17497."""
-    return _first_by(jnp.where(success_PG, OUT, length_PG)) & ~success_PG & kept_PG
+    """The longest failure of each group, or those of one length, if its teacher reads an attempt.
+
+    Source: arXiv:2605.17497.
+    """
+    return _highest(jnp.where(success_PG, OUT, length_PG)) & ~success_PG & kept_PG
 
 
-def _first_by(rank_PG: Array) -> Array:
-    """The first of those with the highest rank."""
-    return jnp.arange(rank_PG.shape[1])[None] == jnp.argmax(rank_PG, axis=1, keepdims=True)
+def _highest(rank_PG: Array) -> Array:
+    """All of the highest rank of a group: a choice by their order in it would hang on how they were drawn."""
+    return rank_PG == rank_PG.max(axis=1, keepdims=True)
 
 
 # --- the gate on top of that: success_PG -> bool [P, G]

@@ -38,6 +38,10 @@ class Questions:
     held_out: Sequence[Problem]
 
 
+def _int32(values: Any) -> Any:
+    return np.asarray(values, np.int32)
+
+
 def load_tokenization(config: Config, model: Qwen3Config) -> Tokenization:
     """The tokenizer of the model's directory and everything that depends on it."""
     directory = local_copy(config.model.path)
@@ -48,7 +52,7 @@ def load_tokenization(config: Config, model: Qwen3Config) -> Tokenization:
     chat = chat_template.load_chat_template(tokenizer, thinking=config.model.thinking)
     texts = chat_template.fixed_texts(chat.opening)
     ids_of = dict(zip(texts, encode(tokenizer, list(texts.values())), strict=True))
-    frame = {name: Padded(np.array(ids, np.int32), np.int32(len(ids))) for name, ids in ids_of.items()}
+    frame = {name: Padded(_int32(ids), _int32(len(ids))) for name, ids in ids_of.items()}
     data, sampling = config.data, config.sampling
     blocks = data.answer_tokens + data.solution_tokens + data.feedback_tokens
     needed = data.prompt_tokens + blocks + sum(len(ids_of[name]) for name in ("peer_open", "peer_close", "closing"))

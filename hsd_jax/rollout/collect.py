@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import count
 from typing import Any
 
+import grain
 import jax
 import numpy as np
 
@@ -56,7 +57,7 @@ class RolloutStage:
     config: Config
     method: Method
     sampler: Sampler
-    steps: Sequence[Sequence[Problem] | None]
+    steps: grain.MapDataset[list[Problem]] | Sequence[Sequence[Problem] | None]
     submit: Submit
 
 

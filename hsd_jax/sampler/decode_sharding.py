@@ -150,7 +150,8 @@ def _moved(params: DecodeParams, target: Any, mesh: Mesh) -> DecodeParams:
     meshes of one process differ in their axes only it would read each array back to the host.
     """
     sharding = jax.tree.leaves(params)[0].sharding
-    one_order = isinstance(sharding, NamedSharding) and [*sharding.mesh.devices.flat] == [*mesh.devices.flat]
+    now = sharding.mesh if isinstance(sharding, NamedSharding) else None
+    one_order = isinstance(now, Mesh) and [*now.devices.flat] == [*mesh.devices.flat]
 
     def move(part: Any, places: Any) -> Any:
         if one_order:

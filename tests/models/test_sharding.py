@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from hsd_jax import methods
 from hsd_jax.config import Config, Data, Optimizer
 from hsd_jax.errors import InputError
+from hsd_jax.methods.paper import HSD
 from hsd_jax.setup.validation import check_mesh
 from models import hf
 from models.attention import on_mesh, reference_attention
@@ -81,9 +81,9 @@ def test_problems_are_found_where_their_process_holds_rows():
 
 def test_a_row_of_several_processes_is_refused():
     config = Config(data=Data(problems_per_step=4), optimizer=Optimizer(micro_batches=1))
-    check_mesh(config, methods.HSD, of_processes([[0, 0], [1, 1]]))
+    check_mesh(config, HSD, of_processes([[0, 0], [1, 1]]))
     with pytest.raises(InputError, match=r"mesh.tensor \(2\) spreads a row over the chips of several hosts"):
-        check_mesh(config, methods.HSD, of_processes([[0, 1], [0, 1]]))
+        check_mesh(config, HSD, of_processes([[0, 1], [0, 1]]))
 
 
 def test_what_does_not_divide_is_named_with_shape_and_axis():

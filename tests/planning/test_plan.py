@@ -6,6 +6,7 @@ import io
 import json
 import multiprocessing
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -215,14 +216,17 @@ DECODED = {"v5e:2x2": (131_072, 180_224), "v6e:2x2": (262_144, 360_448), "v5p:2x
 @needs_libtpu
 @pytest.mark.aot
 @pytest.mark.parametrize("family", DECODED)
-def test_verdicts_on_decoding_agree_with_the_compiler(family: str) -> None:
+def test_verdicts_on_decoding_agree_with_the_compiler(family: str, tmp_path: Path) -> None:
     """What the plan says fits is compiled; where it says no, the compiler itself ran out of memory, as computed."""
     topology, config = parse_topology(family), load(TINY)
+    shutil.copytree(ROOT / config.model.path, tmp_path / "model")
+    described = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps(described | {"max_position_embeddings": 2**21}))
 
     def decode(tokens: int) -> Measured:
         larger = dataclasses.replace(
             config,
-            model=dataclasses.replace(config.model, path=str(ROOT / config.model.path)),
+            model=dataclasses.replace(config.model, path=str(tmp_path / "model")),
             data=dataclasses.replace(config.data, problems_per_step=64),
             sampling=dataclasses.replace(config.sampling, response_tokens=tokens, dtype="bfloat16"),
         )

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from etils import epath
 
-from hsd_jax import evaluate
 from hsd_jax.config import Config
 from hsd_jax.data import difficulty
 from hsd_jax.errors import InputError
+from hsd_jax.evaluation import runner
 from hsd_jax.runtime import manifest, paths, workdir
 
 DEEP, NO_SAMPLES = "[" * 5000, '{"samples": 0, "correct": {"a": 1}}'
@@ -51,7 +51,7 @@ def test_a_damaged_manifest_is_named(tmp_path: Path, content: str):
 def test_damaged_files_of_an_evaluation_are_named(tmp_path: Path, content: str):
     (tmp_path / "answers.jsonl").write_text(f"{content or 'x'}\n")
     with pytest.raises(InputError, match=r"answers.jsonl:1 is no answer"):
-        evaluate.saved(tmp_path / "answers.jsonl")
+        runner.saved(tmp_path / "answers.jsonl")
     (tmp_path / difficulty.FILE).write_text(content)
     with pytest.raises(InputError, match="not a difficulty file"):
         difficulty.write(tmp_path, {}, samples=1, settings={})

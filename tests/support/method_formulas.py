@@ -213,13 +213,13 @@ class Formula:
 
 
 def is_only(formula: Formula, lengths: np.ndarray, i: int, rewards: np.ndarray) -> bool:
-    """Whether a rollout is the one that is distilled; everybody where nobody is chosen."""
+    """Whether a rollout is one of those that are distilled; everybody where nobody is chosen."""
     if not formula.only:
         return True
     length, outcome = formula.only.split()
     own = [j for j in range(len(rewards)) if bool(rewards[j]) == (outcome == "success")]
     best = {"shortest": min, "longest": max}[length]
-    return bool(own) and i == best(own, key=lambda j: lengths[j])
+    return i in own and lengths[i] == best(lengths[j] for j in own)
 
 
 FORMULAS: dict[str, Formula] = {
