@@ -168,22 +168,27 @@ def watched(store: Store, report: Callable[[BaseException], object], *, grace: f
 
     thread = threading.Thread(target=look, name="watch checkpoints", daemon=True)
     thread.start()
-    before, sys.excepthook = sys.excepthook, _without_echoes(sys.excepthook)
+    before = sys.excepthook, sys.unraisablehook
+    sys.excepthook = _without_echoes(before[0], lambda given: given[1])
+    sys.unraisablehook = _without_echoes(before[1], lambda given: given[0].exc_value)
     try:
         yield
         if not store.failed:  # echoes come late, also of writes that a failing run gives up
-            sys.excepthook = before
+            sys.excepthook, sys.unraisablehook = before
     finally:
         done.set()
         thread.join()
 
 
-def _without_echoes(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """When one array cannot be written, TensorStore prints for each of the others that Orbax no longer listens."""
+def _without_echoes(hook: Callable[..., Any], error_of: Callable[[Any], Any]) -> Callable[..., Any]:
+    """When one array cannot be written, TensorStore says for each of the others that Orbax no longer listens.
 
-    def tell(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        if str(error) != "Event loop is closed":
-            hook(kind, error, trace)
+    It says so to one hook or the other, by where it meets the closed loop.
+    """
+
+    def tell(*given: Any) -> None:
+        if str(error_of(given)) != "Event loop is closed":
+            hook(*given)
 
     return tell
 

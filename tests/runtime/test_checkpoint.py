@@ -5,9 +5,11 @@ import json
 import os
 import resource
 import shutil
+import sys
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -217,3 +219,15 @@ def test_a_checkpoint_is_sealed_before_the_write_that_may_delete_it(tmp_path: Pa
         assert store.unsealed == {step}
     checkpoint.close(store)
     assert checkpoint.steps(tmp_path / "checkpoints") == [3] and not store.unsealed
+
+
+def test_echoes_of_a_write_that_failed_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: said.append(f"raised {error}"))
+    monkeypatch.setattr(sys, "unraisablehook", lambda given: said.append(f"lost {given.exc_value}"))
+    store: Any = SimpleNamespace(failed=[])
+    with checkpoint.watched(store, said.append):
+        for error in (RuntimeError("Event loop is closed"), RuntimeError("disk full")):
+            sys.excepthook(RuntimeError, error, None)
+            sys.unraisablehook(cast(Any, SimpleNamespace(exc_value=error)))
+    assert said == ["raised disk full", "lost disk full"]
