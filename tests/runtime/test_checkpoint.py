@@ -226,7 +226,7 @@ def test_echoes_of_a_write_that_failed_are_not_printed(monkeypatch: pytest.Monke
     monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: said.append(f"raised {error}"))
     monkeypatch.setattr(sys, "unraisablehook", lambda given: said.append(f"lost {given.exc_value}"))
     store: Any = SimpleNamespace(failed=[])
-    with checkpoint.watched(store, said.append):
+    with checkpoint.watched(store, lambda error: said.append(str(error))):
         for error in (RuntimeError("Event loop is closed"), RuntimeError("disk full")):
             sys.excepthook(RuntimeError, error, None)
             sys.unraisablehook(cast(Any, SimpleNamespace(exc_value=error)))
