@@ -29,7 +29,7 @@ def other_problem(pieces: Reads) -> Reads:
     success = replace(PEER, whose="other", needed=True)
     example = tuple(piece for piece in pieces if _can_be_borrowed(piece)) or (success,)
     example = _with_attempt(example, success) if any(isinstance(piece, Attempts) for piece in example) else example
-    borrowed = [replace(piece, whose="other", needed=True) for piece in example]  # type: ignore[call-arg]
+    borrowed = [replace(piece, whose="other", needed=True) for piece in example if not isinstance(piece, Fixed)]
     question = Text("prefix", whose="other", needed=True)
     return (Fixed("other_open"), question, *borrowed, Fixed("other_close"))
 

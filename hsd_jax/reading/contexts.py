@@ -198,20 +198,12 @@ def _one_each(peers_PGK: Array) -> tuple[Array, Array]:
 
 def _distinct(peers_PGK: Array, count: int) -> tuple[Array, Array]:
     """The distinct lists of peers of each group [P, M, K] (-1 fills up), and which of them each rollout has [P, G]."""
-    _, group, columns = peers_PGK.shape
-    radix_11K = ((group + 1) ** jnp.arange(columns))[None, None]
-    most = (group + 1) ** columns
-    codes_PG = (
-        jnp.sum((peers_PGK + 1) * radix_11K, axis=2) - most
-    )  # negative, so that the filler 0 sorts last and stays apart
 
-    def row(codes_G: Array) -> tuple[Array, Array]:
-        values, inverse = jnp.unique(codes_G, size=count, fill_value=0, return_inverse=True)
-        return values, inverse.reshape(codes_G.shape).astype(jnp.int32)
+    def row(peers_GK: Array) -> tuple[Array, Array]:
+        values_MK, of_G = jnp.unique(peers_GK, axis=0, size=count, fill_value=-1, return_inverse=True)
+        return values_MK, of_G.reshape(peers_GK.shape[:1]).astype(jnp.int32)
 
-    values_PM, of_PG = jax.vmap(row)(codes_PG)
-    values_PM1 = jnp.where(values_PM < 0, values_PM + most, 0)[..., None]
-    return (values_PM1 // radix_11K) % (group + 1) - 1, of_PG
+    return jax.vmap(row)(peers_PGK)
 
 
 def _merged(contexts: Contexts) -> Contexts:

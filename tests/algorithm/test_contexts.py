@@ -2,10 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from hsd_jax.methods.view_options import READS
-from hsd_jax.reading.contexts import Chosen, TeacherInputs, read_contexts, student_contexts
+from hsd_jax.reading.contexts import Chosen, TeacherInputs, _distinct, read_contexts, student_contexts
 from hsd_jax.reading.peers import select_peers
 from hsd_jax.reading.pieces import PEER, Reads, reads_block
 from hsd_jax.reading.ragged import splice
@@ -120,6 +121,16 @@ def test_contexts_of_the_same_content_are_one() -> None:
     nobody = [[-1, -1, -1], [-1, -1, -1]]
     assert distinct(nobody, READS["feedback"]) == [3, 3]
     assert distinct([[1, -1, 1], [0, 0, -1]], READS["peer_or_feedback"]) == [2, 2]
+
+
+def test_sets_of_any_size_are_told_apart() -> None:
+    """Eight of sixteen are more lists than a 32-bit number can count."""
+    drawn = np.random.default_rng(0).permuted(np.tile(np.arange(16, dtype=np.int32), (2, 12, 1)), axis=2)[..., :8]
+    peers_PGK = np.concatenate([drawn, drawn[:, :4]], axis=1)
+    lists_PMK, of_PG = _distinct(jnp.asarray(peers_PGK), 16)
+    np.testing.assert_array_equal(np.take_along_axis(lists_PMK, of_PG[..., None], axis=1), peers_PGK)
+    np.testing.assert_array_equal(of_PG[:, 12:], of_PG[:, :4])
+    assert (lists_PMK[:, 12:] == -1).all(), "nobody reads these"
 
 
 def test_the_student_reads_the_question_alone() -> None:

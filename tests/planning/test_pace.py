@@ -1,16 +1,27 @@
 """What a running step is expected to take: the estimate of its plan, for the slice that the devices are."""
 
+import importlib.util
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from hsd_jax.planning import pace, roofline
+from hsd_jax.planning import aot, pace, roofline
 from hsd_jax.planning.chips import parse_topology
 from hsd_jax.planning.workload import workload
 from hsd_jax.runtime import cli
 from tests.support.paths import ROOT
 from tests.support.tiny_config import QWEN3_8B
+
+needs_libtpu = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs libtpu")
+
+
+@needs_libtpu
+@pytest.mark.aot
+@pytest.mark.parametrize("name", ["v5e:2x4", "v5p:2x2x1", "v6e:2x4"])
+def test_a_slice_is_known_by_what_its_chips_say_they_are(name: str) -> None:
+    topology = pace.topology_of(aot.devices(parse_topology(name)))
+    assert topology == parse_topology(name)
 
 
 def devices(kind: str, *shape: int, slices: int = 1) -> list[Any]:
