@@ -79,6 +79,7 @@ def _unknown(flag: str, valid: list[str]) -> str:
 def _one_line(text: str) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]+", " ", text)
     text = re.split(r"For full helptext|Argument helptext", text)[0]
+    text = re.sub(r"Invalid choice\s+invalid choice", "invalid choice", text)  # its title, and the sentence below it
     return re.sub(r"\s+", " ", text).strip()
 
 

@@ -112,6 +112,7 @@ def test_a_sweep_is_every_combination() -> None:
     [
         (["--config", TINY, "--topology", "v5p-128"], "as a topology it is v5p:4x4x4"),
         (["--config", TINY, "--topology", "v5e:8x8", "--programs", "updates"], "no such program"),
+        (["--config", TINY, "--topology", "v5e:8x8", "--method.gate", "x"], "^invalid choice 'x' for argument"),
         (["--config", TINY, "--topology", "v5e:8x8", "--sweep", "slots=1"], "no such setting"),
         (["--config", "configs/absent.py", "--topology", "v5e:8x8"], "no file"),
         (["--config", TINY, "--topology", "v5e:8x8", "--sampling.slotz", "4"], "valid one is --sampling.slots"),
