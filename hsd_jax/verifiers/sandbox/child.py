@@ -53,16 +53,16 @@ def deepen_caches() -> None:
     In Python 3.12 and 3.13 calls through C have a limit that nobody can set, of 500 to 3,300 through `lru_cache`; the
     same class as functools has it in Python has none, and takes four times as long for a call that is found.
     """
-    functools = sys.modules.get("functools")
-    if functools is None or not (3, 12) <= sys.version_info < (3, 14):
+    if "functools" not in sys.modules or not (3, 12) <= sys.version_info < (3, 14):
         return
-    plain, fast = type(sys)("functools"), sys.modules.get("_functools")
-    sys.modules["_functools"] = None  # type: ignore[assignment]  # an import that fails, so that nothing is replaced
+    modules, plain = sys.modules, type(sys)("functools")
+    functools: Any = modules["functools"]
+    fast, modules["_functools"] = modules["_functools"], type(sys)("_functools")  # empty: nothing is replaced by it
     try:
-        exec(functools.__spec__.loader.get_code("functools"), plain.__dict__)
+        exec(functools.__loader__.get_code("functools"), plain.__dict__)
         functools._lru_cache_wrapper = plain._lru_cache_wrapper
     finally:
-        sys.modules["_functools"] = fast
+        modules["_functools"] = fast
 
 
 def serve(setup: dict, order: dict) -> None:
