@@ -1,114 +1,31 @@
 """The pod scripts, driven through a stand-in gcloud whose ssh really runs the worker's side on this machine."""
 
-import json
 import os
 import re
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import requires, version
 from pathlib import Path
 
 import pytest
 
+from tests.support import fake_cloud
+from tests.support.fake_cloud import Cloud, executable
 from tests.support.paths import ROOT
 
 SCRIPTS = sorted(p.name for p in (ROOT / "tpu_scripts").glob("*.sh"))
 COMMANDS = ["create.sh", "setup.sh", "launch.sh", "status.sh", "logs.sh", "pull.sh", "delete.sh", "watch.sh"]
-SETTINGS = {
-    "HSD_PROJECT": "p", "HSD_ZONE": "us-east5-a", "HSD_BUCKET": "gs://b", "HSD_CONFIG": "configs/tiny.py",
-    "HSD_POLL_SECONDS": "0", "HSD_SSH_PAUSE_SECONDS": "0", "HSD_USER": "",
-}  # fmt: skip
-
-# What a worker's programs do here: uv makes a "python" that is the pretended training.
-FAKE_UV = """#!/bin/bash
-case "$1 $2" in
-  "venv "*) mkdir -p "${@: -1}/bin"; cp "$FAKE_BIN/training" "${@: -1}/bin/python" ;;
-  "pip freeze") echo "jax==0.10.2${FAKE_DRIFT:+ $FAKE_HOST}" ;;
-esac
-"""
-FAKE_TRAINING = """#!/bin/bash
-# The pretended training: says what it was given, then ends with the code in FAKE_CLOUD/code, or waits for SIGTERM.
-echo "step 1 of $*"
-trap 'echo saving; sleep 0.2; echo saved; exit 3' TERM
-code=$(cat "$FAKE_CLOUD/code" 2>/dev/null || true)
-if [[ -n $code ]]; then exit "$code"; fi
-for _ in {1..600}; do sleep 0.05; done
-"""
-
-
-@dataclass(frozen=True)
-class Cloud:
-    """A pretended cloud with a checkout that uses it."""
-
-    home: Path
-    checkout: Path
-    environment: dict[str, str]
-
-    def write(self, name: str, text: str) -> None:
-        (self.home / name).write_text(text)
-
-    def script(self, name: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [self.checkout / "tpu_scripts" / name, *arguments], env={**self.environment, **settings},
-            capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-
-    def calls(self, *words: str) -> list[list[str]]:
-        path = self.home / "calls.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [call for call in map(json.loads, lines) if set(words) <= set(call)]
-
-    @property
-    def exists(self) -> bool:
-        return (self.home / "resource.json").exists()
-
-    def resource(self, state: str, owner: str = "hsd", kind: str = "v5p-128") -> None:
-        self.write("resource.json", json.dumps({"state": state, "owner": owner, "type": kind}))
-
-    def word(self) -> str:
-        return self.script("status.sh").stdout.splitlines()[-1]
-
-    def wait_for(self, word: str) -> None:
-        deadline = time.monotonic() + 20
-        while (shown := self.word()) != f"run: {word}":
-            assert time.monotonic() < deadline, shown
-            time.sleep(0.05)
-
-
-def executable(path: Path, text: str) -> None:
-    path.write_text(text)
-    path.chmod(0o755)
 
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    home, checkout, binaries = tmp_path / "cloud", tmp_path / "checkout", tmp_path / "bin"
-    for folder in (home, binaries, checkout / "tools", checkout / "configs"):
-        folder.mkdir(parents=True)
-    shutil.copytree(ROOT / "tpu_scripts", checkout / "tpu_scripts")
-    for name in ("requirements.txt", "requirements.lock"):
-        shutil.copy(ROOT / name, checkout / name)
-    executable(checkout / "tools" / "install_system_packages.sh", 'echo "$FAKE_HOST" >>"$FAKE_CLOUD/installed"\n')
-    (checkout / "configs" / "tiny.py").write_text("config = None\n")
-    (checkout / ".gitignore").write_text("runs/\n")
-    git = ["git", "-C", str(checkout), "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
-        subprocess.run([*git, *words], check=True)
-    shutil.copy(ROOT / "tests" / "support" / "fakes" / "gcloud", binaries / "gcloud")
-    executable(binaries / "uv", FAKE_UV)
-    executable(binaries / "training", FAKE_TRAINING)
-    executable(binaries / "sudo", '#!/bin/bash\nexec env "$@"\n')
-    executable(binaries / "hostname", '#!/bin/bash\necho "$FAKE_HOST"\n')
-    environment = {
-        "PATH": f"{binaries}:{os.environ['PATH']}", "HOME": str(tmp_path), "HSD_HOME": f"{home}/vm/WORKER",
-        "FAKE_CLOUD": str(home), "FAKE_BIN": str(binaries), **SETTINGS,
-    }  # fmt: skip
-    yield Cloud(home, checkout, environment)
-    for file in home.glob("vm/*/run/pid"):
-        subprocess.run(["kill", "-KILL", file.read_text()], stderr=subprocess.DEVNULL)
+    checkout = tmp_path / "checkout"
+    fake_cloud.minimal_checkout(checkout)
+    with fake_cloud.running(tmp_path, checkout, fake_cloud.FAKE_TRAINING, fake_cloud.SETTINGS) as running:
+        yield running
 
 
 def ready(cloud: Cloud, *flags: str) -> None:
