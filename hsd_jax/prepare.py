@@ -30,6 +30,7 @@ from hsd_jax.data.curation.card_table import show_card, show_files, show_unmatch
 from hsd_jax.data.curation.decontamination import Rules, build_index, find
 from hsd_jax.data.input_pipeline import read_tokenizer
 from hsd_jax.data.problems import Problem
+from hsd_jax.data.record_files import damage_refused
 from hsd_jax.data.sources import Corpus, open_prepared, raw_directory, read_card
 from hsd_jax.data.tokenization import Windows
 from hsd_jax.errors import EXIT_DONE, InputError
@@ -187,15 +188,16 @@ def describe(given: Describe, screen: Console) -> None:
     """Shows every file with its split, counts by source, kind and difficulty, what was removed, and useless answers."""
     corpora = _corpora(given.sources, given.path)
     names = sorted({name for corpus in corpora for name in corpus.splits})
-    page = {
-        "splits": {name: card.of_problems(_rated(corpora, name)) for name in names},
-        "sources": card.of_sources(corpora),
-        "removed": {},
-    }
-    if given.sources == "prepared":
-        page = read_card(Path(given.path)) | {"splits": page["splits"]}
-    show_files(page["sources"], screen)
-    show_card(page, screen)
+    with damage_refused(corpora[0].directory):  # what a dataset says of itself comes with it from anywhere
+        page = {
+            "splits": {name: card.of_problems(_rated(corpora, name)) for name in names},
+            "sources": card.of_sources(corpora),
+            "removed": {},
+        }
+        if given.sources == "prepared":
+            page = read_card(Path(given.path)) | {"splits": page["splits"]}
+        show_files(page["sources"], screen)
+        show_card(page, screen)
     show_unmatched({name: card.of_unmatched(_rated(corpora, name)) for name in names}, screen)
 
 

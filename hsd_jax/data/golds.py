@@ -20,11 +20,11 @@ def unmatched(answer: str) -> str:
     """Why no response can match a reference answer, "" if one can."""
     if _PLAIN.fullmatch(answer):
         return ""
-    if answer.strip().lower().lstrip("+-") in NO_NUMBERS:
+    final = answer.rpartition("####")[2].strip(" \n$.,;")
+    if final.lower().lstrip("+-") in NO_NUMBERS:
         return "answer is no number (nan, inf)"
     if LOST_BACKSLASH.search(answer):
         return "answer holds a control character (a backslash was lost)"
-    final = answer.rpartition("####")[2].strip(" \n$.,;")
     if len(final) > LONGEST_ANSWER and "\\boxed" not in final:
         return f"answer over the {LONGEST_ANSWER} characters that are read"
     gold = math.reference(answer)

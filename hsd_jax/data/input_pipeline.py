@@ -20,6 +20,7 @@ from hsd_jax.data.problems import Problem
 from hsd_jax.data.sources import Corpus
 from hsd_jax.data.tokenization import Tokenization, Windows, encode
 from hsd_jax.errors import InputError
+from hsd_jax.runtime.cli import screened_natively
 from hsd_jax.runtime.storage import local_copy
 from hsd_jax.types import Padded
 from models.json_fields import ABSENT, either, faults, integer, list_of, read_json, refuse_code
@@ -112,8 +113,9 @@ def read_tokenizer(path: str) -> Any:
         raise InputError(f"model.path: {path} has no tokenizer.json; it must be a complete Hugging Face directory")
     refuse_code(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-        encode(tokenizer, ["1 + 1"])  # some settings are looked at only now
+        with screened_natively():  # the library prints the names of fields that it does not know
+            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+            encode(tokenizer, ["1 + 1"])  # some settings are looked at only now
     except Exception as error:  # the library raises whatever the files make it stumble over
         raise InputError(
             f"model.path: the tokenizer of {path} cannot be read ({error or type(error).__name__})"

@@ -2,17 +2,22 @@
 
 Row i of a split is row i of the corpus. A split with tests has a twin `<split>_tests` with the same order, so that
 prompts can be scanned without reading tests of many MB.
+
+Reading takes the records alone: the metadata beside them, which other readers of the format want, name classes to
+import, and a dataset may come from anywhere.
 """
 
 import contextlib
+import functools
 import io
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +34,16 @@ BUILDER_VERSION = "1.0.0"
 TESTS = "_tests"
 REMOVED, SOURCES = "removed.json", "sources.json"
 EXAMPLES_KEPT = 5
+SHARD = re.compile(r"problems-(\w+)\.array_record-\d{5}-of-(\d{5})")
 
 Rows = Iterable[Problem | Removed]
+
+
+@functools.cache
+def _features() -> tfds.features.FeaturesDict:
+    fields = ("id", "source", "kind", "question", "answer", "solution", "names", "tests")
+    texts = {name: tfds.features.Text() for name in fields}
+    return tfds.features.FeaturesDict(texts | {"difficulty": tfds.features.Scalar(np.float32)})
 
 
 class ProblemsBuilder(tfds.core.GeneratorBasedBuilder):
@@ -46,12 +59,7 @@ class ProblemsBuilder(tfds.core.GeneratorBasedBuilder):
         super().__init__(**arguments)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        text = tfds.features.Text
-        fields = ("id", "source", "kind", "question", "answer", "solution", "names", "tests")
-        features = {name: text() for name in fields} | {"difficulty": tfds.features.Scalar(np.float32)}
-        return tfds.core.DatasetInfo(
-            builder=self, features=tfds.features.FeaturesDict(features), disable_shuffling=True
-        )
+        return tfds.core.DatasetInfo(builder=self, features=_features(), disable_shuffling=True)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
         return {name: self._generate_examples(rows) for name, rows in self._splits.items()}
@@ -85,6 +93,7 @@ def write(
     examples = {name: _questions(name, rows, tallies[name]) for name, rows in splits.items()}
     if with_tests:
         examples |= {name + TESTS: _tests(rows) for name, rows in splits.items()}
+    made = not directory.parent.exists()
     directory.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".building-", dir=directory.parent))
     try:
@@ -95,6 +104,9 @@ def write(
         _publish(built, directory)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        if made:
+            with contextlib.suppress(OSError):  # something came of it
+                directory.parent.rmdir()
 
 
 def _build(scratch: Path, examples: Mapping[str, Iterable[dict[str, Any]]]) -> Path:
@@ -152,35 +164,85 @@ def _tests(rows: Callable[[], Rows]) -> Iterator[dict[str, Any]]:
             yield blank | {"id": row.id, "tests": to_tests(row)}
 
 
+@contextlib.contextmanager
+def damage_refused(directory: Path) -> Iterator[None]:
+    """Whatever reading a dataset raises within the block is one refusal: libraries raise what they stumble over.
+
+    Raises: InputError.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"[:200]
+        raise InputError(f"data.path: the dataset in {directory} is damaged ({what}); make it again") from error
+
+
+def _shards(directory: Path) -> dict[str, list[Path]]:
+    """The files of each split, twins included, in order. Raises: InputError if one is missing."""
+    found: dict[str, list[Path]] = {}
+    for file in record_paths(directory):
+        found.setdefault(SHARD.fullmatch(file.name)[1], []).append(file)  # type: ignore[index]
+    for files in found.values():
+        count = int(SHARD.fullmatch(files[0].name)[2])  # type: ignore[index]
+        if len(files) != count:
+            raise InputError(f"data.path: {files[0].parent} has {len(files)} of {count} files like {files[0].name}")
+    return found
+
+
+def record_paths(directory: Path) -> list[Path]:
+    """All files of records of a written dataset, by name."""
+    with damage_refused(directory):
+        return sorted(file for file in directory.iterdir() if SHARD.fullmatch(file.name))
+
+
 def splits_of(directory: Path) -> tuple[str, ...]:
     """The names of a written dataset's splits."""
-    names = tfds.builder_from_directory(str(directory)).info.splits
-    return tuple(name for name in names if not name.endswith(TESTS))
+    return tuple(sorted(name for name in _shards(directory) if not name.endswith(TESTS)))
 
 
 def read(directory: Path, split: str) -> ProblemSource:
     """The problems of a split, with their tests, by random access (`dataset[i]`)."""
-    builder: Any = tfds.builder_from_directory(str(directory))  # as_data_source is annotated without arguments
-    rows = builder.as_data_source(split)
-    if split + TESTS not in builder.info.splits:
-        return grain.MapDataset.source(rows).map(from_example)
-    tests = builder.as_data_source(split + TESTS)
-    return grain.MapDataset.range(len(rows)).map(lambda i: from_example(rows[i], tests[i]["tests"]))
+    return _problems(directory, split, with_tests=True)
 
 
 def read_questions(directory: Path, split: str) -> ProblemSource:
     """The problems of a split without their tests: quick to scan."""
-    builder: Any = tfds.builder_from_directory(str(directory))
-    rows = builder.as_data_source(split)
-    return grain.MapDataset.source(rows).map(from_example)
+    return _problems(directory, split, with_tests=False)
+
+
+def _problems(directory: Path, split: str, *, with_tests: bool) -> ProblemSource:
+    shards = _shards(directory)
+    with damage_refused(directory):
+        rows = _records(shards[split])
+        tests = _records(shards[split + TESTS]) if with_tests and split + TESTS in shards else None
+
+    def problem(i: int) -> Problem:
+        with damage_refused(directory):
+            return from_example(_example(rows[i]), _example(tests[i])["tests"] if tests else b"{}")
+
+    return grain.MapDataset.range(len(rows)).map(problem)
+
+
+def _records(shards: Sequence[Path]) -> Any:
+    return grain.sources.ArrayRecordDataSource([str(file) for file in shards])
+
+
+def _example(record: bytes) -> Any:
+    return _features().deserialize_example_np(record)
 
 
 def removed_rows(directory: Path) -> dict[str, Any]:
     """Per split: `kept` (count), `removed` (reason -> count), `examples` (reason -> rows), as counted when written."""
-    return json.loads((directory / REMOVED).read_text(encoding="utf-8"))
+    return _told(directory / REMOVED)
 
 
 def source_files(directory: Path) -> list[dict[str, Any]]:
     """The files that were read: "file", "split", "rows"; none for a dataset made of other datasets."""
-    file = directory / SOURCES
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    return _told(directory / SOURCES) if (directory / SOURCES).is_file() else []
+
+
+def _told(file: Path) -> Any:
+    with damage_refused(file.parent):
+        return json.loads(file.read_text(encoding="utf-8"))

@@ -169,10 +169,15 @@ def _few(names: Sequence[str]) -> str:
 
 
 def open_prepared(path: Path | None) -> Corpus:
-    """A dataset made by `prepare build`. Raises: InputError if `path` is none."""
+    """A dataset made by `prepare build`. Raises: InputError if `path` is none, or its records are not the card's."""
     if path is None or not (path / record_files.REMOVED).is_file():
         raise InputError(f"data.path: {path} holds no dataset made by `python -m hsd_jax.prepare build`")
-    return open_corpus(PREPARED, read_card(path)["fingerprint"], path)
+    page, found = read_card(path), record_files.record_paths(path)
+    with record_files.damage_refused(path):
+        fingerprint = files.content_hash(found)
+    if fingerprint != page["fingerprint"]:
+        raise InputError(f"data.path: the records in {path} are not those of its {CARD}; build the dataset again")
+    return open_corpus(PREPARED, fingerprint, path)
 
 
 def read_card(path: Path) -> dict[str, Any]:

@@ -27,14 +27,13 @@ HELD_OUT = {
     ),
     *("tst", "devtest", "testdev", "heldback", "holdback", "ood"),
 }
-WHOLE_DIRECTORIES = TRAIN | HELD_OUT | {"held-out", "held_out", "hold-out", "hold_out"}
 
 
 def assign(files: Sequence[Path]) -> dict[Path, str]:
     """The split of every file, "" where nothing says it.
 
     The words of the file's name decide, else those of the nearest directory below the one that all files share, else
-    that one's name if it is nothing but such a word.
+    that one's name if it is nothing but such a word (test-set, Held Out).
     Raises: InputError for a name with words of both splits, and for a file of unknown split beside others.
     """
     shared = Path(os.path.commonpath([file.parent for file in files])) if files else Path()
@@ -53,8 +52,7 @@ def _split(file: Path, shared: Path) -> str:
     for name in (stem(file), *reversed(file.parent.relative_to(shared).parts)):
         if split := _of_words(_words(name), file):
             return split
-    whole = shared.name.lower()
-    return _of_words({re.sub(r"[-_. ]", "", whole)} if whole in WHOLE_DIRECTORIES else set(), file)
+    return _of_words({re.sub(r"[^a-z]", "", shared.name.lower())}, file)
 
 
 def _words(name: str) -> set[str]:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -177,12 +176,21 @@ def usable_cached(corpus: Corpus, split: str, tokenizer: Any, frame: ChatTemplat
     settings = json.dumps([USABLE_VERSION, split, asdict(frame), asdict(windows), chat_template.INSTRUCTIONS])
     vocabulary = tokenizer.backend_tokenizer.to_str()
     name = hashlib.blake2b((settings + vocabulary).encode(), digest_size=8).hexdigest()
-    file = corpus.directory / f"filter_by_length-{name}.json"
-    if file.is_file():
-        return LengthFilter(**json.loads(file.read_text(encoding="utf-8")))
-    found = filter_by_length(corpus.splits[split], tokenizer, frame, windows)
-    files.replace(file, json.dumps(asdict(found)), part=f".{os.getpid()}.part")
-    return found
+    rows = corpus.splits[split]
+
+    def read(content: bytes) -> LengthFilter:
+        found = _frozen(**json.loads(content))
+        lists = [np.array(numbers, np.int64) for numbers in found.indices.values()]
+        if not all(((0 <= numbers) & (numbers < len(rows))).all() for numbers in lists):
+            raise ValueError("rows that are not there")
+        return found
+
+    return files.kept(
+        corpus.directory / f"filter_by_length-{name}.json",
+        lambda: filter_by_length(rows, tokenizer, frame, windows),
+        read,
+        lambda found: json.dumps(asdict(found)).encode(),
+    )
 
 
 def log_removed(found: LengthFilter, source: str) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
@@ -148,6 +149,36 @@ def screened() -> Iterator[None]:
             handler.setStream(err if handler.stream is sys.stderr else out)
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         yield
+
+
+@contextlib.contextmanager
+def screened_natively() -> Iterator[None]:
+    """Holds back what anybody prints within the block and prints it behind it through Python's streams.
+
+    Libraries that are not Python write to the process's own, past the screen.
+    """
+    with _held_back(1, "stdout"), _held_back(2, "stderr"):
+        yield
+
+
+@contextlib.contextmanager
+def _held_back(descriptor: int, stream: str) -> Iterator[None]:
+    getattr(sys, stream).flush()
+    try:
+        kept = os.dup(descriptor)
+    except OSError:  # closed: nobody reads it
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), descriptor)
+        try:
+            yield
+        finally:
+            getattr(sys, stream).flush()
+            os.dup2(kept, descriptor)
+            os.close(kept)
+            held.seek(0)
+            getattr(sys, stream).write(held.read().decode(errors="replace"))
 
 
 def tables() -> Console:

@@ -1,8 +1,13 @@
-"""Files that are whole or not there at all."""
+"""Files that are whole or not there at all, and what is kept beside data because it takes long to find out."""
 
+import contextlib
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 from etils import epath
+
+T = TypeVar("T")
 
 
 def replace(path: str | os.PathLike[str], content: str | bytes, *, part: str = ".part") -> None:
@@ -14,3 +19,19 @@ def replace(path: str | os.PathLike[str], content: str | bytes, *, part: str = "
     aside = target.with_name(target.name + part)
     aside.write_bytes(content.encode() if isinstance(content, str) else content)
     aside.replace(target)
+
+
+def kept(
+    path: str | os.PathLike[str], find: Callable[[], T], read: Callable[[bytes], T], write: Callable[[T], bytes]
+) -> T:
+    """What a file holds, as `read` understands it; else what `find` finds, kept there for the next time if it can be.
+
+    `read` may raise anything: a file that it cannot read counts as absent.
+    """
+    file = epath.Path(path)
+    with contextlib.suppress(Exception):
+        return read(file.read_bytes())
+    found = find()
+    with contextlib.suppress(OSError):  # a directory that others own, or a full disk: it is found again
+        replace(file, write(found), part=f".{os.getpid()}.part")
+    return found

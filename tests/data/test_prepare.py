@@ -122,6 +122,38 @@ def test_describe_shows_what_was_removed(built, monkeypatch, capsys):
     assert "prompt over the window" in said and "numina" in said
 
 
+DAMAGES = {
+    "problems-train.array_record-00000-of-00001": [b"", b"riegeli", "cut", "flipped", None],
+    "problems-test_tests.array_record-00000-of-00001": [b"", None],
+    "removed.json": [b"[3]", b'{"train": 0}', b"[" * 10**5, b"\xff"],
+    "sources.json": [b"NaN", b"3", b'"/etc/passwd"', b"\xff"],
+    "card.json": [b"{}", b"[]", b'{"fingerprint": 3, "sources": 3, "removed": {}, "splits": {}}', None],
+    "difficulty.json": [b"[]", b'{"samples": 0, "correct": {"a": 1}}'],
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_dataset_is_refused_in_one_line(built, tmp_path, name):
+    for damage in DAMAGES[name]:
+        shutil.copytree(built / "out", tmp_path / "set", dirs_exist_ok=True)
+        file = tmp_path / "set" / name
+        content = file.read_bytes() if file.exists() else b""
+        middle = len(content) // 2
+        changed = {"cut": content[:middle], "flipped": content[:middle] + b"\x5a" * 9 + content[middle + 9 :]}
+        file.unlink() if damage is None else file.write_bytes(changed.get(damage, damage))
+        with pytest.raises(InputError) as refused:
+            prepare.main(["describe", "--sources", "prepared", "--path", str(tmp_path / "set")])
+        assert str(tmp_path / "set") in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_what_a_dataset_says_to_other_readers_is_not_believed(built, tmp_path):
+    shutil.copytree(built / "out", tmp_path / "set")
+    for name in ("features.json", "dataset_info.json"):
+        (tmp_path / "set" / name).write_text('{"pythonClassName": "antigravity.X"}')
+    rows, wanted = (load_all("prepared", path)[0].splits["train"] for path in (tmp_path / "set", built / "out"))
+    assert [rows[i] for i in range(len(rows))] == [wanted[i] for i in range(len(wanted))]
+
+
 def test_duplicates_are_kept_once_and_told_apart():
     rows = [
         Problem("a", "one", "math", "What is $\\dfrac12+x$?", "1"),

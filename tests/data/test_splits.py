@@ -42,6 +42,14 @@ def test_no_word_for_held_out_data_means_training(name: str, tmp_path: Path):
     assert splits.assign([train, directory]) == {train: "train", directory: "test"}
 
 
+@pytest.mark.parametrize("name", ["test-set", "Validation Set", "held out", "eval_v2", "HOLD-OUT", "dev.1"])
+def test_the_directory_that_holds_all_files_is_known_by_its_whole_name(name: str, tmp_path: Path):
+    file = tmp_path / name / "part-0.jsonl"
+    assert splits.assign([file]) == {file: "" if name == "eval_v2" else "test"}
+    other = tmp_path / "preparing-for-a-test" / "part-0.jsonl"
+    assert splits.assign([other]) == {other: ""}
+
+
 @pytest.mark.parametrize("name", TRAIN)
 def test_training_files_are_known_by_name_or_directory(name: str, tmp_path: Path):
     test, other, deep = tmp_path / "test.jsonl", tmp_path / f"{name}.parquet", tmp_path / name / "algebra" / "1.json"
@@ -57,6 +65,13 @@ def test_a_file_of_unknown_split_is_announced_alone_and_refused_beside_others(tm
         load("jsonl", tmp_path / "mine", cache=tmp_path / "c")
     with pytest.raises(InputError, match="both train and test"):
         splits.assign([tmp_path / "train_and_test.jsonl"])
+
+
+def test_what_is_refused_leaves_nothing_behind(tmp_path: Path):
+    write(tmp_path / "mine" / "train.jsonl", row("1+3"), {"question": None})
+    with pytest.raises(InputError, match="train.jsonl:2"):
+        load("jsonl", tmp_path / "mine", cache=tmp_path / "c")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["mine"]
 
 
 def test_moving_a_file_into_a_test_directory_is_noticed(tmp_path: Path):

@@ -23,3 +23,17 @@ def test_what_was_there_stays_if_the_new_text_cannot_be_written(tmp_path: Path):
     with pytest.raises(OSError):
         files.replace(tmp_path / "a", "new")
     assert (tmp_path / "a").read_text() == "old"
+
+
+def test_what_is_kept_is_found_again_where_it_cannot_be_read_or_written(tmp_path: Path):
+    calls = []
+
+    def number() -> int:
+        return files.kept(tmp_path / "n", lambda: calls.append(0) or len(calls), int, lambda n: str(n).encode())
+
+    assert [number(), number()] == [1, 1]
+    (tmp_path / "n").write_text("many")
+    assert [number(), number()] == [2, 2]
+    (tmp_path / "n").unlink()
+    (tmp_path / "n").mkdir()
+    assert [number(), number()] == [3, 4]

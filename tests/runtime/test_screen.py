@@ -1,6 +1,7 @@
 """No escape code of data reaches a terminal, whoever prints it."""
 
 import io
+import os
 import subprocess
 import sys
 
@@ -39,6 +40,18 @@ def test_everything_that_prints_is_screened(capsys: pytest.CaptureFixture[str]):
         assert not sys.stdout.isatty()
     out, err = capsys.readouterr()
     assert (out + err).replace("\n", "").isprintable() and out.count("\\x1b]0") == 2
+
+
+def test_what_a_library_prints_past_python_is_screened(capfd: pytest.CaptureFixture[str]):
+    with cli.screened():
+        print("before")
+        with pytest.raises(KeyError), cli.screened_natively():
+            os.write(1, EVIL.encode("utf-8", "surrogatepass"))
+            os.write(2, b"\x1b[2J")
+            raise KeyError
+        os.write(1, b"behind")
+    out, err = capfd.readouterr()
+    assert out.startswith("before\n\\x1b]0;title") and out.endswith("behind") and err == "\\x1b[2J"
 
 
 def test_a_command_ends_without_a_raw_escape_code():

@@ -92,10 +92,9 @@ def write(
 
 
 def _page(out: Path, corpora: Sequence[Corpus]) -> dict[str, Any]:
-    data = sorted(file for file in out.iterdir() if "array_record" in file.name)
     splits = {name: record_files.read_questions(out, name) for name in record_files.splits_of(out)}
     return {
-        "fingerprint": files.content_hash(data),
+        "fingerprint": files.content_hash(record_files.record_paths(out)),
         "splits": {name: card.of_problems(rows[i] for i in range(len(rows))) for name, rows in splits.items()},
         "sources": card.of_sources(corpora),
         "removed": record_files.removed_rows(out),

@@ -5,9 +5,7 @@ looks further (`decontamination`: near copies, paraphrases); here every question
 """
 
 import hashlib
-import io
 import logging
-import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,7 +18,7 @@ from hsd_jax.errors import InputError
 from hsd_jax.runtime import files
 
 LOG = logging.getLogger(__name__)
-VERSION = 1  # goes up when questions are reduced in another way
+VERSION = 2  # goes up when questions are reduced in another way
 NAMED = 3
 
 
@@ -62,14 +60,17 @@ def check(corpora: Sequence[Corpus], rows: Mapping[str, Sequence[int]], *, allow
 
 
 def hashes(corpus: Corpus, split: str) -> np.ndarray:
-    """64 bits of every question of a split, uint64 [rows]; read once, then kept beside the data."""
-    file = corpus.directory / f"questions-{split}-{VERSION}.npy"
-    if not file.is_file():
-        rows = record_files.read_questions(corpus.directory, split)
-        found = np.fromiter((_hash(rows[i]) for i in range(len(rows))), np.uint64, len(rows))
-        np.save(content := io.BytesIO(), found)
-        files.replace(file, content.getvalue(), part=f".{os.getpid()}.part")
-    return np.load(file)
+    """64 bits of every question of a split, uint64 [rows]; found once, then kept beside the data."""
+    rows = record_files.read_questions(corpus.directory, split)
+
+    def read(content: bytes) -> np.ndarray:
+        return np.frombuffer(content, np.uint64).reshape(len(rows))
+
+    def find() -> np.ndarray:
+        return np.fromiter((_hash(rows[i]) for i in range(len(rows))), np.uint64, len(rows))
+
+    file = corpus.directory / f"questions-{split}-{VERSION}.bin"
+    return files.kept(file, find, read, np.ndarray.tobytes)
 
 
 def _hash(problem: Problem) -> int:
