@@ -99,7 +99,7 @@ read_resource() {
   if output=$("${command[@]}" 2>"$errors"); then
     IFS=, read -r state owner made_of reason <<<"$output"
     made_of=${made_of##*/}
-  elif ! grep -qiE 'NOT[_ ]FOUND' "$errors"; then
+  elif ! grep -qE "NOT_FOUND.*(queuedResources|$HSD_NAME)" "$errors"; then # other things are "not found" too: gcloud, a token
     output=$(<"$errors"); rm -f "$errors"
     fail "cannot read the queued resource $HSD_NAME: $output"
   fi

@@ -38,11 +38,16 @@
 # The commit whose code the workers run; empty: the checkout's HEAD. Uncommitted changes never reach a worker.
 : "${HSD_COMMIT=}"
 
-# Patience: seconds between looks, ssh attempts and the pause before the next, relaunches of a failed run.
+# Patience: seconds between looks, ssh attempts and the pause before the next, relaunches of a failed run in a row, and
+# the looks at a running one after which the row ends.
 : "${HSD_POLL_SECONDS=60}"
 : "${HSD_SSH_ATTEMPTS=3}"
 : "${HSD_SSH_PAUSE_SECONDS=20}"
 : "${HSD_RETRIES=3}"
+: "${HSD_STEADY_LOOKS=5}"
+# Seconds after which watch ends a look at the run, or a script that it has started, and tries again.
+: "${HSD_LOOK_SECONDS=600}"
+: "${HSD_ACT_SECONDS=7200}"
 # Looks at workers that should set themselves up (HSD_AUTOSTART) before watch does it over ssh.
 : "${HSD_STARTUP_LOOKS=20}"
 

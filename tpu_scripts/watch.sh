@@ -3,9 +3,9 @@
 #
 # Usage: tpu_scripts/watch.sh [--delete-when-done] [--dry-run] [--help] [-- FLAGS OF hsd_jax.train]
 # Every HSD_POLL_SECONDS: a SUSPENDED, FAILED or PREEMPTED slice is deleted and asked for again; on an ACTIVE one a
-# preempted run (saved) is relaunched and a failed one too, at most HSD_RETRIES times in a row; a worker whose setup broke
-# is set up again. What cannot be read or done now (an expired token, a sleeping laptop, no capacity) is tried for ever,
-# with pauses that grow to an hour. With HSD_AUTOSTART=1 new workers resume by themselves (and are set up from here if they
+# preempted run (saved) is relaunched and a failed one too, at most HSD_RETRIES times in a row (a run that was seen for
+# HSD_STEADY_LOOKS looks counts as one that works); a worker whose setup broke is set up again. What cannot be read or done now (an expired token, a sleeping laptop, no capacity) is tried for ever,
+# with pauses that grow to an hour; so is what does not come back, and the deletion in the end. With HSD_AUTOSTART=1 new workers resume by themselves (and are set up from here if they
 # have not after HSD_STARTUP_LOOKS looks); without it watch runs setup.sh and launch.sh on them. Give the same flags after
 # -- as to create or launch. Exit codes: 0 the run is done, 1 it keeps failing (the slice stays, and costs money), 2 refused.
 
@@ -32,7 +32,8 @@ if ((dry_run)); then
   exit 0
 fi
 
-failures=0 waits=0 absent=0 creating=0
+trap 'exit 130' INT # within lets it come only after the command
+failures=0 steady=0 waits=0 absent=0 creating=0
 # Counts failures of the run in a row and gives up after HSD_RETRIES.
 count_failure() {
   failures=$((failures + 1))
@@ -42,10 +43,12 @@ count_failure() {
 # Lets the next look come later and later, at most after an hour, while something cannot be read or done.
 later() { waits=$((waits + 1)); say "$1; trying again in $(pause) s"; }
 pause() { awk -v poll="$HSD_POLL_SECONDS" -v waits="$waits" 'BEGIN { s = poll * 2 ^ (waits < 12 ? waits : 12); print (s > 3600) ? 3600 : s }'; }
+# Ends a command that never comes back, as ssh to a machine that is gone, or from a laptop that slept.
+within() { timeout --kill-after=30 "$@" </dev/null; }
 # A script that was refused its input will be refused again; any other failure may pass.
 attempt() {
   local code=0
-  "$@" || code=$?
+  within "$HSD_ACT_SECONDS" "$@" || code=$?
   if ((code == EXIT_REFUSED)); then exit "$EXIT_REFUSED"; fi
   if ((code)); then later "${1##*/} failed"; else waits=0; fi
   return "$code"
@@ -61,15 +64,19 @@ set_up() { if attempt "$scripts/setup.sh"; then absent=0; launch; fi; }
 
 finish() {
   say "the run is done"
-  if ((delete_when_done)); then exec "$scripts/delete.sh" --yes; fi
+  if ((delete_when_done)); then
+    until attempt "$scripts/delete.sh" --yes; do sleep "$(pause)"; done
+    exit 0
+  fi
   say "the slice is still there and costs money; delete.sh ends that"
   exit 0
 }
 
 while true; do
-  shown=$("$scripts/status.sh") || shown='run: unknown'
+  shown=$(within "$HSD_LOOK_SECONDS" "$scripts/status.sh") || shown='run: unknown'
   verdict=${shown##*run: }
-  case $verdict in unreachable | unknown) ;; *) waits=0 ;; esac
+  case $verdict in running) steady=$((steady + 1)) waits=0 ;; unreachable | unknown) ;; *) steady=0 ;; esac
+  if ((steady >= HSD_STEADY_LOOKS)); then failures=0; fi
   case $verdict in
     done) finish ;;
     refused) say "$shown"; say "the run refused its input: logs.sh shows the line; fix it, then setup.sh and launch.sh"; exit "$EXIT_REFUSED" ;;
@@ -83,11 +90,11 @@ while true; do
     broken) say "$shown"; say "the setup of a worker broke; setting up again"; set_up ;;
     absent)
       absent=$((absent + 1))
-      if [[ $HSD_AUTOSTART == 1 ]] && ((absent < HSD_STARTUP_LOOKS)); then say "the workers are setting themselves up"; else set_up; fi
+      if [[ $HSD_AUTOSTART == 1 ]] && ((absent < HSD_STARTUP_LOOKS)); then waits=0; say "the workers are setting themselves up"; else set_up; fi
       ;;
     unreachable | unknown) later "the state could not be read" ;;
-    running) failures=0 absent=0; say "running" ;;
-    *) say "$HSD_NAME is $verdict; waiting" ;;
+    running) absent=0; say "running" ;;
+    *) waits=0; say "$HSD_NAME is $verdict; waiting" ;;
   esac
   sleep "$(pause)"
 done

@@ -138,7 +138,7 @@ supervise() {
   pid=$!
   printf '%s' "$pid" >"$run/pid"
   trap 'asked=1; kill -TERM "$pid" 2>/dev/null || true' TERM INT HUP
-  while sleep "$HSD_LOG_SECONDS"; do keep_log "$*" train.log ''; done &
+  while sleep "$HSD_LOG_SECONDS" && kill -0 "$$" 2>/dev/null; do keep_log "$*" train.log ''; done &
   local keeper=$!
   while ((asked)); do # a signal interrupts wait; the training's own code comes with the next one
     asked=0 code=0

@@ -25,6 +25,7 @@ ROLES = "roles/storage.objectAdmin and roles/storage.legacyBucketReader"
 PREFLIGHT_SECONDS = 60.0
 WEIGHTS = (".safetensors", ".bin", ".pt", ".gguf")
 COPIES_AT_ONCE = 16
+PROBE = "probe-"
 CACHE = Path("~/.cache/hsd_jax/remote")
 
 # Gcsfs asks another API (and permission) what kind a bucket is, and remembers listings that other hosts change.
@@ -89,7 +90,7 @@ def preflight(root: epath.Path, *, seconds: float = PREFLIGHT_SECONDS) -> None:
 
 
 def _attempts(root: epath.Path) -> Iterator[tuple[str, Callable[[], object]]]:
-    probe = root / f"probe-{uuid.uuid4().hex[:8]}"
+    probe = root / f"{PROBE}{uuid.uuid4().hex[:8]}"
     moved = root / f"{probe.name}-moved"
     if is_remote(root):
         yield "read the bucket's settings (storage.buckets.get)", lambda: _bucket(root)

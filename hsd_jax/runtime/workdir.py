@@ -15,14 +15,16 @@ from typing import IO, Any
 from etils import epath
 
 from hsd_jax.config import Config
-from hsd_jax.errors import InputError
-from hsd_jax.runtime import checkpoint, files, multihost, storage
+from hsd_jax.errors import InputError, RunStopped
+from hsd_jax.runtime import checkpoint, faults, files, multihost, storage
 from hsd_jax.runtime.paths import as_record, is_remote
 
 PARTS = (
     *("config.json", "metrics.jsonl", "checkpoints", "rollouts", "report"),
     *("tensorboard", "evaluations", "errors", "lock"),
 )
+# What may lie in a directory before a run has begun there: other starts were refused, or ended before it.
+EARLIER = re.compile(rf"lock|logs|errors|config\.json\.part|{storage.PROBE}.*")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "grain", "math-verify", "numpy")
 
 ROLLOUTS = re.compile(r"step-(\d+)(?:\.\d+)?(?:\.jsonl)?(\.part)?")
@@ -55,11 +57,11 @@ def open_workdir(
     """Creates or takes over a run directory and writes `config.json`.
 
     Raises: InputError if it holds another run, other files, only damaged checkpoints, or is in use; nothing is changed
-    then.
+    then. RunStopped if the storage of a run that has begun refuses now.
     """
     root = epath.Path(path)
     if is_remote(root):
-        storage.preflight(root)
+        _try_storage(root, resume=resume)
     held = _held(root)
     if held is None:
         _refuse_foreign(root)
@@ -135,13 +137,32 @@ def _step_of(line: str) -> float:
     return step if type(step) is int else float("inf")
 
 
+def _try_storage(root: epath.Path, *, resume: bool) -> None:
+    """What worked when a run began may work again: its input is not wrong, and whoever watches starts it once more."""
+    try:
+        storage.preflight(root)
+    except InputError as error:
+        if resume and _may_have_begun(root):
+            raise RunStopped(f"{error}{faults.CONTINUE}") from error
+        raise
+
+
+def _may_have_begun(root: epath.Path) -> bool:
+    try:
+        return (root / "config.json").exists()
+    except Exception:  # the storage that has just refused
+        return True
+
+
 def _held(root: epath.Path) -> dict[str, Any] | None:
     if not (root / "config.json").exists():
         return None
     try:
         held = json.loads((root / "config.json").read_text())["config"]
         flat(held)  # nested as a config is
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if storage.is_from_one(error):
+            raise
         raise InputError(f"--workdir {root}: its config.json is not a run's; choose another directory") from None
     return held
 
@@ -149,7 +170,7 @@ def _held(root: epath.Path) -> dict[str, Any] | None:
 def _refuse_foreign(root: epath.Path) -> None:
     if root.exists() and not root.is_dir():
         raise InputError(f"--workdir {root}: is a file; choose a directory")
-    if root.exists() and any(file.name != "lock" for file in root.iterdir()):
+    if root.exists() and not all(EARLIER.fullmatch(file.name) for file in root.iterdir()):
         raise InputError(f"--workdir {root}: is not empty and holds no run; choose another directory")
 
 

@@ -18,13 +18,14 @@ from etils import epath
 from jax._src import compilation_cache, compiler, distributed
 
 from hsd_jax import report
+from hsd_jax.config import Config
 from hsd_jax.errors import InputError, RunStopped
-from hsd_jax.runtime import checkpoint, compile_cache, manifest, multihost, storage, workdir
+from hsd_jax.runtime import checkpoint, compile_cache, faults, manifest, multihost, storage, workdir
 from hsd_jax.runtime.timing import Clock, count_compilations
 from models import hf
 from models.config import Qwen3Config
 from models.sharding import make_mesh
-from tests.support.gcs_emulator import Cloud, Rule
+from tests.support.gcs_emulator import WRITES, Cloud, Rule
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 from tests.support.random_qwen3 import hf_config, hf_weights, write_hf
@@ -235,6 +236,30 @@ def test_what_cannot_be_done_is_refused_by_name_before_a_run(gcs: Cloud, rule: R
     with pytest.raises(InputError, match=word) as refused:
         storage.preflight(epath.Path("gs://bucket/run"))
     assert ("credentials" in word) or storage.ROLES in str(refused.value)
+
+
+def test_a_storage_that_refuses_is_bad_input_only_until_a_run_has_begun(gcs: Cloud) -> None:
+    """`watch` starts a failed run again, and gives up one whose input is refused."""
+
+    def start() -> None:
+        workdir.open_workdir(
+            "gs://bucket/run", Config(), resume=True, overwrite=False, allow_changes=False, command=["train"]
+        )
+
+    gcs.rules.append(Rule("probe", status=403))
+    with pytest.raises(InputError, match="cannot write a file"):
+        start()
+    gcs.rules.clear()
+    (epath.Path("gs://bucket/run/logs") / "w0.log").write_text("a start that was refused")
+    start()
+    for rule in (Rule("probe", status=403), Rule("/", ("GET", *WRITES), status=401)):
+        gcs.rules[:] = [rule]
+        with pytest.raises(RunStopped, match="continue with --resume auto"):
+            start()
+    gcs.rules[:] = [Rule("config.json", methods=("GET",), status=403)]
+    with pytest.raises(OSError) as refused:
+        start()
+    assert "cannot use the object store" in (faults.explain(refused.value) or "")
 
 
 def test_a_check_that_passes_leaves_nothing(gcs: Cloud) -> None:

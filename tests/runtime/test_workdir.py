@@ -14,7 +14,7 @@ from hsd_jax.config import Config, Optimizer, Sampling
 from hsd_jax.errors import InputError, RunStopped
 from hsd_jax.monitoring import writers
 from hsd_jax.run import arguments
-from hsd_jax.runtime import multihost, workdir
+from hsd_jax.runtime import multihost, storage, workdir
 from hsd_jax.runtime.workdir import Workdir, open_workdir
 
 
@@ -149,6 +149,16 @@ def test_directories_that_cannot_be_used_are_refused(tmp_path: Path, name: str) 
         (root / "config.json").write_text("[]")
     with pytest.raises(InputError, match="choose a"):
         opened(root)
+
+
+@pytest.mark.parametrize("name", ["logs/w0.log", "errors/save.txt", "lock", "config.json.part", f"{storage.PROBE}1a"])
+def test_what_an_earlier_start_left_does_not_keep_a_run_from_beginning(tmp_path: Path, name: str) -> None:
+    """A start that was refused, or ended before it began: workers put their logs beside the run."""
+    file = tmp_path / "run" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("")
+    closed(opened(tmp_path / "run", resume=True))
+    assert (tmp_path / "run" / "config.json").exists()
 
 
 def test_a_file_that_is_written_whole_equals_one_that_is_appended_to(tmp_path: Path) -> None:

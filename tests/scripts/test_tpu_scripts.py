@@ -334,6 +334,50 @@ def test_watch_asks_again_after_a_request_that_failed(cloud: Cloud) -> None:
     assert "create.sh failed; trying again" in done.stderr and "asking for hsd again" in done.stderr
 
 
+def test_pauses_grow_while_there_is_no_capacity(cloud: Cloud) -> None:
+    cloud.resource("SUSPENDED")
+    cloud.write("create", "\n".join(["quota"] * 3))
+    done = watched(cloud)
+    assert done.returncode == 0, done.stderr
+    assert [float(x) for x in re.findall(r"create.sh failed; trying again in (\S+) s", done.stderr)] == [0.1, 0.2, 0.4]
+
+
+def test_watch_ends_a_look_that_never_comes_back(cloud: Cloud) -> None:
+    ready(cloud)
+    assert cloud.script("launch.sh", "--stop").returncode == 0
+    cloud.write("unreadable", "HANG")
+    done = watched(cloud, HSD_LOOK_SECONDS="5")
+    assert done.returncode == 0 and done.stderr.count("the state could not be read") == 1, done.stderr
+
+
+def test_watch_deletes_until_the_slice_is_gone(cloud: Cloud) -> None:
+    cloud.write("code", "0")
+    ready(cloud)
+    cloud.wait_for("done")
+    cloud.write("stuck", "1\n1")
+    done = watched(cloud, "--delete-when-done")
+    assert done.returncode == 0 and done.stderr.count("delete.sh failed; trying again") == 2, done.stderr
+    assert not cloud.exists
+
+
+@pytest.mark.parametrize("error", ["gcloud: command not found", "NOT_FOUND: credentials", "404: account not found"])
+def test_what_else_is_not_found_is_no_sign_that_the_slice_is_gone(cloud: Cloud, error: str) -> None:
+    cloud.resource("ACTIVE")
+    cloud.write("unreadable", error)
+    done = cloud.script("delete.sh", "--yes")
+    assert done.returncode == 1 and "cannot read the queued resource" in done.stderr and cloud.exists
+
+
+def test_a_run_that_fails_soon_after_each_start_is_given_up_although_it_was_seen_running(cloud: Cloud) -> None:
+    ready(cloud)
+    executable(cloud.home.parent / "bin" / "training", "#!/bin/bash\nsleep 3\nexit 1\n")
+    for place in cloud.home.glob("vm/*/venv/bin/python"):
+        shutil.copy(cloud.home.parent / "bin" / "training", place)
+    assert cloud.script("launch.sh", "--stop").returncode == 0
+    done = cloud.script("watch.sh", HSD_RETRIES="1", HSD_POLL_SECONDS="0.3", HSD_STEADY_LOOKS="1000")
+    assert done.returncode == 1 and "running" in done.stderr and "2 times in a row" in done.stderr, done.stderr
+
+
 def test_watch_says_that_a_slice_was_deleted(cloud: Cloud) -> None:
     done = watched(cloud)
     assert done.returncode == 1 and "is gone; run create.sh" in done.stderr
