@@ -503,6 +503,59 @@ C | C_1
 5 \text{ N} | 5 \text{ J}
 5 \text{ apples} | 5 \text{ oranges}
 \$5 | 5 \text{ cents}
+25 | \text{square of } 25
+25 | \text{cube of } 25
+25 | \text{number of digits in } 25
+25 | \text{the sum of the digits of } 25
+25 | \text{vertices of } 25
+25 | \text{total of the digits in } 25
+25 | 25 \text{ cube}
+25 | 25 \text{ apples}^2
+25 | \text{product } 25
+3,4 | \text{sum of } 3 \text{ and } 4
+3,4 | \text{the difference of } 3, 4
+3,4 | \text{average of 3 and 4}
+3,4 | \text{max of 3 and 4}
+(2,-3) | y=2,x=-3
+(2,-3) | (y,x)=(2,-3)
+(2,-3) | (2,-3\%)
+1,2 | 1,2\%
+\$18.50 | 18.50\%
+5\text{ m} | 5\%
+\infty | 2\infty
+\infty | \infty^2
+\infty | e^\infty
+\infty | \infty-1
+7! | 7\cdot6!
+7! | \frac{8!}{8}
+\text{(D)} | \text{(D)}^2
+\text{(D)} | \text{(D)}!
+\text{(D)} | \text{(D)}+1
+\text{(D)} | \text{(D)}\cdot 2
+\text{(D)} | \text{(D)}/2
+\text{(D)} | \text{(D)} is not it
+\text{(D)} | \text{(D)} if x>0
+\text{(D)} | \text{(D)} \text{ to the third}
+B | B, 13
+B | B=13
+x=2,y=5 | 2x=2,y=5
+x=2,y=5 | -x=2,y=5
+x=2,y=5 | x^2=2,y=5
+x=2,y=5 | \sqrt x=2,y=5
+x=2,y=5 | x>2,y=5
+x=1\text{ or }x=4 | y=1\text{ or }y=4
+x=1\text{ or }x=4 | y=1\text{ or }x=4
+x=1\text{ or }x=4 | f(x)+x=1\text{ or }x=4
+x=1\text{ or }x=4 | 2x=1\text{ or }x=4
+x=1\text{ or }x=4 | x>x=1\text{ or }x=4
+x=1\text{ or }x=4 | |x|=1\text{ or }x=4
+120^\circ | 120^\circ x
+120^\circ | 120^\circx
+120^\circ | 120^\circi
+120^\circ | 120^{\circ\circ}
+9\text{ m}^2 | 9\text{ m}^2.5
+9\text{ m}^2 | 9\text{ m}^2e5
+\mathbb{R} | \mathbb{R}\in\mathbb{R}
 """,
 }
 RIGHT = {
@@ -895,6 +948,19 @@ C(n,2) | C(n,2)
 30^\circ15' | 30°15′
 7:30\text{ PM} | 7:30 p.m.
 7:30\text{ PM} | 7:30
+\frac{7}{12} | ⁷⁄₁₂
+0.125 | 0,125
+12\text{ cm}^2 | 12㎠
+3\frac12 | 3\frac12\text{ hours}
+(2,-3) | y=-3,x=2
+(2,-3) | (r,h)=(2,-3)
+(2,-3) | \text{the point }(2,-3)
+18.50 | USD 18.50
+25 | \text{a total of } 25
+25 | \text{In total, } 25
+25 | \text{the sum of the numbers is } 25
+25 | 25 \text{ squares}
+10\%, 20\% | 10, 20
 """,
 }
 # whole responses: reference, response
@@ -923,6 +989,16 @@ RIGHT_RESPONSES = [
     ("7", "<think>maybe 3</think>\nThe answer is **7**."),
     ("72", r"Final answer: $\boxed{72}$"),
     ("185", r"\boxed{185\}"),
+    ("7", r"$\boxed{7}$ cm."),
+    ("7", r"\boxed{7}\text{ cm}"),
+    ("50", r"$\boxed{50}\%$"),
+    ("-7", r"$x=-\boxed{7}$"),
+    ("7", r"First \boxed{5}. Correcting the mistake, we get \boxed{7}."),
+    ("7", r"It is not 8 but \boxed{7}, since no other number fits."),
+    ("7", "So she has **7** apples left."),
+    (r"\begin{pmatrix}2\\7\end{pmatrix}", r"Answer: $\begin{pmatrix}2\\7\end{pmatrix}$"),
+    ("D", "**(D)** 14"),
+    ("12", "The answer is that he needs 12 of them."),
 ]
 WRONG_RESPONSES = [
     ("5", r"<think> so \boxed{5}"),
@@ -939,6 +1015,32 @@ WRONG_RESPONSES = [
     ("5", r"\boxed{5}. Wait: \boxed{6}"),
     ("2,3", r"\boxed{2} and not \boxed{3}"),
     ("2,3", r"\boxed{2}, \boxed{3} and \boxed{4}"),
+    ("7", r"\boxed{7}0"),
+    ("7", r"1\boxed{7}"),
+    ("7", r"$\boxed{7}^2$"),
+    ("7", r"$\boxed{7}!$"),
+    ("7", r"$\boxed{7}x$"),
+    ("7", r"$\boxed{7} \pi$"),
+    ("7", r"$\boxed{7}\cdot 2$"),
+    ("7", r"$\boxed{7},8$"),
+    ("7", r"$\boxed{7}+1$"),
+    ("7", r"-\boxed{7}"),
+    ("7", r"$1+\boxed{7}$"),
+    ("7", r"$3\cdot\boxed{7}$"),
+    ("7", r"$\sqrt{\boxed{7}}$"),
+    ("7", r"$\frac{1}{\boxed{7}}$"),
+    ("7", r"$2^{\boxed{7}}$"),
+    ("7", r"It cannot be \boxed{7}."),
+    ("7", r"\boxed{7} can't be right."),
+    ("7", r"\boxed{7}? No, 8."),
+    ("7", r"\boxed{7}, no wait, 8"),
+    ("7", r"First guess: \boxed{8}. Or \boxed{7}."),
+    ("7", "The answer is 7 squared"),
+    ("7", "The answer is 7 dozen."),
+    ("7", "The answer is at least 7"),
+    ("7", "The answer is between 6 and 7"),
+    ("7", "7 is not the answer"),
+    ("7", "Maybe 6, or 7"),
     ("5", "The answer is not 5"),
     ("5", "The answer is 5 or 6"),
     ("5", r"\boxed{" + "x" * 700 + "}"),

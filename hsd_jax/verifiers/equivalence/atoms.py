@@ -66,6 +66,12 @@ def is_function(text: str) -> bool:
     return text[:1] == "\\" and (text[1:] in tables.FUNCTIONS or text[1:] in tables.LIST_FUNCTIONS)
 
 
+def divides_units(cursor: Cursor) -> bool:
+    """Whether a fraction of units begins here, `\\frac{\\text{km}}{\\text{h}}`."""
+    opened = peek(cursor) == "\\frac" and peek(cursor, 1) == "{"
+    return opened and kind(cursor, 2) == "word" and tables.unit(peek(cursor, 2)) is not None
+
+
 def number(text: str) -> Tree:
     """The node of digits: exact value, and how many digits stand behind the point (-1: none)."""
     mantissa, _, power = text.lower().partition("e")

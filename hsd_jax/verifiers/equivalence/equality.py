@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from hsd_jax.verifiers.equivalence import policy
 from hsd_jax.verifiers.equivalence.forms import (
+    INFINITY,
     INTEGERS,
     Region,
     is_name,
@@ -63,6 +64,10 @@ def equal(gold: Tree, given: Tree, same: Rule, manner: str = "answer") -> bool:
         return _same_quantity(gold, given, same, manner)
     if "ratio" in (gold[0], given[0]):
         return _same_ratio(gold, given, same, manner)
+    percents = [sum(node[0] == "%" for node in nodes(tree)) for tree in (gold, given)]
+    several = given[0] in (*_LOOSE, "group")
+    if several and percents[0] != percents[1] and not set(percents) <= {0, len(_parts(given))}:  # 1, 2% is not 1, 2
+        return False
     named = _same_named(gold, given, same, manner)
     if named is not None:
         return named
@@ -76,6 +81,8 @@ def equal(gold: Tree, given: Tree, same: Rule, manner: str = "answer") -> bool:
     expanded = values(gold), values(given)
     if len(expanded[0]) > 1 or len(expanded[1]) > 1:
         return len(expanded[0]) == len(expanded[1]) and _any_order(expanded[0], expanded[1], same, manner)
+    if any(INFINITY in nodes(tree) for tree in (gold, given)):
+        return False
     return same(gold, given, manner)
 
 
@@ -112,6 +119,8 @@ def _same_quantity(gold: Tree, given: Tree, same: Rule, manner: str) -> bool:
         return False
     for (value, unit), (other, said) in zip(*sides, strict=True):
         if unit != said and (unit and said or said.startswith("'")):
+            return False
+        if (unit or said) and "%" in (value[0], other[0]):
             return False
         if not equal(value, other, same, manner):
             return False
@@ -205,11 +214,15 @@ def _parts(tree: Tree) -> list[Tree]:
 def _same_parts(gold: Tree, given: Tree, same: Rule, manner: str) -> bool:
     if "matrix" in (gold[0], given[0]):
         return gold[0] == given[0] and _same_matrix(gold, given, same, manner)
+    named = _names(gold), _names(given)
+    if named[0] and named[1] and named[0] != named[1]:
+        return False
     gold, given = _one_name(gold), _one_name(given)
     parts = _parts(gold), _parts(given)
     kinds = {gold[0], given[0]}
     assigned = [all(part[0] == "rel" for part in side) and len(side) > 1 for side in parts]
     if "group" in kinds:
+        parts = _by_name(parts[0]), _by_name(parts[1])
         alike = kinds == {"group"} and gold[1] == given[1] or kinds == {"group", "list"} and any(assigned)
         brackets = (gold if gold[0] == "group" else given)[1]
         return alike and (kinds == {"group"} or brackets == "()") and _in_order(*parts, same, manner)
@@ -226,13 +239,25 @@ def _same_parts(gold: Tree, given: Tree, same: Rule, manner: str) -> bool:
     )
 
 
+def _names(tree: Tree) -> set[str]:
+    """What the values of a list are called, `x` for `x_1 = 3, x_2 = 5` too."""
+    return {spelled(part[2]).split("_")[0] for part in _parts(tree) if part[0] == "rel" and part[1][0] == "="}
+
+
+def _by_name(parts: list[Tree]) -> list[Tree]:
+    """Named coordinates in the order of x, y and z, which `y = 2, x = 1` does not change."""
+    heads = [part[2][1] if part[0] == "rel" and part[2][0] == "sym" else "" for part in parts]
+    return sorted(parts, key=lambda part: part[2][1]) if set(heads) <= set("xyz") else parts
+
+
 def _one_name(tree: Tree) -> Tree:
     """`x = 1, -8, -10` and `x = 1 \\text{ or } x = 2` as the values of one name, in no order."""
     if tree[0] != "list":
         return tree
-    heads = {part[2] for part in tree[2:] if part[0] == "rel" and part[1] == ("=",) and is_name(part[2])}
-    relations = sum(part[0] == "rel" for part in tree[2:])
-    if len(heads) != 1 or tree[2][0] != "rel" or relations not in (1, len(tree) - 2):
+    heads = {part[2] for part in tree[2:] if part[0] == "rel"}
+    relations = [part for part in tree[2:] if part[0] == "rel"]
+    named = all(part[1] == ("=",) and is_name(part[2]) for part in relations)
+    if len(heads) != 1 or not named or tree[2][0] != "rel" or len(relations) not in (1, len(tree) - 2):
         return tree
     return (
         "list",

@@ -7,13 +7,14 @@ from hsd_jax.verifiers.equivalence.atoms import (
     Cursor,
     argument,
     atom,
+    divides_units,
     is_function,
     kind,
     number,
     peek,
     take,
 )
-from hsd_jax.verifiers.equivalence.trees import Tree, Unread, joined, spelled
+from hsd_jax.verifiers.equivalence.trees import Tree, Unread, spelled
 
 DEEPEST = 80
 _STARTS = frozenset(
@@ -66,7 +67,7 @@ def _starts_factor(cursor: Cursor) -> bool:
     text, sort = peek(cursor), kind(cursor)
     if sort == "word":
         return len(text) == 1 and text.isascii() and tables.unit(text) is None
-    if text == "\\frac" and kind(cursor, 2) == "word" and tables.unit(peek(cursor, 2)):
+    if divides_units(cursor):
         return False
     if text == "(" and kind(cursor, 1) == "word" and peek(cursor, 1)[1:]:
         return False  # a remark
@@ -90,7 +91,7 @@ def _mixed(cursor: Cursor) -> Tree | None:
         return None
     begun, whole = cursor.at, int(take(cursor))
     part: Tree | None = None
-    if peek(cursor) == "\\frac" and kind(cursor, 2) != "word":
+    if peek(cursor) == "\\frac" and not divides_units(cursor):
         part = atom(cursor)
     elif kind(cursor) == "num" and peek(cursor, 1) == "/" and kind(cursor, 2) == "num":
         above = number(take(cursor))
@@ -113,8 +114,9 @@ def _raised(cursor: Cursor, tree: Tree) -> Tree:
     raised = False
     while True:
         text = peek(cursor)
-        if text == "^" and joined(cursor.tokens[cursor.at + 1 : cursor.at + 4]).lstrip("{").startswith("\\circ"):
-            cursor.at += 4 if peek(cursor, 1) == "{" else 2
+        circle = next((size for size in (2, 4) if _texts(cursor, size) in ("^\\circ", "^{\\circ}")), 0)
+        if circle:
+            cursor.at += circle
             tree = ("deg", tree)
         elif text in ("\\circ", "%"):
             tree = ("%" if take(cursor) == "%" else "deg", tree)
@@ -128,6 +130,10 @@ def _raised(cursor: Cursor, tree: Tree) -> Tree:
             tree = ("base", spelled(tree), spelled(argument(cursor, whole=True)))
         else:
             return tree
+
+
+def _texts(cursor: Cursor, size: int) -> str:
+    return "".join(token.text for token in cursor.tokens[cursor.at : cursor.at + size])
 
 
 def applied(cursor: Cursor) -> Tree:

@@ -14,6 +14,7 @@ LONGEST_RESPONSE = 400_000
 MOST_BOXES = 32
 WINDOW = 2_000
 LONGEST_JOINT = 160
+BESIDE = 80  # characters that are looked at on each side of a box or number
 
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _ANY_BRACE = re.compile(r"[{}]")
@@ -27,8 +28,32 @@ _JOINING = frozenset(
 _MARKER = re.compile(
     r"(?:(?:final|correct)\s+)?answers?\**\s*(?:is|are|:|=)\**\s*:?|####|答案(?:是|为|：|:)", re.IGNORECASE
 )
-_MINUS = re.compile(r"(?:[$=(&]|\\\(|\\\[)\s{0,9}[-−]\s{0,9}$")
+_MINUS = re.compile(r"(?:(?:[$=(&]|\\\(|\\\[)\s{0,9}[-−]\s{0,9}|(?<![A-Za-z])[-−])$")
 _UNEQUAL = re.compile(r"(?:\\neq?|\\not\s{0,9}=?|≠)\s{0,9}$")
+# what is glued to a box belongs to its answer: \boxed{7}^2, \boxed{7}0, \boxed{7}\pi
+_GLUED = re.compile(
+    r"(?:[\^!_/*(\d]|[:,](?=\d)|[A-Za-z](?![A-Za-z])|\s?\\(?:cdot|times|div|pi|sqrt|frac|pm|%)(?![A-Za-z])|\s?\+\s?(?=[\\\w])|-(?=\d))[^$\n=<>]{0,40}"
+)
+_PART_BEFORE = re.compile(
+    r"(?:\\(?:[dtc]?frac(?:\s?\{[^{}]{0,40}\})?|sqrt|log|ln|sin|cos|tan|cdot|times|div)|[\w)}]\s?[+/]|[\^_])\s?\{?\s?$"
+)
+_DENIED_BEFORE = re.compile(
+    r"(?<![A-Za-z])(?:not|never|cannot|[a-z]{2,6}n['’]t)(?:\s(?:be|equal|equal to|the answer|simply))?\W*$",
+    re.IGNORECASE,
+)
+_DENIED_AFTER = re.compile(r"[^\w.]*(?:no|wait|actually|nope)(?![A-Za-z])", re.IGNORECASE)
+_REOPENED = re.compile(r"[.?!;]\W*(?:or|alternatively|maybe|perhaps|possibly|but)(?![A-Za-z])", re.IGNORECASE)
+# a number without a box that is not said to be the answer
+_QUALIFIED_BEFORE = re.compile(
+    r"(?<![A-Za-z])(?:at least|at most|(?:less|more|fewer|greater) than|between \S{1,20} and|not|unknown)[\s$*]*$",
+    re.IGNORECASE,
+)
+_QUALIFIED_AFTER = re.compile(
+    r"[\s$*]*(?:squared|cubed|dozen|times|(?:is|was) (?:not|wrong|incorrect|false)|isn['’]t)(?![A-Za-z])", re.IGNORECASE
+)
+_UNSURE = re.compile(
+    r"(?<![A-Za-z])(?:maybe|perhaps|possibly|either|also possible|guess|not sure)(?![A-Za-z])", re.IGNORECASE
+)
 _HOPE = re.compile(r"\.?\s*I hope it is correct\.?\s*$", re.IGNORECASE)
 _NUMBER = re.compile(
     r"(?<![A-Za-z0-9_.\\^{])[-+−]?(?:\\[dtc]?frac\{-?\d{1,40}\}\{\d{1,40}\}"
@@ -141,11 +166,12 @@ def _of_boxes(text: str, boxes: list[tuple[int, int, str]]) -> Extracted | None:
         if joint == "unclear" and box[2] != parts[0][2]:
             return Extracted((box[2], "\\unclear", parts[0][2]))
         parts.insert(0, box)
-    if _taken_back(text, parts[0][0], parts[-1][1]):
+    before, after = text[max(0, parts[0][0] - BESIDE) : parts[0][0]], text[parts[-1][1] : parts[-1][1] + BESIDE]
+    if _taken_back(before, after):
         return Extracted(("\\unclear", parts[-1][2]))
     contents = tuple(dict.fromkeys(content for _, _, content in parts))
-    if len(parts) == 1 and _MINUS.search(text[max(0, parts[0][0] - 24) : parts[0][0]]):
-        contents = (f"-({contents[0]})" if re.search(r"[-+−]", contents[0]) else f"-{contents[0]}",)
+    if len(contents) == 1:
+        contents = (_with_glued(contents[0], before if len(parts) == 1 else "", after),)
     return Extracted(contents) if all(_admissible(content) for content in contents) else None
 
 
@@ -157,6 +183,8 @@ def _joint(between: str) -> str:
     """How two boxes hang together: one answer, two statements (`apart`), or a sentence that does not say which."""
     if len(between) > LONGEST_JOINT:
         return "apart"
+    if _REOPENED.match(between.lstrip("$ ")):
+        return "unclear"
     if between.strip() == "$$" or _SENTENCE_END.search(between) and not _BULLET.search(between):
         return "apart"
     words = [word.lower() for word in _WORD.findall(between) if len(word) > 1]
@@ -169,19 +197,28 @@ def _joint(between: str) -> str:
     )
 
 
-def _taken_back(text: str, start: int, end: int) -> bool:
-    """Whether what stands beside a box denies it: `not \\boxed{5}`, `\\boxed{5} is wrong`, `x \\ne \\boxed{5}`."""
-    if _UNEQUAL.search(text[max(0, start - 24) : start]):
+def _with_glued(content: str, before: str, after: str) -> str:
+    """The content of a box with the sign, digits and operators that touch it from outside."""
+    if _MINUS.search(before):
+        content = f"-({content})" if re.search(r"[-+−]", content) else f"-{content}"
+    digits, glued = re.search(r"\d{0,40}$", before), _GLUED.match(after)
+    return (digits.group() if digits else "") + content + (glued.group() if glued else "")
+
+
+def _taken_back(before: str, after: str) -> bool:
+    """Whether a box is part of a formula or denied by what stands beside it: `\\sqrt{\\boxed{5}}`, `not \\boxed{5}`."""
+    if any(pattern.search(before) for pattern in (_UNEQUAL, _PART_BEFORE, _DENIED_BEFORE)):
         return True
-    before = [word.lower() for word in re.findall(r"[^\W\d_]+(?:['’]t)?", text[max(0, start - 40) : start])[-1:]]
-    after = [word.lower() for word in _WORD.findall(text[end : end + 40].partition(". ")[0])[:3]]
-    denied = any(word in ("not", "never") or word.endswith(("n't", "n’t")) for word in before)
-    return denied or not {"wrong", "incorrect", "false", "not"}.isdisjoint(after)
+    sentence = after.partition(". ")[0].partition("\n")[0].lower().replace("’", "'")
+    words = re.findall(r"[a-z']+", sentence)[:3]
+    if _DENIED_AFTER.match(after):
+        return True
+    return any(word in ("wrong", "incorrect", "false", "not", "cannot") or word.endswith("n't") for word in words)
 
 
 def _unboxed(text: str) -> Extracted | None:
     """The answer of a text without a box: behind its last marker if nothing follows, else its last number."""
-    text = _HOPE.sub("", text.strip()).strip()
+    text = re.sub(r"\*\*([^*]{1,80})\*\*", r" \1 ", _HOPE.sub("", text.strip())).strip()
     markers = list(_MARKER.finditer(text))
     if markers:
         said = text[markers[-1].end() :].strip().strip("*").strip()
@@ -198,7 +235,8 @@ def _clear(line: str, most: int) -> bool:
     """Whether a line holds an answer and nothing else: formulas, units, harmless words, or at most some words alone."""
     if ". " in line or not line.strip("*.$ "):
         return False
-    words = [word for word in _WORD.findall(line) if not word.startswith("\\") and len(word) > 1]
+    words = re.sub(r"\\(?:begin|end)\{[a-z]+\}", " ", line)
+    words = [word for word in _WORD.findall(words) if not word.startswith("\\") and len(word) > 1]
     unknown = [
         word for word in words if word.lower() not in tables.KNOWN and tables.unit(word) is None and not word.isupper()
     ]
@@ -211,7 +249,16 @@ def _last_number(text: str) -> Extracted | None:
         match for match in _MATH.finditer(text) if not re.search(r"(?<![\\A-Za-z{])[a-z]{3,} +[a-z]{2,}", match.group())
     ]
     formulas = [match for match in formulas if re.search(r"\d", match.group())] or (formulas if not numbers else [])
-    if formulas and (not numbers or formulas[-1].end() >= numbers[-1].end()):
-        inside = next(group for group in formulas[-1].groups() if group is not None).strip()
-        return Extracted((inside,)) if inside else None
-    return Extracted((numbers[-1].group().strip(),)) if numbers else None
+    last = formulas[-1] if formulas and (not numbers or formulas[-1].end() >= numbers[-1].end()) else None
+    last = last or (numbers[-1] if numbers else None)
+    if last is None:
+        return None
+    content = next((group for group in last.groups() if group is not None), last.group()).strip()
+    return Extracted(("\\unclear", content) if _qualified(text, *last.span()) else (content,)) if content else None
+
+
+def _qualified(text: str, start: int, end: int) -> bool:
+    """Whether the words of the sentence around a number do not commit to it: `at least 7`, `7 dozen`, `maybe 7`."""
+    before, after = text[max(0, start - BESIDE) : start], text[end : end + BESIDE]
+    sentence = re.split(r"[.!?]\s|\n", before)[-1] + re.split(r"[.!?](?:\s|$)|\n", after)[0]
+    return bool(_QUALIFIED_BEFORE.search(before) or _QUALIFIED_AFTER.match(after) or _UNSURE.search(sentence))

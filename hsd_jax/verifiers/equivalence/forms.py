@@ -145,6 +145,9 @@ def is_name(tree: Tree, value: Tree = REALS) -> bool:
     if sort == "/":
         return _segment(tree[1]) and _segment(tree[2])
     if sort in ("group", "ratio"):
+        letters = [part[1] for part in rest if isinstance(part, tuple)]
+        if set(letters) <= set("xyz") and letters != sorted(letters):
+            return False
         return all(is_name(part) for part in rest if isinstance(part, tuple))
     if sort == "^":
         return tree[1][0] == "sym" and tree[1][1].isupper() and tree[2] == ("neg", ("num", Fraction(1), -1))
@@ -294,6 +297,7 @@ def _bounded(tree: Tree) -> bool:
     return (
         tree[0] == "sym"
         and tree[1] not in CONSTANTS
+        and tree not in (REALS, INTEGERS)
         or tree[0] == "call"
         or tree[0] == "fn"
         and tree[1] == "abs"

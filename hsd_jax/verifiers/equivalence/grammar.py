@@ -9,12 +9,10 @@ A node is (kind, ...): num, sym, +, neg, pm, *, /, ^, root, fn, call, deg, %, ba
 builder, matrix, cup, cap, minus, ratio, quantity, rel, list.
 """
 
-import re
-
 from hsd_jax.verifiers.equivalence import tables
-from hsd_jax.verifiers.equivalence.atoms import ENDS, Cursor, kind, peek, refused, take
+from hsd_jax.verifiers.equivalence.atoms import ENDS, Cursor, divides_units, kind, peek, refused, take
 from hsd_jax.verifiers.equivalence.expressions import DEEPEST, applied, value
-from hsd_jax.verifiers.equivalence.trees import Token, Tree, Unread, joined
+from hsd_jax.verifiers.equivalence.trees import Token, Tree, Unread
 
 _SEPARATORS = (",", ";", "\\\\", "\\and", "\\or", "&")
 _SET_SIGNS = {"\\cup": "cup", "\\cap": "cap", "\\setminus": "minus"}
@@ -102,8 +100,11 @@ def _says_is(cursor: Cursor) -> bool:
 
 
 def _lead(cursor: Cursor) -> None:
-    """Passes what may stand before a value: harmless words, a label with its colon, a sign of consequence."""
-    begun = cursor.at
+    """Passes what may stand before a value: harmless words, a label with its colon, a sign of consequence.
+
+    `the sum of 3 and 4` is another value, `the sum of the roots is 7` and `a total of 7` are not. Raises: Unread.
+    """
+    begun, computes = cursor.at, False
     while cursor.at < len(cursor.tokens):
         text, low = peek(cursor), peek(cursor).lower()
         label = tables.unit(text) is not None and (
@@ -111,9 +112,14 @@ def _lead(cursor: Cursor) -> None:
         )
         article = low != "a" or kind(cursor, 1) != "op"
         if kind(cursor) == "word" and (low in tables.HARMLESS["before"] and article or label):
+            of_measure = low == "of" and cursor.at > begun and peek(cursor, -1).lower() in tables.MEASURES
+            computes = (computes or low in tables.COMPUTING) and low not in tables.MEASURES and not of_measure
             cursor.at += 1
         elif text in ("=", "\\approx", "\\therefore", "\\implies", "*") or cursor.at > begun and text in (":", ","):
+            computes = computes and text == ","
             cursor.at += 1
+        elif computes:
+            raise Unread("unknown words")
         else:
             return
 
@@ -204,7 +210,7 @@ def _unit_factors(cursor: Cursor, powers: dict[str, int], sign: int) -> bool:
         while kind(cursor) == "word" and peek(cursor).lower() in tables.HARMLESS["within"] - {"per"}:
             word = take(cursor).lower()
             power = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}.get(word, power)
-        if peek(cursor) == "\\frac" and kind(cursor, 2) == "word" and tables.unit(peek(cursor, 2)):
+        if divides_units(cursor):
             cursor.at += 1
             for side in (sign, -sign):
                 take(cursor, "{")
@@ -219,17 +225,21 @@ def _unit_factors(cursor: Cursor, powers: dict[str, int], sign: int) -> bool:
             cursor.at = begun
             return found
         cursor.at += 1
+        if peek(cursor) == "^" and name in tables.COUNTED:
+            raise Unread("unparsed")
         powers[name] = powers.get(name, 0) + sign * power * _unit_power(cursor)
         found = True
 
 
 def _unit_power(cursor: Cursor) -> int:
     if peek(cursor) == "^":
-        match = re.match(r"\^(?:\{(-?[1-4])\}|([1-4])(?!\d))", joined(cursor.tokens[cursor.at : cursor.at + 5]))
-        if match:
-            cursor.at += len(re.findall(r"\d|[^\d]", match.group()))
-            return int(match.group(1) or match.group(2))
-        raise Unread("unparsed")
+        cursor.at += 1
+        braces = peek(cursor) == "{" and bool(take(cursor))
+        sign = -1 if peek(cursor) == "-" and take(cursor) else 1
+        power = sign * int(take(cursor, *"1234"))
+        if braces:
+            take(cursor, "}")
+        return power
     if kind(cursor) == "word" and peek(cursor).lower() in ("squared", "cubed"):
         return 2 if take(cursor).lower() == "squared" else 3
     return 1

@@ -82,15 +82,20 @@ def _arithmetic(tree: Tree) -> bool:
 def _is_arithmetic(node: Tree) -> bool:
     if node[0] in ("+", "*"):
         roots = sum(part[0] == "root" and number(part[1]) is not None for part in node[1:]) if node[0] == "*" else 0
-        return roots > 1 or number(node) is None and sum(number(part) is not None for part in node[1:]) > 1
+        return roots > 1 or number(node) is None and sum(map(_counts, node[1:])) > 1
     if node[0] == "/":
-        return number(node) is None and number(node[1]) is not None and number(node[2]) is not None
+        return number(node) is None and _counts(node[1]) and _counts(node[2])
     if node[0] == "^":
         power = number(node[2])
         whole = power is not None and power.value.denominator == 1 and abs(power.value) != 1
         return whole and number(node) is None and (number(node[1]) is not None or node[1] == ("sym", "i"))
     base = number(node[1]) if node[0] == "root" else None
     return base is not None and node[2][0] == "num" and _is_power(abs(base.value), int(node[2][1]))
+
+
+def _counts(tree: Tree) -> bool:
+    """Whether a tree is a number, perhaps one of counting: `7`, `6!`."""
+    return number(tree) is not None or tree[0] == "fn" and _CLASSES.get(tree[1]) == "counting" and not symbols(tree)
 
 
 def _is_power(value: Fraction, degree: int) -> bool:

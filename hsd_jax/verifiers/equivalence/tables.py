@@ -99,9 +99,9 @@ town country state car truck bus bike bicycle train plane boat ship wheel tire s
 goose cow horse pig sheep goat rabbit mouse mice fish shark turtle frog snake insect bug bee ant spider butterfly caterpillar flower rose tulip tree plant leaf
 leaves seed bush branch stick stone rock shirt shoe sock hat dress skirt pant jacket coat glove scarf bracelet necklace ring clip bow toothpick show song
 movie video episode channel phone computer laptop battery key lock light lamp bulb candle time way hour question problem test quiz exam lesson task job chore
-course subject vote message email call post part share trade number digit integer solution triangle square rectangle circle side edge
-vertex vertice face diagonal angle cube rectangular shape path route word arrangement combination permutation subset element outcome shell
-head leg arm finger toe tooth teeth bone feather wing tail mile dime nickel cupful teaspoon tablespoon scoop serving portion batch
+course subject vote message email call post part share trade number digit integer solution triangle rectangle circle side edge
+vertex vertice face diagonal angle rectangular shape path route word arrangement combination permutation subset element outcome shell
+head leg arm finger toe tooth teeth bone feather wing tail mile dime nickel cupful teaspoon tablespoon scoop serving portion batch squares cubes
 load roll spool string rope log board plank nail screw pole post tower bridge road street lane field garden yard farm barn pond lake pool river mountain
 hill island beach park zoo museum library hospital church hotel restaurant kitchen gift present prize award medal trophy flag sign symbol star planet moon
 calorie carb protein vitamin pill tablet dose injection patient doctor nurse pie slice jewel diamond pearl gem crystal clown monster robot alien soldier knight
@@ -114,7 +114,7 @@ HARMLESS = {
         """the a an our my this these final correct required desired answer answers solution solutions result results value values is are be so
         thus hence therefore then we get have find obtain gives that it total sum area volume perimeter length width height distance speed radius diameter
         circumference probability average mean median maximum minimum max min cost price profit age weight amount difference product ratio number of in
-        for there will were was she he they needs has had earns spends takes makes altogether only exactly about approximately roughly around nearly
+        for there will were was point points ordered pair coordinates she he they needs has had earns spends takes makes altogether only exactly about approximately roughly around nearly
         way ways possible distinct positive integer real least greatest smallest largest 答案 是 为 等于 答 所以 共 约 最后 的 大约 最终 一共 总共
         """.split()
     ),
@@ -130,6 +130,12 @@ HARMLESS = {
         approximately approx roughly units respectively per of water gold milk juice rice flour sugar money them it 。 的""".split()
     ),
 }
+# words that make another value of what follows, `the sum of 3 and 4`, unless one of MEASURES stands behind them
+COMPUTING = frozenset("of in sum product difference average mean median".split())
+MEASURES = frozenset(
+    "total area volume perimeter length width height distance speed radius diameter circumference probability cost price profit age weight amount"
+    " is are was were be equals gives get have find obtain".split()
+)
 ANSWERS = frozenset("yes no true false odd even none never always".split())  # answers that are words
 KNOWN = frozenset().union(ANSWERS, *HARMLESS.values(), WORDS, NUMBERS, MAGNITUDES, FUNCTIONS, LIST_FUNCTIONS, *(phrase.split() for phrase in PHRASES))
 GREEK = frozenset(_GREEK.values()) | {"ell", "hbar"}
@@ -160,6 +166,7 @@ def _unit_table() -> dict[str, str]:
 
 
 UNITS = _unit_table()
+COUNTED = frozenset(_singular(noun) for noun in _NOUNS.split())
 
 
 def unit(word: str) -> str | None:

@@ -12,14 +12,14 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 # digits in groups are one number: 1,000,000 and 10{,}000, and with a negative space groups of any size
-_GROUPS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_GROUPS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
 _JOINTS = [
     (re.compile(r"(?<=\d)\{,\}(?=\d{3}(?!\d))"), ","),
     (re.compile(r"(?<=\d)\{,\}(?=\d)"), "."),  # a decimal comma
     (re.compile(r"(?<=\d),\s?\\!\s?(?=\d)"), ""),
     (re.compile(r"\\(?:text)?color\{[A-Za-z]+\}|\\(?:[hv]space|label|tag|[hv]?phantom)\*?\{[^{}]*\}"), " "),
     (re.compile(r"\\\\(?=(?:[dt]?frac|sqrt|text|pi|left|right|infty|cdot|times|boxed)(?![A-Za-z]))"), r"\\"),
-    (re.compile(r"US ?\\?\$"), r"\\$"),
+    (re.compile(r"US ?\\?\$|USD(?![A-Za-z])"), r"\\$"),
     (re.compile(r"\\left ?\\\{ ?\\begin\{array\} ?\{[lcr ]{1,9}\}"), r"\\begin{cases}"),
     (re.compile(r"\\end\{array\} ?\\right ?\."), r"\\end{cases}"),
     (re.compile(r"\\? ?\( ?([a-z]) ?\\in ?\\mathbb ?\{Z\} ?\) ?$"), r", \1\\in\\mathbb{Z}"),
@@ -33,6 +33,7 @@ _JOINTS = [
     (re.compile(r"(?<=\d)[ \t]*[\r\n]\s*(?=\d)"), r" \\\\ "),  # numbers on two lines are two numbers
 ]
 _REPEATING = re.compile(r"(?<!\d)(\d{0,20})\.(\d{0,20})\\(?:overline|bar|dot)\s?\{(\d{1,20})\}")
+_SLANTED = re.compile(r"([⁰¹²³⁴-⁹]{1,40})[⁄/]([₀-₉]{1,40})")
 _ROOT = re.compile(r"([√∛∜])\s?(\d+(?:\.\d+)?)")
 _DEGREES = {"√": "", "∛": "[3]", "∜": "[4]"}
 
@@ -64,6 +65,7 @@ def folded(text: str) -> str:
     """Unicode as LaTeX: full-width forms, raised and lowered digits, fractions, symbols; invisible characters go."""
     if text.isascii():
         return text
+    text = _SLANTED.sub(lambda match: unicodedata.normalize("NFKC", f"\\frac{{{match[1]}}}{{{match[2]}}}"), text)
     text = _ROOT.sub(lambda match: f"\\sqrt{_DEGREES[match.group(1)]}{{{match.group(2)}}}", text)
     parts = []
     for form, run in groupby(text, lambda char: unicodedata.decomposition(char).partition(" ")[0]):
@@ -72,6 +74,8 @@ def folded(text: str) -> str:
         plain = "".join(tables.CHARACTERS.get(c, c) for c in plain)
         if form == "<fraction>":
             plain = "".join(f"\\frac{{{'}{'.join(unicodedata.normalize('NFKC', c).split('⁄'))}}}" for c in characters)
+        elif form == "<square>":  # ㎠, ㎧
+            plain = f"\\text{{ {plain.rstrip('23')}}}" + "".join(f"^{power}" for power in plain[-1:] if power in "23")
         elif form in ("<super>", "<sub>") and "º" not in characters and "ª" not in characters:
             plain = f"{'^' if form == '<super>' else '_'}{{{plain}}}"
         parts.append(plain)
@@ -167,6 +171,8 @@ def _phrase(found: list[Token], at: int) -> tuple[int, list[Token]] | None:
         if symbol:
             return size, [Token("op", symbol)]
     low = words[0]
+    if low == "to" and (not at or found[at - 1].kind != "num"):
+        return None
     if low in tables.PHRASES or low in tables.WORDS:
         symbol = tables.PHRASES.get(low) or tables.WORDS[low]
         return 1, [Token("sym" if symbol[1:] in tables.GREEK else "op", symbol)]

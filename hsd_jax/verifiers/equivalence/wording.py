@@ -1,10 +1,17 @@
 """Answers in words: texts that are compared word by word, letters of choices with or without their text."""
 
+import re
+
 from hsd_jax.verifiers.equivalence import tables
 from hsd_jax.verifiers.equivalence.trees import Token, joined
 
 _CHOICES = frozenset("ABCDEFGHIJ")
 _STOPS = (")", ".", ":", ",", "]")
+# operators that the text of a choice may begin with: what else follows its letter is no text
+_BEGINNINGS = frozenset(
+    r"( [ \{ | - \frac \sqrt \binom \$ € £ \infty \angle \log \ln \sin \cos \tan \R \emptyset \begin".split()
+)
+_CONDITIONS = tables.DENIALS | {"if", "when", "at", "mod"}
 _BETWEEN_CHOICES = frozenset(["(", "[", *_STOPS, ";", "{", "}", "*", "and", "\\and", "&"])
 
 
@@ -35,7 +42,9 @@ def _leads(token: Token, following: Token) -> bool:
 
 def choice(found: list[Token]) -> tuple[str, list[Token]] | None:
     """The letter of a choice and the tokens of its text: `(C) 42`, `B.`, `A`; None for any other answer."""
-    found = [token for token in found if token.text not in ("{", "}", "*")]
+    texts = ["", *(token.text for token in found), ""]
+    bold = [text == "*" and "*" in (texts[n - 1], texts[n + 1]) for n, text in enumerate(texts[1:-1], 1)]
+    found = [token for token, star in zip(found, bold, strict=True) if token.text not in ("{", "}") and not star]
     begin = next(
         (
             n
@@ -57,6 +66,8 @@ def choice(found: list[Token]) -> tuple[str, list[Token]] | None:
     ):
         return None
     while rest and rest[0].text in _STOPS:
+        if rest[0].text == "," and rest[1:2] and rest[1].kind != "word":  # a list
+            return None
         rest = rest[1:]
     return letter[0].text, rest
 
@@ -76,7 +87,10 @@ def is_label(found: list[Token]) -> bool:
         for n, token in enumerate(found)
     ):
         return False
-    if any(token.text.lower() in tables.DENIALS for token in words):
+    runs = re.findall(r"[a-z]+", "".join(f" {token.text}" if token.spaced else token.text for token in found).lower())
+    if not _CONDITIONS.isdisjoint([*runs, *(token.text.lower() for token in words)]):
+        return False
+    if found and found[0].kind == "op" and found[0].text not in _BEGINNINGS:
         return False
     unknown = [token for token in words if tables.unit(token.text) is None and token.text.lower() not in tables.KNOWN]
     article = bool(found) and found[0].text.lower() in tables.ENGLISH_ARTICLES
