@@ -1,6 +1,7 @@
 """How text becomes ids in a run, and which questions it asks: read from the model's directory and the data."""
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -107,6 +108,7 @@ def read_tokenizer(path: str) -> Any:
 
     Raises: InputError for a directory without a tokenizer, with one that cannot be read, or that brings code.
     """
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no PyTorch
     from transformers import AutoTokenizer
 
     if not (Path(path) / "tokenizer.json").is_file() and not (Path(path) / "vocab.json").is_file():

@@ -8,6 +8,7 @@ from hsd_jax.data.problems import Problem
 from hsd_jax.data.sources import CARD, PREPARED, SOURCES, Corpus, find, load, raw_directory
 from hsd_jax.data.tokenization import Tokenization, filter_by_length, log_removed
 from hsd_jax.errors import InputError
+from hsd_jax.runtime import paths
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,10 @@ def open_benchmark(name: str, path: str = "", first: int = 0) -> Benchmark:
 
 
 def _corpus(name: str, path: str) -> Corpus:
-    if name not in SOURCES and Path(name).exists():
-        prepared = (Path(name) / CARD).is_file()
-        return load(PREPARED if prepared else "jsonl", Path(name))
+    given = None if name in SOURCES else Path(paths.resolve_path(name, "--benchmark"))
+    if given and given.exists():
+        prepared = (given / CARD).is_file()
+        return load(PREPARED if prepared else "jsonl", given)
     directory = Path(path) if path else raw_directory(name)
     if find(name, field="--benchmark").needs_path and not directory.exists():
         raise InputError(

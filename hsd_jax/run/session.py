@@ -103,7 +103,8 @@ def start(parts: RunComponents, workdir: Workdir) -> tuple[TrainState, Workdir]:
     state, workdir = first_state(initial, parts.questions.identity, workdir)
     if workdir.start is not None:
         meta = checkpoint.restore_meta(workdir.checkpoints, workdir.start)
-        restore_compiled_sizes(parts.step, meta["row_sizes"])
+        with checkpoint.readable(workdir.checkpoints, workdir.start):
+            restore_compiled_sizes(parts.step, meta["row_sizes"])
     return state, workdir
 
 

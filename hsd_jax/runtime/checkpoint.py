@@ -168,20 +168,30 @@ def watched(store: Store, report: Callable[[BaseException], object], *, grace: f
 
     thread = threading.Thread(target=look, name="watch checkpoints", daemon=True)
     thread.start()
-    before = sys.excepthook, sys.unraisablehook
-    sys.excepthook = _without_echoes(before[0], lambda given: given[1])
-    sys.unraisablehook = _without_echoes(before[1], lambda given: given[0].exc_value)
+    hear = _mute_echoes()
     try:
         yield
         if not store.failed:  # echoes come late, also of writes that a failing run gives up
-            sys.excepthook, sys.unraisablehook = before
+            hear()
     finally:
         done.set()
         thread.join()
 
 
+def _mute_echoes() -> Callable[[], None]:
+    """Drops TensorStore's echoes of a failure, until the function that is returned is called."""
+    before = sys.excepthook, sys.unraisablehook
+    sys.excepthook = _without_echoes(before[0], lambda given: given[1])
+    sys.unraisablehook = _without_echoes(before[1], lambda given: given[0].exc_value)
+
+    def hear() -> None:
+        sys.excepthook, sys.unraisablehook = before
+
+    return hear
+
+
 def _without_echoes(hook: Callable[..., Any], error_of: Callable[[Any], Any]) -> Callable[..., Any]:
-    """When one array cannot be written, TensorStore says for each of the others that Orbax no longer listens.
+    """When one array fails, TensorStore says for each of the others that Orbax no longer listens.
 
     It says so to one hook or the other, by where it meets the closed loop.
     """
@@ -276,23 +286,37 @@ def restore_meta(root: str | os.PathLike[str], step: int) -> dict[str, Any]:
 
     Raises: InputError for data that cannot be read.
     """
+    with readable(root, step), ocp.CheckpointManager(_absolute(root)) as manager:
+        return manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+
+
+@contextmanager
+def readable(root: str | os.PathLike[str], step: int) -> Iterator[None]:
+    """Reading a checkpoint: whatever a library makes of damaged files is one refusal, faults of the machine stay.
+
+    Raises: InputError.
+    """
+    hear = _mute_echoes()
     try:
-        with ocp.CheckpointManager(_absolute(root)) as manager:
-            return manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _no_meta(root, step, error) from error
-
-
-def _no_meta(root: str | os.PathLike[str], step: int, error: Exception) -> InputError:
-    what = f"checkpoint {root}/{step}: what it says about itself cannot be read ({type(error).__name__}: {error})"
-    return InputError(f"{what}; delete it, then the one before it is taken")
+        yield
+        hear()
+    except InputError:
+        raise
+    except Exception as error:
+        gone = isinstance(error, FileNotFoundError) and not paths.is_remote(root)
+        if faults.explain(error) and not gone:
+            raise
+        what = f"checkpoint {root}/{step} cannot be read ({type(error).__name__}: {faults.short(error)})"
+        raise InputError(f"{what}; delete it, then the one before it is taken") from error
 
 
 def restore(root: str | os.PathLike[str], step: int, like: PyTree) -> PyTree:
     """Reads a state into the shapes, dtypes and shardings of `like` (arrays or ShapeDtypeStructs)."""
-    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    target, hear = jax.tree.map(ocp.utils.to_shape_dtype_struct, like), _mute_echoes()
     with ocp.CheckpointManager(_absolute(root)) as manager:
-        return manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))["state"]
+        state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))["state"]
+    hear()
+    return state
 
 
 def restore_params(checkpoint: str | os.PathLike[str], mesh: Mesh | None = None) -> tuple[Qwen3Config, Params, str]:
@@ -310,19 +334,15 @@ def restore_params(checkpoint: str | os.PathLike[str], mesh: Mesh | None = None)
             f"--checkpoint {checkpoint}: no finished checkpoint here; expected <workdir>/checkpoints/<step>"
         )
     meta = restore_meta(root, step)
-    try:
-        model, source = (
-            Qwen3Config(**meta["model"]),
-            paths.absolute(meta["config"]["model"]["path"], "model.path", paths.ROOT),
-        )
-    except (KeyError, TypeError) as error:
-        raise _no_meta(root, step, error) from error
-    target = {"params": _on_host(model) if mesh is None else abstract_params(model, mesh, np.float32)}
-    with ocp.PyTreeCheckpointer() as reader:
-        how = ocp.args.PyTreeRestore(
-            item=target, restore_args=ocp.checkpoint_utils.construct_restore_args(target), partial_restore=True
-        )
-        params = reader.restore(root / str(step) / "state", args=how)["params"]
+    with readable(root, step):
+        model = Qwen3Config(**meta["model"])
+        source = paths.absolute(meta["config"]["model"]["path"], "model.path", paths.ROOT)
+        target = {"params": _on_host(model) if mesh is None else abstract_params(model, mesh, np.float32)}
+        with ocp.PyTreeCheckpointer() as reader:
+            how = ocp.args.PyTreeRestore(
+                item=target, restore_args=ocp.checkpoint_utils.construct_restore_args(target), partial_restore=True
+            )
+            params = reader.restore(root / str(step) / "state", args=how)["params"]
     return model, params, source
 
 

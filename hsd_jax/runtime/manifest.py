@@ -41,7 +41,7 @@ def damage(step_dir: epath.Path) -> str:
     try:
         read = json.loads(manifest.read_text())
         expected = {str(name): (int(size), int(checksum)) for name, (size, checksum) in read.items()}
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, RecursionError, IsADirectoryError):
         return f"{MANIFEST} is not readable"
     for name, (size, checksum) in expected.items():
         file = step_dir / name

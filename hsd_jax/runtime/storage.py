@@ -55,7 +55,9 @@ def is_from_one(error: BaseException) -> bool:
     """Whether an error comes from a client of an object store; those of files have an errno."""
     if isinstance(error, OSError) and error.errno is None and advice(error):
         return True
-    return type(error).__module__.split(".")[0] in ("google", "gcsfs", "aiohttp", "requests", "urllib3")
+    package, _, rest = type(error).__module__.partition(".")
+    # protobuf reads local files as well
+    return package in ("google", "gcsfs", "aiohttp", "requests", "urllib3") and not rest.startswith("protobuf")
 
 
 def preflight(root: epath.Path, *, seconds: float = PREFLIGHT_SECONDS) -> None:

@@ -19,10 +19,11 @@ from hsd_jax.errors import InputError, RunStopped
 from hsd_jax.runtime import checkpoint, faults, files, multihost, storage
 from hsd_jax.runtime.paths import as_record, is_remote
 
-PARTS = (
-    *("config.json", "metrics.jsonl", "checkpoints", "rollouts", "report"),
-    *("tensorboard", "evaluations", "errors", "lock"),
+FILES, FOLDERS = (
+    ("config.json", "metrics.jsonl", "lock"),
+    ("checkpoints", "rollouts", "report", "tensorboard", "evaluations", "errors"),
 )
+PARTS = FILES + FOLDERS
 # What may lie in a directory before a run has begun there: other starts were refused, or ended before it.
 EARLIER = re.compile(rf"lock|logs|errors|config\.json\.part|{storage.PROBE}.*")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "grain", "math-verify", "numpy")
@@ -62,6 +63,7 @@ def open_workdir(
     root = epath.Path(path)
     if is_remote(root):
         _try_storage(root, resume=resume)
+    _refuse_misshapen(root)
     held = _held(root)
     if held is None:
         _refuse_foreign(root)
@@ -165,6 +167,13 @@ def _held(root: epath.Path) -> dict[str, Any] | None:
             raise
         raise InputError(f"--workdir {root}: its config.json is not a run's; choose another directory") from None
     return held
+
+
+def _refuse_misshapen(root: epath.Path) -> None:
+    for name in () if is_remote(root) else PARTS:  # object stores have no folders
+        if (root / name).exists() and (root / name).is_dir() != (name in FOLDERS):
+            wanted = "directory" if name in FOLDERS else "file"
+            raise InputError(f"--workdir {root}: its {name} is no {wanted} as a run's is; choose another directory")
 
 
 def _refuse_foreign(root: epath.Path) -> None:

@@ -190,6 +190,8 @@ def test_named_benchmarks_are_found_where_fetch_puts_them(name, here):
         (["--top-p", "0"], "top_p must be"),
         (["--problems", "-1"], "--problems must be"),
         (["--benchmark", "mth500"], "did you mean 'math500'"),
+        (["--benchmark", "x" * 300], "--benchmark xxx"),
+        (["--benchmark", "a\nb"], "control characters"),
         (["--benchmark", "math500"], "prepare fetch --source math500"),
         (["--checkpoint", "nowhere"], "nowhere does not exist"),
         (["--response-tokens", "4096"], "256 positions"),

@@ -167,6 +167,15 @@ def test_the_weights_do_not_need_the_optimizer(copy: Path) -> None:
     np.testing.assert_array_equal(params["embed_VD"], state_of(2).params["embed_VD"])
 
 
+@pytest.mark.parametrize("part", ["state/_METADATA", "state/manifest.ocdbt", "meta/metadata", "meta"])
+def test_a_damaged_checkpoint_without_a_manifest_is_refused_in_one_line(copy: Path, part: str) -> None:
+    (copy / "4" / checkpoint.MANIFEST).unlink()
+    file = copy / "4" / part
+    shutil.rmtree(file) if file.is_dir() else file.write_bytes(b"Z" + file.read_bytes()[1:])
+    with pytest.raises(InputError, match="4 cannot be read .*delete it, then the one before it is taken"):
+        checkpoint.restore_params(copy / "4")
+
+
 def test_no_checkpoint_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no finished checkpoint here"):
         checkpoint.restore_params(tmp_path)

@@ -37,10 +37,22 @@ def test_a_config_that_is_not_a_runs_is_refused(tmp_path: Path, content: str):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json"]
 
 
+@pytest.mark.parametrize("name", ["metrics.jsonl", "lock", "rollouts", "checkpoints"])
+def test_a_directory_in_a_files_place_and_the_reverse_are_refused(tmp_path: Path, name: str):
+    (tmp_path / name).mkdir() if name in workdir.FILES else (tmp_path / name).write_text("x")
+    with pytest.raises(InputError, match=f"its {name} is no "):
+        workdir.open_workdir(str(tmp_path), Config(), resume=True, overwrite=False, allow_changes=False, command=[])
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
 @pytest.mark.parametrize("content", ["", "3", "[]", '{"a": 1}', '{"a": [1]}', '{"a": ["x", 1]}', "[" * 5000])
 def test_a_damaged_manifest_is_named(tmp_path: Path, content: str):
     (tmp_path / manifest.MANIFEST).write_text(content)
     assert manifest.damage(epath.Path(tmp_path)) == "manifest.json is not readable"
+    (tmp_path / manifest.MANIFEST).unlink()
+    (tmp_path / manifest.MANIFEST).mkdir()
+    assert manifest.damage(epath.Path(tmp_path)) == "manifest.json is not readable"
+    (tmp_path / manifest.MANIFEST).rmdir()
     (tmp_path / manifest.MANIFEST).write_text(json.dumps({}))
     assert not manifest.damage(epath.Path(tmp_path))
 
