@@ -8,7 +8,9 @@ on besides it, is stored in the checkpoint, and `check_resume` refuses to go on 
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import grain
@@ -64,7 +66,17 @@ def step_batches(
     order = grain.MapDataset.mix(groups, weights=[weights[name] for name in weights])
     share = problems_per_step // process_count
     first = process_index * share
-    return order.batch(problems_per_step, batch_fn=list).map(lambda batch: batch[first : first + share])
+    return order.batch(problems_per_step, batch_fn=repeats_counted).map(lambda batch: batch[first : first + share])
+
+
+def repeats_counted(step: Sequence[Problem]) -> list[Problem]:
+    """The problems of a whole step with their `repeat`: at the end of an epoch, or of few, one may be there twice."""
+    seen: Counter[str] = Counter()
+    counted = []
+    for problem in step:
+        counted.append(replace(problem, repeat=seen[problem.id]) if problem.id in seen else problem)
+        seen[problem.id] += 1
+    return counted
 
 
 def _shuffled(problems: ProblemSource, seed: int) -> grain.MapDataset[Problem]:

@@ -24,7 +24,8 @@ class Problem:
     `answer` is the final answer (math; "" for code); `solution` a worked reference or program, "" when none is known.
     `visible` tests may be shown to the policy and give the reward in training, `hidden` ones grade evaluations only.
     `difficulty` is a pass rate in [0, 1], None when it was never measured. `names` are further names under which
-    other corpora know the question (address, title, contest number); decontamination compares them.
+    other corpora know the question (address, title, contest number); decontamination compares them. `repeat` counts
+    how many times the question stands before in the same training step.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Problem:
     hidden: tuple[Test, ...] = ()
     difficulty: float | None = None
     names: tuple[str, ...] = ()
+    repeat: int = 0
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ def generate_and_grade(
     texts = sampler.texts
     pieces = tokenize(problems, texts.tokenizer, texts.chat, texts.windows)
     pending = start_grading(problems, submit, texts.tokenizer, texts.stop_ids)
-    asked = Requests(prompts_of(pieces, texts.windows.prompt), pieces.id_P, pieces.limit_P, draws.group_size)
+    prompts, repeats = prompts_of(pieces, texts.windows.prompt), [problem.repeat for problem in problems]
+    asked = Requests(prompts, pieces.id_P, pieces.limit_P, draws.group_size, repeats)
     with timed("sample"):
         table = sample(sampler.program, weights, asked, sampler.choice, draws.key, pending.submit_rollout)
     with timed("grade"):

@@ -49,12 +49,16 @@ def ignore(problem: int, rollout: int, tokens: np.ndarray) -> None:
 
 @dataclass(frozen=True)
 class Requests:
-    """Prompts to answer, on the host: a stable id and the longest response in tokens of each, rollouts of each."""
+    """Prompts to answer, on the host: a stable id and the longest response in tokens of each, rollouts of each.
+
+    `repeat_P` counts how often the question of that id has been asked before with the same key, by any process.
+    """
 
     prompts: Padded
     id_P: Any
     limit_P: Any
     group_size: int
+    repeat_P: Any = 0
 
 
 def sample(
@@ -147,9 +151,9 @@ def check(program: SamplerConfig, asked: Requests, chosen: SamplingParams) -> Ba
     fitted = np.full((len(length), window), program.pad_id, np.int32)
     fitted[:, : min(window, tokens.shape[1])] = tokens[:, :window]
     seen, draw_PG = Counter[int](), np.zeros((len(length), group_size), np.int32)
-    for p, name in enumerate(id_P.tolist()):
-        # a question that stands in the batch twice continues the numbering of its rollouts
-        draw_PG[p] = np.arange(group_size) + group_size * seen[name]
+    for p, (name, repeat) in enumerate(zip(id_P.tolist(), np.broadcast_to(asked.repeat_P, id_P.shape), strict=True)):
+        # a question that is asked again continues the numbering of its rollouts
+        draw_PG[p] = np.arange(group_size) + group_size * max(seen[name], repeat)
         seen[name] += 1
     stop_ids = frozenset(int(i) for i in chosen.stop_ids_E if i >= 0)
     return Batch(fitted, length, id_P.astype(np.uint32), draw_PG, limit_P, stop_ids)

@@ -36,6 +36,16 @@ def test_every_epoch_holds_every_question_once_in_another_order():
     assert len({tuple(epoch) for epoch in epochs}) == 4
 
 
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_question_that_a_step_asks_again_is_told_apart_on_any_number_of_processes(count):
+    few = {"math": MATH[:6]}
+    options = {"problems_per_step": 8, "seed": 0, "weights": {"math": 1}, "process_count": count}
+    parts = [batches.step_batches(few, **options, process_index=k) for k in range(count)]
+    for step in range(4):
+        asked = [(problem.id, problem.repeat) for part in parts for problem in part[step]]
+        assert len({*asked}) == 8 and sum(repeat for _, repeat in asked) >= 2
+
+
 def test_the_seed_and_only_the_seed_changes_the_order():
     assert ids(steps(seed=3)[9]) == ids(steps(seed=3)[9])
     assert ids(steps(seed=3)[9]) != ids(steps(seed=4)[9])

@@ -58,12 +58,12 @@ def prompts():
     return Padded(rng.integers(14, VOCABULARY, (4, WINDOW)).astype(np.int32), np.array([1, 5, WINDOW, 9], np.int32))
 
 
-def run(program, weights, prompts, *, ids=IDS, key=None, limits=(30, 128, 7, 60), group=GROUP, **rest):
+def run(program, weights, prompts, *, ids=IDS, key=None, limits=(30, 128, 7, 60), group=GROUP, repeat=0, **rest):
     chosen = rest.pop("chosen", sampling_params(temperature=1.1, top_p=0.95, stop_ids=STOPS))
     return sample(
         program,
         weights,
-        Requests(prompts, ids, np.asarray(limits, np.int32), group),
+        Requests(prompts, ids, np.asarray(limits, np.int32), group, repeat),
         chosen,
         jax.random.key(0) if key is None else key,
         **rest,
@@ -199,6 +199,8 @@ def test_a_question_that_stands_twice_in_a_batch_gets_other_rollouts(program, we
     twice = run(program, weights, take(prompts, [1, 1]), ids=IDS[[1, 1]], limits=[20, 20], group=2)
     four = run(program, weights, take(prompts, [1]), ids=IDS[[1]], limits=[20], group=4)
     np.testing.assert_array_equal(twice.response_PGT.reshape(four.response_PGT.shape), four.response_PGT)
+    elsewhere = run(program, weights, take(prompts, [1]), ids=IDS[[1]], limits=[20], group=2, repeat=[1])
+    np.testing.assert_array_equal(elsewhere.response_PGT[0], four.response_PGT[0, 2:])
 
 
 def test_slots_are_kept_busy(program, weights, prompts):
