@@ -52,6 +52,8 @@ def same_multiset(expected: object, answer: Answer, tolerance: Tolerance = JSON_
 
 def is_zero_of_polynomial(coefficients: list[float], answer: Answer) -> bool:
     """Whether the answer is a root: |Σ cᵢ xⁱ| ≤ 1e-4. Source: HumanEval, task find_zero."""
+    if isinstance(answer, str):
+        return False
     return _judge(lambda: abs(sum(c * float(answer) ** power for power, c in enumerate(coefficients))) <= 1e-4)
 
 

@@ -85,7 +85,7 @@ def _blocks(text: str) -> list[Block]:
         end, position, thought = _closing(text, opening, bool(is_python or not label))
         if thought:
             found, thinking = [], False
-        elif is_python or not label:
+        elif (is_python or not label) and not text[begin:end].isspace() and begin < end:
             found.append(Block(_flush_left(text[begin:end]), bool(is_python)))
     return [] if thinking else [block for block in found if block.code.strip()]
 

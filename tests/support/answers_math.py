@@ -556,6 +556,12 @@ x=1\text{ or }x=4 | |x|=1\text{ or }x=4
 9\text{ m}^2 | 9\text{ m}^2.5
 9\text{ m}^2 | 9\text{ m}^2e5
 \mathbb{R} | \mathbb{R}\in\mathbb{R}
+7 | \frac{14}{2}
+7 | 14/2
+7 | -\frac{14}{-2}
+\frac{7}{12} | \frac{0.7}{1.2}
+1024 | \frac{2048}{2}
+(2,-3) | (\frac42,-3)
 """,
 }
 RIGHT = {
@@ -961,6 +967,12 @@ C(n,2) | C(n,2)
 25 | \text{the sum of the numbers is } 25
 25 | 25 \text{ squares}
 10\%, 20\% | 10, 20
+\frac{14}{2} | \frac{14}{2}
+\frac34 | \frac{6}{8}
+-\frac34 | \frac{3}{-4}
+12.5 | \frac{25}{2}
+35\% | \frac{7}{20}
+7 | x=\frac{14}{2}=7
 """,
 }
 # whole responses: reference, response
@@ -998,6 +1010,8 @@ RIGHT_RESPONSES = [
     ("7", "So she has **7** apples left."),
     (r"\begin{pmatrix}2\\7\end{pmatrix}", r"Answer: $\begin{pmatrix}2\\7\end{pmatrix}$"),
     ("D", "**(D)** 14"),
+    (r"\frac12", r"$\boxed{\frac12}$ or $50\%$"),
+    (r"\frac12", r"\boxed{\frac12} or 0.5"),
     ("12", "The answer is that he needs 12 of them."),
 ]
 WRONG_RESPONSES = [
@@ -1035,6 +1049,9 @@ WRONG_RESPONSES = [
     ("7", r"\boxed{7}? No, 8."),
     ("7", r"\boxed{7}, no wait, 8"),
     ("7", r"First guess: \boxed{8}. Or \boxed{7}."),
+    ("7", r"\boxed{7} or 8"),
+    ("7", r"\boxed{7} or maybe not"),
+    ("7", r"either \boxed{7} or maybe 8"),
     ("7", "The answer is 7 squared"),
     ("7", "The answer is 7 dozen."),
     ("7", "The answer is at least 7"),

@@ -38,10 +38,12 @@ _PART_BEFORE = re.compile(
     r"(?:\\(?:[dtc]?frac(?:\s?\{[^{}]{0,40}\})?|sqrt|log|ln|sin|cos|tan|cdot|times|div)|[\w)}]\s?[+/]|[\^_])\s?\{?\s?$"
 )
 _DENIED_BEFORE = re.compile(
-    r"(?<![A-Za-z])(?:not|never|cannot|[a-z]{2,6}n['’]t)(?:\s(?:be|equal|equal to|the answer|simply))?\W*$",
+    r"(?<![A-Za-z])(?:not|either|never|cannot|[a-z]{2,6}n['’]t)(?:\s(?:be|equal|equal to|the answer|simply))?\W*$",
     re.IGNORECASE,
 )
-_DENIED_AFTER = re.compile(r"[^\w.]*(?:no|wait|actually|nope)(?![A-Za-z])", re.IGNORECASE)
+_DENIED_AFTER = re.compile(
+    r"[^\w.]*(?:no|wait|actually|nope|or (?:maybe|perhaps|possibly|else|more|less|fewer|so))(?![A-Za-z])", re.IGNORECASE
+)
 _REOPENED = re.compile(r"[.?!;]\W*(?:or|alternatively|maybe|perhaps|possibly|but)(?![A-Za-z])", re.IGNORECASE)
 # a number without a box that is not said to be the answer
 _QUALIFIED_BEFORE = re.compile(
@@ -63,6 +65,7 @@ _NUMBER = re.compile(
 _MATH = re.compile(
     r"\$\$([^$]{1,600})\$\$|\$([^$]{1,600})\$|\\\(([^$\\]{1,600}(?:\\[^()][^$\\]{0,80}){0,60})\\\)|\\\[([^$\\]{1,600})\\\]"
 )
+_ALTERNATIVE = re.compile(rf"[\s$)\]\\]{{0,6}}or\s{{1,3}}(?:\$|\\\()?({_NUMBER.pattern})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,8 @@ def _of_boxes(text: str, boxes: list[tuple[int, int, str]]) -> Extracted | None:
     contents = tuple(dict.fromkeys(content for _, _, content in parts))
     if len(contents) == 1:
         contents = (_with_glued(contents[0], before if len(parts) == 1 else "", after),)
+        alternative = _ALTERNATIVE.match(after)
+        contents += (alternative[1].strip(),) if alternative else ()
     return Extracted(contents) if all(_admissible(content) for content in contents) else None
 
 

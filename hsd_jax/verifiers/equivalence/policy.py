@@ -27,7 +27,7 @@ def finished(gold: Tree, given: Tree) -> bool:
     """Whether an answer is worked out as far as the reference."""
     exact = number(gold)
     if exact is not None and exact.decimals < ROUNDED:
-        return number(given) is not None
+        return number(given) is not None and (exact.percent or _divided(gold, given))
     if number(given) is not None:
         return True
     if not operations(given) <= operations(gold) or not symbols(given) <= symbols(gold):
@@ -41,6 +41,16 @@ def finished(gold: Tree, given: Tree) -> bool:
     if operations(gold):
         return True
     return _terms(given) <= _terms(gold) and (not _divides(given) or _divides(gold))
+
+
+def _divided(gold: Tree, given: Tree) -> bool:
+    """Whether no division is left to be done: `12/2` is not yet 6, nor `0.7/1.2` yet 7/12; `6/8` is 3/4."""
+    given = given[1] if given[0] == "neg" else given
+    if given[0] != "/":
+        return True
+    wanted, *parts = map(number, (gold, *given[1:]))
+    whole = all(part is not None and part.value.denominator == 1 for part in parts)
+    return whole and wanted is not None and wanted.value.denominator > 1
 
 
 def admitted(gold: Tree, given: Tree) -> bool:

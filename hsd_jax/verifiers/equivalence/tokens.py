@@ -47,6 +47,8 @@ def tokens(text: str) -> list[Token]:
     if len(text) > tables.LONGEST_ANSWER or any(c < " " and c not in "\n\r\t\v\f" for c in text):
         raise Unread("unparsed")
     text = folded(text)
+    if len(text) > 3 * tables.LONGEST_ANSWER:
+        raise Unread("unparsed")
     text = _REPEATING.sub(_repeating, text)
     for pattern, joint in _JOINTS:
         text = pattern.sub(joint, text)
