@@ -163,4 +163,6 @@ def held_out(
     if len(chosen) < min(config.evaluation.problems, sum(map(len, kinds.values()))):
         has = " and ".join(f"{len(rows)} {kind}" for kind, rows in kinds.items())
         LOG.warning("held-out questions: %d, in the mixture's shares; the test splits have %s", len(chosen), has)
+    if missing := [kind for kind in weights if kind not in kinds]:
+        LOG.warning("held-out questions: none of %s, which is trained on: the test splits have none", missing[0])
     return [corpora[number].splits["test"][row] for number, row in chosen]

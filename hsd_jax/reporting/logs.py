@@ -210,7 +210,7 @@ def _floats(values: object, count: int, damage: Counter[str]) -> Floats:
     if len(values) != count and values:
         damage["rollout log: per-token numbers that do not match the number of tokens"] += 1
     numbers = [_number(value, np.nan) for value in values[:count]]
-    damage["rollout log: per-token values that are no numbers"] += sum(not _is_number(value) for value in values)
+    damage["rollout log: per-token values that are no numbers"] += sum(not is_number(value) for value in values)
     return np.array(numbers + [np.nan] * (count - len(numbers)), np.float32)
 
 
@@ -240,11 +240,11 @@ def _index(value: object, high: int) -> int:
 def _is_metric(key: str, value: object) -> bool:
     """A number, or a list of them where the name says so (kl_by_position)."""
     if key.endswith("_by_position"):
-        return isinstance(value, list) and all(map(_is_number, value))
-    return _is_number(value)
+        return isinstance(value, list) and all(map(is_number, value))
+    return is_number(value)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
     """Of the size of a float32, or one that is not finite (null or nan)."""
     if isinstance(value, float) and not math.isfinite(value):
         return True

@@ -16,6 +16,7 @@ from hsd_jax.config import Config
 from hsd_jax.methods import Method, peer_of
 from hsd_jax.monitoring import console, guards, rollout_log, speed, writers
 from hsd_jax.monitoring.console import Summary
+from hsd_jax.reporting import logs
 from hsd_jax.rollout.collect import Batch
 from hsd_jax.run.checkpointing import Checkpointing
 from hsd_jax.runtime import multihost
@@ -157,7 +158,9 @@ def _flat(rollouts: Rollouts) -> tuple[np.ndarray, np.ndarray]:
 def past_lines(path: epath.Path) -> list[dict[str, Any]]:
     """What a resumed run looks at again of the lines that it has already written."""
     file = path / "metrics.jsonl"
-    return [select_history(json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+    lines = map(json.loads, file.read_text().splitlines() if file.exists() else ())
+    # values that a run did not write would end it at the first warning that compares them
+    return [{name: x for name, x in select_history(line).items() if logs.is_number(x)} for line in lines]
 
 
 def select_history(line: Mapping[str, Any]) -> dict[str, Any]:

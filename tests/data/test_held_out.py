@@ -71,6 +71,15 @@ def test_a_kind_with_few_held_out_questions_shortens_the_set_and_that_is_said(
     assert "held-out questions: 10" in caplog.text and "30 math and 2 code" in caplog.text
 
 
+def test_a_kind_without_held_out_questions_is_said(
+    texts: Tokenization, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    corpora.lines(folder / "train.jsonl", math(range(10)) + code(range(10)))
+    corpora.lines(folder / "test.jsonl", math(range(10, 40)))
+    assert {problem.kind for problem in asked(texts, folder)} == {"math"}
+    assert "held-out questions: none of code, which is trained on" in caplog.text
+
+
 def test_every_source_of_a_kind_is_held_out_by_its_size(texts: Tokenization, folder: Path) -> None:
     corpora.WRITERS["math"](folder / "math")
     corpora.WRITERS["gsm8k"](folder / "gsm8k")
@@ -112,6 +121,13 @@ def test_a_held_out_question_among_the_training_questions_is_refused(
     with caplog.at_level(logging.WARNING):
         assert asked(texts, path, source="gsm8k+jsonl", allow_shared_questions=True)
     assert "3 of gsm8k" in caplog.text
+
+
+def test_the_test_split_of_a_benchmark_at_hand_is_one_of_them(texts: Tokenization, folder: Path) -> None:
+    copies = held_out_of_gsm8k(folder.parent / "cache" / "raw")[:2]
+    corpora.lines(folder / "train.jsonl", [*math(range(10)), *copies])
+    with pytest.raises(InputError, match="2 of gsm8k"):
+        asked(texts, folder)
 
 
 def test_a_question_of_an_evaluation_set_at_hand_is_refused(texts: Tokenization, folder: Path) -> None:

@@ -96,3 +96,9 @@ def test_more_steps_do_not_ask_again_for_what_was_asked(tmp_path: Path) -> None:
     go_on(tmp_path, STEPS, stopped=False, every=0, scores=noted)
     go_on(tmp_path, STEPS, stopped=False, every=0, scores=noted)
     assert asked == [STEPS]
+
+
+def test_what_no_run_wrote_is_not_looked_at_again(tmp_path):
+    odd = '{"step": 1, "eval/pass@1": "high", "coverage": [1], "skipped": {}, "entropy": 1' + "0" * 400 + "}"
+    (tmp_path / "metrics.jsonl").write_text(odd + '\n{"step": 2, "coverage": 0.5}\n')
+    assert past_lines(epath.Path(tmp_path)) == [{"step": 1}, {"step": 2, "coverage": 0.5}]
