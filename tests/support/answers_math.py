@@ -562,6 +562,14 @@ x=1\text{ or }x=4 | |x|=1\text{ or }x=4
 \frac{7}{12} | \frac{0.7}{1.2}
 1024 | \frac{2048}{2}
 (2,-3) | (\frac42,-3)
+3x+7 | 3(x+2)+1
+3x+7 | \frac{6x+14}{2}
+x^2+5x+6 | (x+2)(x+3)+0
+12\pi | \pi\cdot(\sqrt{12})^2
+913 | -(-913)
+-5 | -(-(-5))
+913 | 913\cdot10^0
+A\cup B | A\cup C
 """,
 }
 RIGHT = {
@@ -973,6 +981,9 @@ C(n,2) | C(n,2)
 12.5 | \frac{25}{2}
 35\% | \frac{7}{20}
 7 | x=\frac{14}{2}=7
+913 | \text{nine hundred and thirteen}
+A\cup B | B\cup A
+\frac{x}{2}+1 | \frac{x+2}{2}
 """,
 }
 # whole responses: reference, response

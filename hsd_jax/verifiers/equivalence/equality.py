@@ -75,6 +75,8 @@ def equal(gold: Tree, given: Tree, same: Rule, manner: str = "answer") -> bool:
     regions = region(gold), region(given)
     if regions[0] and regions[1]:
         return _same_region(regions[0], regions[1], same)
+    if gold[0] == given[0] and gold[0] in ("cup", "cap"):
+        return _any_order(list(gold[1:]), list(given[1:]), same, manner)
     if "rel" in (gold[0], given[0]):
         return gold[0] == given[0] == "rel" and _same_relation(gold, given, same)
     if gold[0] in _LOOSE or given[0] in _LOOSE or gold[0] in ("group", "matrix") or given[0] in ("group", "matrix"):

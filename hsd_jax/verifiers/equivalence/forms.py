@@ -44,7 +44,7 @@ def number(tree: Tree) -> Number | None:
         return Number(tree[1], tree[2])
     if sort == "neg" or sort == "%":
         inner = number(tree[1])
-        if inner is None or inner.percent and sort == "%":
+        if inner is None or inner.percent and sort == "%" or tree[1][0] == "neg" == sort:
             return None
         return inner._replace(value=-inner.value) if sort == "neg" else inner._replace(percent=True)
     if sort == "/":
@@ -54,7 +54,7 @@ def number(tree: Tree) -> Number | None:
         power = _digits(tree[2])
         return (
             Number(Fraction(10) ** int(power))
-            if power is not None and power.denominator == 1 and abs(power) <= LARGEST_POWER
+            if power and power.denominator == 1 and abs(power) <= LARGEST_POWER
             else None
         )
     if sort == "*" and len(tree) == 3 and tree[1][0] == "num" and tree[2][0] == "^":

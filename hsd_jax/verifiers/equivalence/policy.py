@@ -40,6 +40,8 @@ def finished(gold: Tree, given: Tree) -> bool:
         return factors(given) is not None
     if operations(gold):
         return True
+    if _expanded(gold) and not _expanded(given) and (given[0] == "+" or _divides(given, numbers=True)):
+        return False  # 3(x+2)+1 is neither a sum like 3x+7 nor a product
     return _terms(given) <= _terms(gold) and (not _divides(given) or _divides(gold))
 
 
@@ -98,7 +100,8 @@ def _is_arithmetic(node: Tree) -> bool:
     if node[0] == "^":
         power = number(node[2])
         whole = power is not None and power.value.denominator == 1 and abs(power.value) != 1
-        return whole and number(node) is None and (number(node[1]) is not None or node[1] == ("sym", "i"))
+        raised = number(node[1]) is not None or node[1] == ("sym", "i") or node[1][0] == "root" and not symbols(node[1])
+        return whole and number(node) is None and raised
     base = number(node[1]) if node[0] == "root" else None
     return base is not None and node[2][0] == "num" and _is_power(abs(base.value), int(node[2][1]))
 
@@ -119,8 +122,14 @@ def _power_of_sum(tree: Tree) -> bool:
     return any(node[0] == "^" and node[1][0] == "+" and node[2][0] == "num" and node[2][1] > 1 for node in nodes(tree))
 
 
-def _divides(tree: Tree) -> bool:
-    """Whether anything is divided by a symbol."""
+def _expanded(tree: Tree) -> bool:
+    """Whether a tree is a sum of terms without sums and fractions."""
+    inner = [node[0] for node in nodes(tree)]
+    return tree[0] == "+" and inner.count("+") == 1 and "/" not in inner
+
+
+def _divides(tree: Tree, *, numbers: bool = False) -> bool:
+    """Whether anything is divided by a symbol, or by a number."""
     below = [node[2] for node in nodes(tree) if node[0] == "/"]
     below += [node[1] for node in nodes(tree) if node[0] == "^" and node[2][0] == "neg"]
-    return any(symbols(part) for part in below)
+    return any(symbols(part) or numbers for part in below)

@@ -205,16 +205,16 @@ def _spelled_number(found: list[Token], at: int) -> tuple[int, list[Token]] | No
             current *= 100
         elif word == "thousand" and current and not thousands:
             thousands, current = current * 1000, 0
-        elif not (
-            word == "-"
-            and end > at
-            and current % 100 >= 20
-            and end + 1 < len(found)
-            and found[end + 1].text.lower() in tables.NUMBERS
-        ):
+        elif word == "and" and current >= 100 and current % 100 == 0 and _number_word(found, end + 1):
+            pass
+        elif not (word == "-" and end > at and current % 100 >= 20 and _number_word(found, end + 1)):
             break
         end += 1
     return (end - at, [Token("num", str(thousands + current))]) if end > at else None
+
+
+def _number_word(found: list[Token], at: int) -> bool:
+    return at < len(found) and found[at].text.lower() in tables.NUMBERS
 
 
 def _grouped(found: list[Token], at: int) -> tuple[int, list[Token]] | None:
