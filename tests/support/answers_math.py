@@ -570,6 +570,8 @@ x^2+5x+6 | (x+2)(x+3)+0
 -5 | -(-(-5))
 913 | 913\cdot10^0
 A\cup B | A\cup C
+15\text{ mph} | 15 \text{ kph}
+15\text{ mph} | 15 \text{ miles}
 """,
 }
 RIGHT = {
@@ -984,6 +986,8 @@ C(n,2) | C(n,2)
 913 | \text{nine hundred and thirteen}
 A\cup B | B\cup A
 \frac{x}{2}+1 | \frac{x+2}{2}
+15\text{ mph} | 15 \text{ miles per hour}
+15\text{ km/h} | 15 \text{ kph}
 """,
 }
 # whole responses: reference, response
@@ -1021,6 +1025,11 @@ RIGHT_RESPONSES = [
     ("7", "So she has **7** apples left."),
     (r"\begin{pmatrix}2\\7\end{pmatrix}", r"Answer: $\begin{pmatrix}2\\7\end{pmatrix}$"),
     ("D", "**(D)** 14"),
+    ("C", "The correct option is C."),
+    ("C", "**Answer: C. 18 cm**"),
+    ("18", "The value of x is 18."),
+    ("18", r"The remaining amount is \boxed{18}, not 20."),
+    ("18", "\\boxed{18}\n\nNote that this isn't the only method."),
     (r"\frac12", r"$\boxed{\frac12}$ or $50\%$"),
     (r"\frac12", r"\boxed{\frac12} or 0.5"),
     ("12", "The answer is that he needs 12 of them."),
@@ -1057,6 +1066,8 @@ WRONG_RESPONSES = [
     ("7", r"$2^{\boxed{7}}$"),
     ("7", r"It cannot be \boxed{7}."),
     ("7", r"\boxed{7} can't be right."),
+    ("7", r"\boxed{7} is not the answer."),
+    ("7", r"\boxed{7} would be wrong."),
     ("7", r"\boxed{7}? No, 8."),
     ("7", r"\boxed{7}, no wait, 8"),
     ("7", r"First guess: \boxed{8}. Or \boxed{7}."),

@@ -26,7 +26,8 @@ _JOINING = frozenset(
     " left right".split()
 )
 _MARKER = re.compile(
-    r"(?:(?:final|correct)\s+)?answers?\**\s*(?:is|are|:|=)\**\s*:?|####|答案(?:是|为|：|:)", re.IGNORECASE
+    r"(?:(?:(?:final|correct)\s+)?answers?|correct\s+(?:option|choice))\**\s*(?:is|are|:|=)\**\s*:?|####|答案(?:是|为|：|:)",
+    re.IGNORECASE,
 )
 _MINUS = re.compile(r"(?:(?:[$=(&]|\\\(|\\\[)\s{0,9}[-−]\s{0,9}|(?<![A-Za-z])[-−])$")
 _UNEQUAL = re.compile(r"(?:\\neq?|\\not\s{0,9}=?|≠)\s{0,9}$")
@@ -43,6 +44,10 @@ _DENIED_BEFORE = re.compile(
 )
 _DENIED_AFTER = re.compile(
     r"[^\w.]*(?:no|wait|actually|nope|or (?:maybe|perhaps|possibly|else|more|less|fewer|so))(?![A-Za-z])", re.IGNORECASE
+)
+_DENIED_SOON = re.compile(
+    r"(?:\S+ ){0,2}(?:wrong|incorrect|false|cannot|\S+n't|(?:is|are|was|may|do|does|would|could|should) not"
+    r"|not (?:right|correct|the answer|it|sure|valid))(?!\S)"
 )
 _REOPENED = re.compile(r"[.?!;]\W*(?:or|alternatively|maybe|perhaps|possibly|but)(?![A-Za-z])", re.IGNORECASE)
 # a number without a box that is not said to be the answer
@@ -214,11 +219,10 @@ def _taken_back(before: str, after: str) -> bool:
     """Whether a box is part of a formula or denied by what stands beside it: `\\sqrt{\\boxed{5}}`, `not \\boxed{5}`."""
     if any(pattern.search(before) for pattern in (_UNEQUAL, _PART_BEFORE, _DENIED_BEFORE)):
         return True
-    sentence = after.partition(". ")[0].partition("\n")[0].lower().replace("’", "'")
-    words = re.findall(r"[a-z']+", sentence)[:3]
-    if _DENIED_AFTER.match(after):
-        return True
-    return any(word in ("wrong", "incorrect", "false", "not", "cannot") or word.endswith("n't") for word in words)
+    sentence = after.partition(". ")[0].partition("\n")[0].replace("’", "'")
+    return bool(
+        _DENIED_AFTER.match(after) or _DENIED_SOON.match(" ".join(re.findall(r"[a-z']+", sentence.lower())[:4]))
+    )
 
 
 def _unboxed(text: str) -> Extracted | None:
@@ -238,7 +242,7 @@ def _unboxed(text: str) -> Extracted | None:
 
 def _clear(line: str, most: int) -> bool:
     """Whether a line holds an answer and nothing else: formulas, units, harmless words, or at most some words alone."""
-    if ". " in line or not line.strip("*.$ "):
+    if ". " in re.sub(r"^\W{0,4}[A-J]\. ", "", line) or not line.strip("*.$ "):
         return False
     words = re.sub(r"\\(?:begin|end)\{[a-z]+\}", " ", line)
     words = [word for word in _WORD.findall(words) if not word.startswith("\\") and len(word) > 1]

@@ -62,7 +62,7 @@ def _answer(cursor: Cursor) -> Tree:
 
 
 def _clause(cursor: Cursor) -> Tree:
-    _lead(cursor)
+    computes = _lead(cursor)
     signs: list[str] = []
     members = [_side(cursor)]
     while peek(cursor) in tables.RELATIONS or _says_is(cursor) or _negated(cursor):
@@ -76,6 +76,8 @@ def _clause(cursor: Cursor) -> Tree:
     while kind(cursor) == "word" and peek(cursor).lower() in tables.HARMLESS["after"]:
         cursor.at += 1
     _pass_remark(cursor)
+    if computes and not signs:
+        raise Unread("unknown words")
     return ("rel", tuple(signs), *members) if signs else members[0]
 
 
@@ -99,10 +101,10 @@ def _says_is(cursor: Cursor) -> bool:
     return peek(cursor).lower() in ("is", "are") and peek(cursor, 1).lower() not in tables.HARMLESS["after"]
 
 
-def _lead(cursor: Cursor) -> None:
+def _lead(cursor: Cursor) -> bool:
     """Passes what may stand before a value: harmless words, a label with its colon, a sign of consequence.
 
-    `the sum of 3 and 4` is another value, `the sum of the roots is 7` and `a total of 7` are not. Raises: Unread.
+    Whether they make another value of it: `the sum of 3 and 4`, but not `the sum is 7` or `a total of 7`.
     """
     begun, computes = cursor.at, False
     while cursor.at < len(cursor.tokens):
@@ -118,10 +120,9 @@ def _lead(cursor: Cursor) -> None:
         elif text in ("=", "\\approx", "\\therefore", "\\implies", "*") or cursor.at > begun and text in (":", ","):
             computes = computes and text == ","
             cursor.at += 1
-        elif computes:
-            raise Unread("unknown words")
         else:
-            return
+            break
+    return computes
 
 
 def _side(cursor: Cursor) -> Tree:
@@ -227,7 +228,9 @@ def _unit_factors(cursor: Cursor, powers: dict[str, int], sign: int) -> bool:
         cursor.at += 1
         if peek(cursor) == "^" and name in tables.COUNTED:
             raise Unread("unparsed")
-        powers[name] = powers.get(name, 0) + sign * power * _unit_power(cursor)
+        power *= sign * _unit_power(cursor)
+        for part, exponent in tables.COMPOUND.get(name, {name: 1}).items():
+            powers[part] = powers.get(part, 0) + power * exponent
         found = True
 
 

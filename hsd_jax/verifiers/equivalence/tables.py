@@ -166,6 +166,7 @@ def _unit_table() -> dict[str, str]:
 
 
 UNITS = _unit_table()
+COMPOUND = {"mph": {"mi": 1, "h": -1}, "kph": {"km": 1, "h": -1}}
 COUNTED = frozenset(_singular(noun) for noun in _NOUNS.split())
 
 
