@@ -16,7 +16,9 @@ from hsd_jax.rollout import grading
 from hsd_jax.runtime import checkpoint, paths
 from hsd_jax.sampler import token_sampling
 from hsd_jax.sampler.token_sampling import SamplingParams as Choice
+from hsd_jax.setup import validation
 from hsd_jax.setup.sampling import make_sampler
+from hsd_jax.setup.validation import SEEDS, refuse_outside
 from hsd_jax.verifiers import pool
 from models import hf
 from models.qwen3 import Params, Qwen3Config
@@ -69,6 +71,14 @@ class EvalConfig:
     """Run model-written programs without any sandbox. Never do this on a machine you care about."""
 
 
+MANY = 1_000_000
+RANGES = {
+    "seed": SEEDS,
+    "verifier_seconds": validation.RANGES["verifier.seconds"],
+    "samples": (1, MANY),
+    "batch": (1, MANY),
+    "slots": (0, MANY),
+}
 EXACT = {"dtype": "float32", "batch": 16, "slots": 64, "chunk": 64}
 # What changes how fast the answers come, but not which ones; SHAPES only in float32, as they change the order of sums.
 SPEED = ("workers", "allow_unsandboxed")
@@ -100,6 +110,8 @@ def check(asking: EvalConfig) -> None:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1; got {getattr(asking, name)}")
     if asking.slots < 0:
         raise InputError(f"--slots must be at least 0; got {asking.slots}")
+    for name, (low, high) in RANGES.items():
+        refuse_outside(f"--{name.replace('_', '-')}", getattr(asking, name), low, high)
     if asking.temperature == 0 and asking.samples > 1:
         raise InputError(f"--temperature 0 is greedy: all {asking.samples} samples would be equal; pass --samples 1")
     settled(asking)

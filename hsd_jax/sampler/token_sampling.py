@@ -48,8 +48,8 @@ def sampling_params(
         raise InputError(f"temperature must be a finite number >= 0 (0: greedy); got {temperature}")
     if not 0 < top_p <= 1:
         raise InputError(f"top_p must be in (0, 1] (1: off); got {top_p}; for greedy set temperature 0")
-    if top_k < 0:
-        raise InputError(f"top_k must be >= 0 (0: off); got {top_k}")
+    if not 0 <= top_k < 1 << 31:
+        raise InputError(f"top_k must be >= 0 (0: off) and below 2^31; got {top_k}")
     if len(stop_ids) > STOP_IDS or any(i < 0 for i in stop_ids):
         raise InputError(f"stop_ids takes at most {STOP_IDS} ids >= 0; got {list(stop_ids)}")
     padded = np.full(STOP_IDS, -1, np.int32)

@@ -1,5 +1,7 @@
 """Settings that contradict each other are refused here, by name, before anything is read or compiled."""
 
+from operator import attrgetter
+
 import numpy as np
 from jax.sharding import Mesh
 
@@ -10,9 +12,40 @@ from hsd_jax.methods import Method
 from hsd_jax.reading import donors
 from hsd_jax.reading.pieces import reads_block
 
+MOST, SECONDS, MOMENT = 1e12, (1e-3, 1e9), (0, 0.999999)
+SEEDS = (0, 10**18)  # what every library that draws takes
+RANGES = {
+    "seed": SEEDS,
+    "evaluation.every": (0, MOST),
+    "evaluation.temperature": (0, MOST),
+    "evaluation.top-p": (1e-6, 1),
+    "logging.rollouts-every": (0, MOST),
+    "logging.rollout-problems": (0, MOST),
+    "checkpoints.keep-every": (0, MOST),
+    "checkpoints.every-minutes": (0, MOST),
+    "optimizer.warmup-steps": (0, MOST),
+    "optimizer.clip-norm": (0, MOST),
+    "optimizer.weight-decay": (0, MOST),
+    "optimizer.b1": MOMENT,
+    "optimizer.b2": MOMENT,
+    "optimizer.eps": (0, MOST),
+    "verifier.seconds": SECONDS,
+    "verifier.test-seconds": SECONDS,
+    "verifier.check-seconds": SECONDS,
+    "verifier.tolerance": (0, MOST),
+}
+
+
+def refuse_outside(field: str, value: float, low: float, high: float) -> None:
+    """Raises InputError for a number below `low`, above `high`, or that is none."""
+    if not low <= value <= high:
+        raise InputError(f"{field} must be from {low:g} to {high:g}; got {value}")
+
 
 def check(config: Config, method: Method, processes: int) -> None:
     """Refuses settings that contradict each other."""
+    for field, (low, high) in RANGES.items():
+        refuse_outside(field, attrgetter(field.replace("-", "_"))(config), low, high)
     data, sampling, optimizer = config.data, config.sampling, config.optimizer
     name = config.method.name
     read, peer = methods.pieces(method), methods.peer_of(method)

@@ -1,5 +1,7 @@
 """What a run is made of: the learning rate of each update, windows within the model's positions, the first state."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,3 +66,16 @@ def test_the_frozen_copy_is_the_weights_as_the_model_reads_them() -> None:
     assert copy["embed_VD"].dtype == copy["layers"]["up_LDF"].dtype == jnp.bfloat16
     shape = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)  # noqa: E731
     assert shape(state.copies) == shape(state_of(run, optimizer).copies)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("seed", -1), ("seed", 10**19), ("evaluation.every", -1), ("optimizer.eps", float("nan")), ("optimizer.b1", 1.0)]
+    + [("verifier.seconds", 0.0), ("evaluation.top_p", 0.0), ("checkpoints.every_minutes", float("nan"))],
+)
+def test_numbers_that_would_end_a_run_later_are_refused_at_its_start(field: str, value: float) -> None:
+    section, _, name = field.rpartition(".")
+    config = Config()
+    changed = {name: value} if not section else {section: replace(getattr(config, section), **{name: value})}
+    with pytest.raises(InputError, match=f"{field.replace('_', '-')} must be from"):
+        validation.check(replace(config, **changed), METHODS["hsd"], 1)
