@@ -248,6 +248,8 @@ def main(argv: Sequence[str]) -> int:
     kind, do = COMMANDS[argv[0]]
     default = Difficulty(EvalConfig(checkpoint=tyro.MISSING, samples=32)) if kind is Difficulty else None
     given = cli.parse(kind, argv[1:], default=default, command=f"prepare {argv[0]}", about=kind.__doc__ or "")
+    for name in ("path", "against_path", "out", "tokenizer"):
+        paths.check_local(getattr(given, name, ""), f"--{name.replace('_', '-')}")
     do(given, cli.tables())
     return EXIT_DONE
 

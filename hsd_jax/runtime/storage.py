@@ -6,6 +6,7 @@ STORAGE_EMULATOR_HOST points all three to an emulator.
 
 import contextlib
 import hashlib
+import logging
 import os
 import re
 import tempfile
@@ -33,6 +34,8 @@ os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 conf.setdefault("gcs", {})["use_listings_cache"] = False
 if "STORAGE_EMULATOR_HOST" in os.environ:
     os.environ.setdefault("TENSORSTORE_GCS_HTTP_URL", os.environ["STORAGE_EMULATOR_HOST"])
+
+logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # what it logs, with a traceback, it raises as well
 
 # How the clients of object stores say why a request failed, and what mends it.
 REASONS = (

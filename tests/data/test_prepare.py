@@ -239,6 +239,7 @@ def test_pinned_revisions_are_whole():
         (["bild"], "first word must be one of"),
         (["build", "--sources", "gsm8k"], "--out"),
         (["build", "--sources", "gsm9k", "--out", "x"], "did you mean 'gsm8k'"),
+        (["describe", "--sources", "jsonl", "--path", "gs://bucket/x"], "--path gs://bucket/x: must be a local path"),
         (["describe", "--sources", "gsm8k", "--path", "nowhere"], "does not exist"),
         (["describe", "--sources", "prepared", "--path", "nowhere"], "holds no dataset"),
         (["difficulty", "--checkpoint", "c", "--sources", "tiny", "--samples", "0"], "--samples"),
