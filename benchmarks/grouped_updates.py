@@ -18,6 +18,7 @@ from hsd_jax.scoring.fused_loss import Stream, fused_token_loss
 from hsd_jax.scoring.scorer import packed_scorer
 from hsd_jax.types import Array, Contexts
 from models.qwen3 import Params, Qwen3Config, forward, head, logits
+from models.scan import PLAIN, Compute
 
 BETA = 1e-3
 # (params, reference, student, teacher, response_PGT, length_PG) -> (loss, gradient)
@@ -98,10 +99,17 @@ def grpo_token(logps: tuple[Array, ...], token: Any) -> tuple[Array, dict[str, A
 
 
 def packed(
-    config: Qwen3Config, sizes: RowPlan, rows: int, steps: int, *, chunk: int, teacher: bool = True, **options: Any
+    config: Qwen3Config,
+    sizes: RowPlan,
+    rows: int,
+    steps: int,
+    *,
+    chunk: int,
+    teacher: bool = True,
+    how: Compute = PLAIN,
 ):
     """(params, reference, *arrays) -> (loss, gradient), the library's way; without a teacher it is GRPO's update."""
-    scorer = packed_scorer(config, sizes.sizes[0], sizes.sizes[1:], rows=rows, steps=steps, **options)
+    scorer = packed_scorer(config, sizes.sizes, rows=rows, steps=steps, how=how)
 
     def loss(params: Params, reference: Params, student: Contexts, teachers: Contexts, response: Array, length: Array):
         frozen = [Stream(scorer.student(reference, student, response, length), head(reference))]
@@ -117,7 +125,7 @@ def packed(
     return jax.value_and_grad(loss)
 
 
-def naive(config: Qwen3Config, steps: int, *, dtype: Any = jnp.float32, remat: str = "none") -> Update:
+def naive(config: Qwen3Config, steps: int, *, how: Compute = PLAIN) -> Update:
     """(params, reference, *arrays) -> (loss, gradient) with every [context; response] alone and logits [B, T, V]."""
 
     def logp(params: Params, contexts: Contexts, response: Array, length: Array) -> Array:
@@ -128,7 +136,7 @@ def naive(config: Qwen3Config, steps: int, *, dtype: Any = jnp.float32, remat: s
         begin, end = read[:, None], read[:, None] + length.reshape(-1, 1)
         index = jnp.where(place < begin, place, prompt.shape[2] + place - begin)
         tokens = jnp.take_along_axis(window, jnp.minimum(index, window.shape[1] - 1), axis=1)
-        hidden = forward(config, params, tokens, place < end, dtype=dtype, remat=remat)
+        hidden = forward(config, params, tokens, place < end, how=how)
         before = jnp.minimum(begin - 1 + jnp.arange(steps)[None], window.shape[1] - 1)
         hidden = jnp.take_along_axis(hidden, before[..., None], axis=1)
         return divergence.log_probs(logits(params, hidden))

@@ -28,6 +28,7 @@ import psutil
 
 from models import hf, hf_layout, tensor_files
 from models.qwen3 import Qwen3Config, forward, init_params, logits, param_shapes, params_of
+from models.scan import Compute
 from models.sharding import batch_sharding, make_mesh
 
 QWEN3_06B = Qwen3Config(151936, 1024, 3072, 28, 16, 8, 128, 1e6, 1e-6, True, 40960)
@@ -144,7 +145,7 @@ def bench_compile() -> None:
         tokens = jax.ShapeDtypeStruct((1, 256), jnp.int32)
 
         def loss(params: Any, tokens: jax.Array) -> jax.Array:
-            hidden = forward(config, params, tokens, tokens >= 0, dtype=jnp.bfloat16, remat="full")
+            hidden = forward(config, params, tokens, tokens >= 0, how=Compute(jnp.bfloat16, "full"))
             return jnp.mean(logits(params, hidden) ** 2)
 
         began = time.perf_counter()

@@ -37,7 +37,7 @@ def main() -> None:
     groups = make_groups(length_PG, question_P, "coupled", config.vocab_size)
     sizes = plan(groups, 1, args.block)
     ways = {
-        "ours": packed(config, sizes, 1, args.response, chunk=args.chunk, remat="none"),
+        "ours": packed(config, sizes, 1, args.response, chunk=args.chunk),
         "naive": naive(config, args.response),
     }
     params, reference = (jax.jit(init_params, static_argnums=0)(config, jax.random.key(seed)) for seed in (0, 1))

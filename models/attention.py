@@ -89,8 +89,12 @@ def splash_attention(*, block: int = 512, interpret: bool = False) -> Attention:
         (_, queries, heads, size), (keys, kv_heads) = q.shape, k.shape[1:3]
         tile_q, tile_k = _tile(queries, block), _tile(keys, block)
         pad_q, pad_k = -queries % tile_q, -keys % tile_k
-        shape = (queries + pad_q, keys + pad_k, keys - queries, tile_q, tile_k)
-        kernel = _splash_kernel(heads // kv_heads, *shape, interpret=interpret)
+        causal = splash_mask.CausalMask((queries + pad_q, keys + pad_k), offset=keys - queries)
+        kernel: Any = splash.make_splash_mqa_single_device(
+            splash_mask.MultiHeadMask([causal] * (heads // kv_heads)),
+            block_sizes=_tiles(tile_q, tile_k),
+            interpret=interpret,
+        )
         # (rows, key/value heads, their query heads, window, head size); the kernel leaves the scale to us
         q = jnp.moveaxis(_pad(q * size**-0.5, pad_q, 0), 2, 1).reshape(len(q), kv_heads, -1, queries + pad_q, size)
         k, v = (jnp.moveaxis(_pad(a, pad_k, 0), 2, 1) for a in (k, v))
@@ -134,14 +138,8 @@ def _pad(x: Array, amount: int, value: int) -> Array:
     return jnp.pad(x, [(0, 0), (0, amount)] + [(0, 0)] * (x.ndim - 2), constant_values=value)
 
 
-def _splash_kernel(
-    group: int, queries: int, keys: int, offset: int, tile_q: int, tile_k: int, *, interpret: bool
-) -> Callable[..., Any]:
-    """Query heads of one key/value head: (q [group, S, H], k [X, H], v [X, H], segments) -> [group, S, H]."""
-    causal = splash_mask.CausalMask((queries, keys), offset=offset)
-    tiles = splash.BlockSizes(
-        block_q=tile_q, block_kv=tile_k, block_q_dkv=tile_q, block_kv_dkv=tile_k, block_q_dq=tile_q, block_kv_dq=tile_k
-    )
-    return splash.make_splash_mqa_single_device(
-        splash_mask.MultiHeadMask([causal] * group), block_sizes=tiles, interpret=interpret
+def _tiles(queries: int, keys: int) -> splash.BlockSizes:
+    """The same tiles in the forward pass and in both products of the backward pass."""
+    return splash.BlockSizes(
+        block_q=queries, block_kv=keys, block_q_dkv=queries, block_kv_dkv=keys, block_q_dq=queries, block_kv_dq=keys
     )

@@ -14,7 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from models.attention import Attention, reference_attention
 from models.config import Qwen3Config as Qwen3Config
-from models.scan import LOCAL, ShardingHooks, scan_layers
+from models.scan import PLAIN, Compute, scan_layers
 
 Array = jax.Array
 Params = dict[str, Any]
@@ -102,9 +102,9 @@ def layer(config: Qwen3Config, weights: Params, x_BSD: Array, positions_BS: Arra
     return x_BSD + jnp.einsum("bsf,fd->bsd", jax.nn.silu(gate) * up, w["down_LFD"]), aux
 
 
-def embed(params: Params, tokens: Array, dtype: Any = jnp.float32, *, placement: ShardingHooks = LOCAL) -> Array:
-    """Token embeddings in the compute dtype."""
-    return placement.lookup(params["embed_VD"], tokens, dtype)
+def embed(params: Params, tokens: Array, how: Compute = PLAIN) -> Array:
+    """Token embeddings in the compute dtype, where a batch lies."""
+    return how.placement.batch(how.placement.lookup(params["embed_VD"], tokens, how.dtype))
 
 
 def final_norm(config: Qwen3Config, params: Params, x: Array) -> Array:
@@ -137,10 +137,8 @@ def forward(
     valid_BS: Array,
     *,
     segments_BS: Array | None = None,
-    dtype: Any = jnp.float32,
     attention: Attention = reference_attention,
-    remat: str = "none",
-    placement: ShardingHooks = LOCAL,
+    how: Compute = PLAIN,
 ) -> Array:
     """Final hidden states [B, S, D] (after the last norm); pads may stand on either side.
 
@@ -154,8 +152,7 @@ def forward(
     def body(x: Array, weights: Params) -> tuple[Array, Any]:
         return layer(config, weights, x, positions_BS, attend)
 
-    x = placement.batch(embed(params, tokens_BS, dtype, placement=placement))
-    x, _ = scan_layers(body, x, params["layers"], remat=remat, placement=placement)
+    x, _ = scan_layers(body, embed(params, tokens_BS, how), params["layers"], how)
     return final_norm(config, params, x)
 
 
@@ -179,10 +176,10 @@ class Qwen3(nnx.Module):
         """Logits [B, S, V] in float32; computed in the dtype of the weights, float32 products unabridged."""
         valid_BS = jnp.ones(tokens_BS.shape, bool) if valid_BS is None else valid_BS
         params = params_of(self)
-        dtype = params["embed_VD"].dtype
+        how = Compute(params["embed_VD"].dtype)
         # accelerators would multiply float32 in bfloat16 passes
         with jax.default_matmul_precision("highest"):
-            hidden = forward(self.config, params, tokens_BS, valid_BS, segments_BS=segments_BS, dtype=dtype)
+            hidden = forward(self.config, params, tokens_BS, valid_BS, segments_BS=segments_BS, how=how)
             return logits(params, hidden)
 
 

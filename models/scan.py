@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from models.errors import InputError
@@ -54,14 +55,25 @@ class ShardingHooks:
 LOCAL = ShardingHooks()
 
 
-def scan_layers(
-    body: Body, x: PyTree, layer_weights: PyTree, *, remat: str = "none", placement: ShardingHooks = LOCAL
-) -> tuple[PyTree, Any]:
+@dataclass(frozen=True)
+class Compute:
+    """How a forward pass is computed: the compute dtype, what the backward pass finds stored, and where arrays lie."""
+
+    dtype: Any = jnp.float32
+    remat: str = "none"
+    placement: ShardingHooks = LOCAL
+
+
+PLAIN = Compute()
+
+
+def scan_layers(body: Body, x: PyTree, layer_weights: PyTree, how: Compute = PLAIN) -> tuple[PyTree, Any]:
     """x, aux = body(x, weights of layer l) for l = 0..L-1; `aux` comes back stacked on a leading L axis.
 
     `layer_weights` is any pytree with a leading L axis (the parameters, or a tuple of them and caches).
-    Raises: InputError for an unknown `remat`.
+    Raises: InputError for an unknown `how.remat`.
     """
+    remat, placement = how.remat, how.placement
     if remat not in POLICIES:
         raise InputError(f"remat = {remat!r}, allowed: {', '.join(POLICIES)}")
 

@@ -16,6 +16,7 @@ from hsd_jax.sampler.state import SamplerConfig as SamplerConfig
 from hsd_jax.sampler.token_sampling import SamplingParams, fold_key, sample_token
 from hsd_jax.types import Padded
 from models import qwen3
+from models.scan import Compute
 
 Array = jax.Array
 CHECK = 8  # decode steps between two looks at whether any slot still works: the look is a reduction over all rows
@@ -38,7 +39,7 @@ def prefill(program: SamplerConfig, params: DecodeParams, prompts: Padded) -> Ca
         out = qwen3.reference_attention(q, k, v, segments_RC, segments_RC)
         return out, (jnp.swapaxes(k, 1, 2), jnp.swapaxes(v, 1, 2))
 
-    x = qwen3.embed(params, tokens_RC, program.dtype)
+    x = qwen3.embed(params, tokens_RC, Compute(program.dtype))
     entries = []
     for weights in params["layers"]:
         x, entry = qwen3.layer(program.config, weights, x, positions_RC, attend)
@@ -103,7 +104,7 @@ def decode_step(
     visible_BS = age_S[None, :] <= position_B1
     place = slots.time % length
 
-    x = qwen3.embed(params, slots.token_B[:, None], program.dtype)
+    x = qwen3.embed(params, slots.token_B[:, None], Compute(program.dtype))
     keys, values = [], []
     for weights, k_BKSH, v_BKSH in zip(params["layers"], cache.keys, cache.values, strict=True):
         x, (k, v) = qwen3.layer(config, weights, x, position_B1, cached_attend(k_BKSH, v_BKSH, place, visible_BS))

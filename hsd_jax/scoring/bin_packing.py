@@ -26,6 +26,20 @@ class Lengths:
 
 
 @dataclass(frozen=True)
+class Split:
+    """Into how many minibatches a batch is split, an update each, and each of them into micro-batches of one gradient.
+
+    The problem at place p belongs to minibatch p mod `minibatches`.
+    """
+
+    minibatches: int = 1
+    micro_batches: int = 1
+
+
+UNDIVIDED = Split()
+
+
+@dataclass(frozen=True)
 class RowPlan:
     """`order_P`: the problems row by row; `sizes` of each stream; `filled`: the share of positions that are tokens."""
 
@@ -40,21 +54,20 @@ def pack_problems(
     rows: int,
     *,
     block: int,
-    parts: int = 1,
-    minibatches: int = 1,
+    split: Split = UNDIVIDED,
     known: Sequence[tuple[Sizes, ...]] = (),
 ) -> RowPlan:
     """Spreads P problems over `rows` rows of P / rows problems each and returns sizes that hold every row.
 
-    The rows are those of the whole batch. A problem at place p belongs to minibatch p mod `minibatches` and stays in
-    it; within a minibatch, `order_P` is such that part k (a micro-batch) takes every problem at a place p with p mod
-    parts = k, and finds the problems of each of its rows side by side.
+    The rows are those of the whole batch. A problem stays in its minibatch; within it, `order_P` is such that
+    micro-batch k takes every problem at a place p with p mod `micro_batches` = k, and finds the problems of each of
+    its rows side by side.
 
     `streams` are the forward passes over those rows (student, teacher, reference). `known` are the sizes already
     compiled; one of them is taken again if it is not much larger than needed.
-    Raises: ValueError where P does not divide by `rows`, or `rows` by parts x minibatches.
+    Raises: ValueError where P does not divide by `rows`, or `rows` by minibatches x micro-batches.
     """
-    problems = len(length_PG)
+    problems, minibatches, parts = len(length_PG), split.minibatches, split.micro_batches
     if rows < 1 or problems % rows or rows % (parts * minibatches):
         raise ValueError(
             f"pack_problems: {problems} problems, {rows} rows, {minibatches} x {parts} parts do not divide; change one"

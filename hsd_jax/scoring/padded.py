@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from hsd_jax.types import Array, Contexts
 from models.qwen3 import Params, Qwen3Config, embed, final_norm, layer
-from models.scan import LOCAL, ShardingHooks, scan_layers
+from models.scan import PLAIN, Compute, scan_layers
 
 
 def score_groups(
@@ -20,10 +20,7 @@ def score_groups(
     contexts: Contexts,
     response_PGT: Array,
     length_PG: Array,
-    *,
-    dtype: Any = jnp.float32,
-    remat: str = "none",
-    placement: ShardingHooks = LOCAL,
+    how: Compute = PLAIN,
 ) -> Array:
     """hidden_PGTD: the state after the last norm that predicts each response token, whatever stands past a length.
 
@@ -53,8 +50,8 @@ def score_groups(
         return (context, response), ()
 
     tokens = contexts.tokens_PMC.reshape(-1, window), response_PGT.reshape(rows, steps)
-    start = tuple(placement.batch(embed(params, t, dtype, placement=placement)) for t in tokens)
-    (context, response), _ = scan_layers(body, start, params["layers"], remat=remat, placement=placement)
+    start = tuple(embed(params, t, how) for t in tokens)
+    (context, response), _ = scan_layers(body, start, params["layers"], how)
     last = jnp.maximum(contexts.length_PM.reshape(-1) - 1, 0)
     first = _own(jnp.take_along_axis(context, last[:, None, None], axis=1), contexts.context_index_PG)
     hidden = final_norm(config, params, jnp.concatenate([first, response[:, :-1]], axis=1))

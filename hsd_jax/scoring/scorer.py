@@ -7,18 +7,16 @@ and none of its hidden states but the last is handed out, so nothing else of it 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from hsd_jax.scoring.packed_attention import PackedAttention, Visible, block_attention
 from hsd_jax.scoring.packing import Packed, Sizes, flatten, pack, split_rows, unflatten
 from hsd_jax.scoring.padded import score_groups
 from hsd_jax.types import Array, Contexts
 from models.qwen3 import Params, Qwen3Config, embed, final_norm, layer
-from models.scan import LOCAL, ShardingHooks, scan_layers
+from models.scan import PLAIN, Compute, scan_layers
 
 # (weights, contexts, response_PGT, length_PG) -> hidden_ND, the states that predict the flat response tokens
 Score = Callable[[Params, Contexts, Array, Array], Array]
@@ -40,11 +38,11 @@ class Scorer:
     unflatten: Callable[[Array, Array], Array]
 
 
-def padded_scorer(config: Qwen3Config, *, steps: int, **options: Any) -> Scorer:
+def padded_scorer(config: Qwen3Config, *, steps: int, how: Compute = PLAIN) -> Scorer:
     """Windows of `steps` response tokens as they are: simple, and cheap where windows are short."""
 
     def score(params: Params, contexts: Contexts, response_PGT: Array, length_PG: Array) -> Array:
-        hidden_PGTD = score_groups(config, params, contexts, response_PGT, length_PG, **options)
+        hidden_PGTD = score_groups(config, params, contexts, response_PGT, length_PG, how)
         return hidden_PGTD.reshape(-1, hidden_PGTD.shape[-1])
 
     return Scorer(
@@ -56,50 +54,40 @@ def padded_scorer(config: Qwen3Config, *, steps: int, **options: Any) -> Scorer:
 
 
 def packed_scorer(
-    config: Qwen3Config, student: Sizes, views: Sequence[Sizes], *, rows: int, steps: int, **options: Any
+    config: Qwen3Config,
+    sizes: Sequence[Sizes],
+    *,
+    rows: int,
+    steps: int,
+    attention: PackedAttention | None = None,
+    how: Compute = PLAIN,
 ) -> Scorer:
-    """Problems packed into `rows` rows of the planned sizes: nearly every position is a token. Options of `score_rows`.
+    """Problems packed into `rows` rows of the planned sizes: nearly every position is a token.
 
-    The problems of a micro-batch must come in the order of the plan: the first P / rows of them make the first row.
+    `sizes` are those of the student's rows, then of each view's. The problems of a micro-batch must come in the order
+    of the plan: the first P / rows of them make the first row. Without `attention`, that of one device.
     """
-    score = partial(score_packed, config, rows=rows, **options)
-    flat = {"rows": rows, "tokens": student.response_tokens}
+
+    def score_in(size: Sizes) -> Score:
+        def score(params: Params, contexts: Contexts, response_PGT: Array, length_PG: Array) -> Array:
+            contexts, response_BPGT, length_BPG = split_rows((contexts, response_PGT, length_PG), rows)
+            packed = pack(contexts, response_BPGT, length_BPG, size)
+            hidden_BND = score_rows(config, params, packed, attention or block_attention(size.block), how)
+            return hidden_BND.reshape(-1, hidden_BND.shape[-1])
+
+        return score
+
+    flat = {"rows": rows, "tokens": sizes[0].response_tokens}
     return Scorer(
-        student=partial(score, sizes=student),
-        view=lambda place: partial(score, sizes=views[place]),
+        student=score_in(sizes[0]),
+        view=lambda place: score_in(sizes[1 + place]),
         flatten=lambda values_PGT, length_PG: flatten(values_PGT, length_PG, **flat),
         unflatten=lambda values_N, length_PG: unflatten(values_N, length_PG, steps=steps, **flat),
     )
 
 
-def score_packed(
-    config: Qwen3Config,
-    params: Params,
-    contexts: Contexts,
-    response_PGT: Array,
-    length_PG: Array,
-    *,
-    rows: int,
-    sizes: Sizes,
-    **options: Any,
-) -> Array:
-    """hidden_ND of P problems in `rows` rows; N = rows × response tokens of a row."""
-    contexts, response_BPGT, length_BPG = split_rows((contexts, response_PGT, length_PG), rows)
-    packed = pack(contexts, response_BPGT, length_BPG, sizes)
-    chosen: dict[str, Any] = {"attention": block_attention(sizes.block), **options}
-    hidden_BND = score_rows(config, params, packed, **chosen)
-    return hidden_BND.reshape(-1, hidden_BND.shape[-1])
-
-
 def score_rows(
-    config: Qwen3Config,
-    params: Params,
-    packed: Packed,
-    *,
-    attention: PackedAttention,
-    dtype: Any = jnp.float32,
-    remat: str = "none",
-    placement: ShardingHooks = LOCAL,
+    config: Qwen3Config, params: Params, packed: Packed, attention: PackedAttention, how: Compute = PLAIN
 ) -> Array:
     """hidden_BND: for each packed response token the state, after the last norm, that predicts it.
 
@@ -115,9 +103,8 @@ def score_rows(
         x_BSD, aux = layer(config, weights, x_BSD, packed.positions_BS, attend)
         return (x_BSD, visible), aux
 
-    x_BSD = placement.batch(embed(params, packed.tokens_BS, dtype, placement=placement))
     # carried, not closed over: differentiating the scan would hoist the masks of all pairs of blocks out of it
-    start = x_BSD, packed.visible
-    (x_BSD, _), _ = scan_layers(body, start, params["layers"], remat=remat, placement=placement)
-    x_BND = placement.batch(jax.vmap(lambda x, i: x[i])(x_BSD, packed.before_BN))
+    start = embed(params, packed.tokens_BS, how), packed.visible
+    (x_BSD, _), _ = scan_layers(body, start, params["layers"], how)
+    x_BND = how.placement.batch(jax.vmap(lambda x, i: x[i])(x_BSD, packed.before_BN))
     return final_norm(config, params, x_BND)

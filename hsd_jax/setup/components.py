@@ -16,6 +16,7 @@ from hsd_jax.data.tokenization import Tokenization
 from hsd_jax.methods import Method
 from hsd_jax.scoring import batch_layout
 from hsd_jax.scoring.batch_layout import BatchLayout
+from hsd_jax.scoring.bin_packing import Split
 from hsd_jax.scoring.fused_loss import over_mesh
 from hsd_jax.setup import method_overrides, validation
 from hsd_jax.setup.sampling import Sampler, make_sampler
@@ -24,6 +25,7 @@ from hsd_jax.update.compiled import CompiledStep, compiled_step, state_shardings
 from hsd_jax.update.state import StepConfig, TrainState
 from models import hf, sharding
 from models.qwen3 import Params, Qwen3Config, cast
+from models.scan import Compute
 
 
 @dataclass(frozen=True)
@@ -115,11 +117,11 @@ def step_layout(run: RunConfig) -> BatchLayout:
     config, model, mesh = run.config, run.model, run.mesh
     dtype, o = jnp.dtype(config.model.compute_dtype), config.optimizer
     steps = max(config.sampling.response_tokens, config.sampling.code_response_tokens)
-    options = {"dtype": dtype, "remat": config.model.remat, "placement": sharding.placement(model, mesh, dtype)}
+    how = Compute(dtype, config.model.remat, sharding.placement(model, mesh, dtype))
     if o.layout == "padded":
-        return batch_layout.padded(model, context=config.data.context_tokens, steps=steps, **options)
-    parts = {"parts": o.micro_batches, "minibatches": run.method.minibatches}
-    return batch_layout.packed(model, mesh, steps=steps, block=o.attention_block, **parts, **options)
+        return batch_layout.padded(model, context=config.data.context_tokens, steps=steps, how=how)
+    split = Split(run.method.minibatches, o.micro_batches)
+    return batch_layout.packed(model, mesh, steps=steps, block=o.attention_block, split=split, how=how)
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:

@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from models.attention import attention_for
 from models.qwen3 import Params, Qwen3Config, forward
+from models.scan import Compute
 from models.sharding import abstract_params, batch_sharding, make_mesh, placement
 from tests.support.tiny_config import QWEN3_8B, QWEN3_32B
 
@@ -49,11 +50,10 @@ def test_offload_moves_layer_inputs_to_the_host_and_nothing_else(monkeypatch: py
     config = Qwen3Config(2048, 512, 512, 6, 4, 4, 128, 1e6, 1e-6, True, 4096)
     tokens = jax.ShapeDtypeStruct((4, 512), jnp.int32, sharding=batch_sharding(mesh))
 
-    place = placement(config, mesh, jnp.bfloat16)
+    how = Compute(jnp.bfloat16, "offload", placement(config, mesh, jnp.bfloat16))
 
     def loss(params: Params, tokens: jax.Array) -> jax.Array:
-        valid = tokens >= 0
-        hidden = forward(config, params, tokens, valid, dtype=jnp.bfloat16, remat="offload", placement=place)
+        hidden = forward(config, params, tokens, tokens >= 0, how=how)
         return jnp.mean(hidden**2)
 
     step = jax.jit(jax.grad(loss))

@@ -12,7 +12,7 @@ from hsd_jax.errors import InputError
 from models import hf
 from models.attention import reference_attention
 from models.qwen3 import Qwen3, Qwen3Config, cast, forward, init_params, logits, params_of, positions_of, rms_norm
-from models.scan import POLICIES
+from models.scan import POLICIES, Compute
 from tests.support.random_qwen3 import GOLDEN_CASES, hf_config, hf_weights, padded_batch, write_hf
 from tests.support.tiny_config import tiny_config
 
@@ -118,7 +118,7 @@ def gradient(model: Qwen3):
 
     @cache
     def gradient(remat: str) -> dict:
-        loss = lambda p: jnp.mean(forward(CONFIG, p, tokens, tokens >= 0, remat=remat) ** 2)  # noqa: E731
+        loss = lambda p: jnp.mean(forward(CONFIG, p, tokens, tokens >= 0, how=Compute(remat=remat)) ** 2)  # noqa: E731
         return jax.jit(jax.grad(loss))(params_of(model))
 
     return gradient
@@ -136,7 +136,7 @@ def test_remat_stores_less(model: Qwen3):
     params = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
 
     def temp_bytes(remat: str) -> int:
-        loss = lambda p: jnp.mean(forward(config, p, tokens, tokens == 0, remat=remat) ** 2)  # noqa: E731
+        loss = lambda p: jnp.mean(forward(config, p, tokens, tokens == 0, how=Compute(remat=remat)) ** 2)  # noqa: E731
         return jax.jit(jax.grad(loss)).lower(params).compile().memory_analysis().temp_size_in_bytes
 
     assert temp_bytes("full") < 0.7 * temp_bytes("none")
@@ -144,7 +144,9 @@ def test_remat_stores_less(model: Qwen3):
 
 def test_unknown_remat_is_refused(model: Qwen3):
     with pytest.raises(InputError, match=r"remat = 'some', allowed: none, "):
-        forward(CONFIG, params_of(model), jnp.zeros((1, 2), jnp.int32), jnp.ones((1, 2), bool), remat="some")
+        forward(
+            CONFIG, params_of(model), jnp.zeros((1, 2), jnp.int32), jnp.ones((1, 2), bool), how=Compute(remat="some")
+        )
 
 
 def test_precision_is_as_stated(model: Qwen3):
@@ -157,7 +159,7 @@ def test_precision_is_as_stated(model: Qwen3):
         seen.append((q.dtype, k.dtype, v.dtype))
         return reference_attention(q, k, v, q_segments, k_segments)
 
-    hidden = forward(CONFIG, params, tokens, valid, dtype=jnp.bfloat16, attention=spy)
+    hidden = forward(CONFIG, params, tokens, valid, attention=spy, how=Compute(jnp.bfloat16))
     assert seen == [(jnp.bfloat16,) * 3]
     assert hidden.dtype == jnp.bfloat16
     low, high = logits(params, hidden), model(tokens, valid_BS=valid)
@@ -179,7 +181,7 @@ def test_weights_that_were_cast_before_compute_the_same_to_the_bit():
 
     @jax.jit
     def outputs(params):
-        return logits(params, forward(config, params, tokens, valid, dtype=jnp.bfloat16))
+        return logits(params, forward(config, params, tokens, valid, how=Compute(jnp.bfloat16)))
 
     wanted = np.asarray(outputs(params))
     np.testing.assert_array_equal(outputs(cast(params, jnp.bfloat16)), wanted)

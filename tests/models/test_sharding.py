@@ -1,6 +1,7 @@
 """The sharding table: what it yields, what it refuses, and that a mesh changes no number."""
 
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from hsd_jax.setup.validation import check_mesh
 from models import hf
 from models.attention import on_mesh, reference_attention
 from models.qwen3 import Params, Qwen3Config, forward, logits, params_of
+from models.scan import Compute
 from models.sharding import (
     RULES,
     _grid,
@@ -140,9 +142,10 @@ def alone(directory: Path, tokens: np.ndarray) -> tuple:
 @pytest.mark.parametrize("how", ["left to the partitioner", "placed", "placed, kernels by shard_map"])
 def test_mesh_2x2x2_equals_one_device(directory: Path, tokens: np.ndarray, alone: tuple, how: str):
     mesh = make_mesh(2, 2, 2)
-    options: dict = {} if how.startswith("left") else {"placement": placement(CONFIG, mesh, jnp.float32)}
+    place = Compute(placement=placement(CONFIG, mesh, jnp.float32))
+    options: dict = {} if how.startswith("left") else {"how": place}
     if "shard_map" in how:
-        options |= {"attention": on_mesh(reference_attention, mesh), "remat": "full"}
+        options = {"attention": on_mesh(reference_attention, mesh), "how": replace(place, remat="full")}
     params = params_of(hf.load(directory, mesh=mesh))
     step = jax.jit(jax.value_and_grad(partial(mean_square, **options)))
     loss, gradient = step(params, jax.device_put(tokens, batch_sharding(mesh)))
@@ -160,8 +163,8 @@ def test_facade_on_a_mesh_equals_one_device(directory: Path, tokens: np.ndarray)
 def test_gathers_move_the_compute_dtype(directory: Path, tokens: np.ndarray):
     """Weights are cast, then gathered: half the bytes. The embedding table is never gathered."""
     mesh = make_mesh(1, 8, 1)
-    place = placement(CONFIG, mesh, jnp.bfloat16)
-    run = jax.jit(partial(forward, CONFIG, dtype=jnp.bfloat16, placement=place))
+    how = Compute(jnp.bfloat16, placement=placement(CONFIG, mesh, jnp.bfloat16))
+    run = jax.jit(partial(forward, CONFIG, how=how))
     shapes = abstract_params(CONFIG, mesh, jnp.float32)
     text = run.lower(shapes, jnp.asarray(tokens), jnp.asarray(tokens) >= 0).as_text()
     weights = [line for line in text.splitlines() if "sharding_constraint" in line and "tensor<8x10x" not in line]

@@ -135,7 +135,7 @@ def test_other_names_are_refused_with_the_right_one(text: str, message: str) -> 
 def test_planned_rows_hold_the_assumed_texts(contexts: int) -> None:
     """Nearly full rows on four devices, wide enough for a quarter of the batch; a teacher's row is the wider one."""
     mesh = sharding.make_mesh(1, -1, 2, jax.devices()[:8])
-    rows = batch_layout.packed(QWEN3_8B, mesh, steps=4096, block=128, parts=1, minibatches=1)
+    rows = batch_layout.packed(QWEN3_8B, mesh, steps=4096, block=128)
     work = Workload(**{**vars(WORK), "contexts": contexts})
     plan = planned_rows(rows, work, 6144)
     assert len(plan.sizes) == (2 if contexts else 1) and plan.utilization > 0.8

@@ -25,6 +25,7 @@ rank, port, source, out = int(sys.argv[1]), sys.argv[2], sys.argv[3], Path(sys.a
 jax.distributed.initialize(f"localhost:{port}", 2, rank)
 from jax.experimental import multihost_utils
 import jax.numpy as jnp
+from models.scan import Compute
 from models.sharding import batch_sharding, make_mesh, placement
 from models import hf
 from models.qwen3 import forward, logits, params_of
@@ -34,8 +35,8 @@ params = params_of(model)
 assert not params["embed_VD"].is_fully_addressable
 rows = np.load(out / "tokens.npy")
 tokens = jax.make_array_from_callback(rows.shape, batch_sharding(mesh), lambda index: rows[index])
-place = placement(model.config, mesh, jnp.float32)
-run = jax.jit(lambda p, t: logits(p, forward(model.config, p, t, t >= 4, placement=place)))
+how = Compute(placement=placement(model.config, mesh, jnp.float32))
+run = jax.jit(lambda p, t: logits(p, forward(model.config, p, t, t >= 4, how=how)))
 got = multihost_utils.process_allgather(run(params, tokens), tiled=True)
 hf.save(model, out / "copy")
 if rank == 0:

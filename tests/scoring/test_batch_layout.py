@@ -12,7 +12,7 @@ import pytest
 from hsd_jax.methods import View
 from hsd_jax.methods.view_options import READS
 from hsd_jax.scoring import batch_layout
-from hsd_jax.scoring.bin_packing import Lengths
+from hsd_jax.scoring.bin_packing import Lengths, Split
 from hsd_jax.scoring.fused_loss import over_mesh
 from hsd_jax.scoring.packing import Sizes
 from hsd_jax.update.compiled import (
@@ -48,8 +48,8 @@ def run(kind: str, devices: int, case: Case, weights: tuple[Params, Params], *, 
     setting = replace(setting, micro_batches=parts)
     rows: Any = batch_layout.padded(CONFIG, context=32, steps=T)
     if kind == "packed":
-        divided = {"parts": parts, "minibatches": setting.method.minibatches}
-        rows = batch_layout.packed(CONFIG, mesh, steps=T, block=BLOCK, **divided)
+        split = Split(setting.method.minibatches, parts)
+        rows = batch_layout.packed(CONFIG, mesh, steps=T, block=BLOCK, split=split)
     whole = sharding.replicated(mesh)
     state, key = jax.device_put((state_of(setting, *weights), jax.random.key(5)), whole)
     given = case.problems, case.rollouts, jnp.asarray(REWARDS)
@@ -111,7 +111,7 @@ def test_contexts_of_single_rollouts_are_packed_as_well(case: Case, weights: tup
 def test_a_continued_run_knows_the_sizes_it_had_met() -> None:
     """Sizes travel through a checkpoint's JSON, in their order, without compiling anything."""
     mesh = sharding.make_mesh(1, 1, 1, jax.devices()[:1])
-    rows = batch_layout.packed(CONFIG, mesh, steps=T, block=BLOCK, parts=1, minibatches=1)
+    rows = batch_layout.packed(CONFIG, mesh, steps=T, block=BLOCK)
     met = [(Sizes(64, 32, 9, 8), Sizes(128, 32, 20, 8)), (Sizes(64, 64, 12, 8), Sizes(128, 64, 30, 8))]
     first, second = (compiled_step(settings("hsd"), rows, make_case().frame, mesh) for _ in range(2))
     for sizes in met:

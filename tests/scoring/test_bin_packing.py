@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hsd_jax.scoring.bin_packing import Lengths, pack_problems
+from hsd_jax.scoring.bin_packing import Lengths, Split, pack_problems
 from hsd_jax.scoring.packing import Sizes
 
 
@@ -77,7 +77,7 @@ def test_known_sizes_that_are_too_small_or_far_too_large_are_not_used():
 
 def test_interleaved_parts_find_their_rows_side_by_side():
     response_PG, streams = lengths(problems=24)
-    whole, split = (pack_problems(response_PG, streams, 6, block=64, parts=parts) for parts in (1, 3))
+    whole, split = (pack_problems(response_PG, streams, 6, block=64, split=Split(1, parts)) for parts in (1, 3))
     assert whole.sizes == split.sizes
     rows = [set(row) for part in range(3) for row in split.order_P[part::3].reshape(2, -1)]
     assert rows == [set(row) for row in whole.order_P.reshape(6, -1)]

@@ -14,6 +14,7 @@ from hsd_jax.scoring.packing import full_sizes
 from hsd_jax.scoring.scorer import packed_scorer, padded_scorer
 from hsd_jax.types import Contexts
 from models.qwen3 import forward, init_params
+from models.scan import Compute
 from models.sharding import batch_sharding, make_mesh, param_shardings, placement
 from tests.support.tiny_config import tiny_config
 
@@ -96,22 +97,27 @@ def scored(scorer, which="teacher"):
 def test_states_and_gradients_equal_those_of_plain_sequences(params, expected, block):
     data = groups()
     sizes = full_sizes(data[0], data[1], 1, block=block)
-    scorer = packed_scorer(CONFIG, sizes, [sizes], rows=P, steps=T)
+    scorer = packed_scorer(CONFIG, [sizes, sizes], rows=P, steps=T)
     close(value_and_gradient(scored(scorer))(params, *data), expected)
 
 
 def planned(data, rows, block):
-    """The same batch in the order of a plan, and the scorer of the planned sizes."""
+    """The same batch in the order of a plan, and the plan."""
     contexts, response, length = jax.tree.map(np.asarray, data)
     stream = Lengths(contexts.length_PM, contexts.context_index_PG)
     plan = pack_problems(length, [stream], rows, block=block)
-    scorer = packed_scorer(CONFIG, plan.sizes[0], plan.sizes[:1], rows=rows, steps=T)
-    return jax.tree.map(lambda x: jnp.asarray(x[plan.order_P]), (contexts, response, length)), scorer, plan.order_P
+    return jax.tree.map(lambda x: jnp.asarray(x[plan.order_P]), (contexts, response, length)), plan
+
+
+def planned_scorer(plan, rows, **options):
+    """Student and teacher read alike here."""
+    return packed_scorer(CONFIG, plan.sizes * 2, rows=rows, steps=T, **options)
 
 
 def test_rows_of_several_problems_in_planned_sizes_change_nothing(params, expected):
-    data, scorer, order = planned(groups(), 1, 8)
-    (loss, hidden), grads = value_and_gradient(lambda *args: scored(scorer)(*args)[np.argsort(order)])(params, *data)
+    data, plan = planned(groups(), 1, 8)
+    score, order = scored(planned_scorer(plan, 1)), np.argsort(plan.order_P)
+    (loss, hidden), grads = value_and_gradient(lambda *args: score(*args)[order])(params, *data)
     close(((loss, hidden), grads), expected)
 
 
@@ -120,9 +126,9 @@ def test_what_stands_in_the_padding_does_not_matter(params, expected):
     beyond = jnp.arange(T)[None, None] >= length[..., None]
     beyond_context = jnp.arange(C)[None, None] >= contexts.length_PM[..., None]
     contexts = replace(contexts, tokens_PMC=jnp.where(beyond_context, 17, contexts.tokens_PMC))
-    data, scorer, order = planned((contexts, jnp.where(beyond, 23, response), length), 3, 8)
-    hidden = jax.jit(scored(scorer))(params, *data)
-    close(hidden[np.argsort(order)], expected[0][1])
+    data, plan = planned((contexts, jnp.where(beyond, 23, response), length), 3, 8)
+    hidden = jax.jit(scored(planned_scorer(plan, 3)))(params, *data)
+    close(hidden[np.argsort(plan.order_P)], expected[0][1])
 
 
 def test_padded_and_packed_scorers_agree(params, expected):
@@ -132,13 +138,11 @@ def test_padded_and_packed_scorers_agree(params, expected):
 
 @pytest.mark.parametrize("shape", [(2, 2, 2)])
 def test_devices_do_not_matter(params, shape):
-    data, scorer, _ = planned(groups(problems=4), 4, 8)
-    alone = value_and_gradient(scored(scorer))(params, *data)
+    data, plan = planned(groups(problems=4), 4, 8)
+    alone = value_and_gradient(scored(planned_scorer(plan, 4)))(params, *data)
     devices = jax.devices()[: math.prod(shape)]
     mesh = make_mesh(*shape, devices=devices)
-    options = {"placement": placement(CONFIG, mesh, jnp.float32), "attention": on_mesh(block_attention(8), mesh)}
-    spread = packed_scorer(
-        CONFIG, scorer.student.keywords["sizes"], [scorer.view(0).keywords["sizes"]], rows=4, steps=T, **options
-    )
+    how = Compute(placement=placement(CONFIG, mesh, jnp.float32))
+    spread = planned_scorer(plan, 4, attention=on_mesh(block_attention(8), mesh), how=how)
     sharded = jax.device_put(params, param_shardings(CONFIG, mesh))
     close(value_and_gradient(scored(spread))(sharded, *jax.device_put(data, batch_sharding(mesh))), alone)

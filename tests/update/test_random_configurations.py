@@ -20,7 +20,7 @@ from hsd_jax.reading.peers import DRAWS
 from hsd_jax.reading.pieces import PEER, attempts
 from hsd_jax.runtime.random_keys import key_of
 from hsd_jax.sampler.token_sampling import fold_key
-from hsd_jax.scoring.bin_packing import Lengths, pack_problems
+from hsd_jax.scoring.bin_packing import Lengths, Split, pack_problems
 from hsd_jax.types import Rollouts
 from hsd_jax.update.inputs import build_inputs, choose_peers
 from hsd_jax.update.state import StepConfig, TrainState
@@ -157,9 +157,7 @@ def test_any_layout_keeps_the_questions_of_a_minibatch_together(seed: int) -> No
     problems = minibatches * parts * rows * int(rng.integers(1, 3))
     length_PG = rng.integers(1, 200, (problems, 3))
     stream = Lengths(rng.integers(1, 90, (problems, 1)), np.zeros_like(length_PG))
-    plan = pack_problems(
-        length_PG, [stream], minibatches * parts * rows, block=32, parts=parts, minibatches=minibatches
-    )
+    plan = pack_problems(length_PG, [stream], minibatches * parts * rows, block=32, split=Split(minibatches, parts))
     assert sorted(plan.order_P.tolist()) == list(range(problems))
     for k in range(minibatches):
         assert {int(p) % minibatches for p in plan.order_P[k::minibatches]} == {k}

@@ -10,6 +10,7 @@ import pytest
 from benchmarks.grouped_updates import analytic_minimum, in_order, make_groups, packed, plan
 from hsd_jax.planning.jaxpr_cost import jaxpr_of, matmul_flops, values
 from models.qwen3 import param_shapes
+from models.scan import Compute
 from tests.support.tiny_config import QWEN3_8B
 
 RESPONSE, GROUP, CHUNK = 3072, 8, 512
@@ -21,7 +22,8 @@ def trace(draws, *, teacher=True, length_PG=None, rows=1, block=512):
     question_P = np.full(len(length_PG), RESPONSE // 6)
     groups = make_groups(length_PG, question_P, draws, 100)
     sizes = plan(groups, rows, block)
-    function = packed(QWEN3_8B, sizes, rows, int(length_PG.max()), chunk=CHUNK, teacher=teacher, dtype=jnp.bfloat16)
+    how = Compute(jnp.bfloat16)
+    function = packed(QWEN3_8B, sizes, rows, int(length_PG.max()), chunk=CHUNK, teacher=teacher, how=how)
     leaf = lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32)  # noqa: E731
     params = jax.tree.map(leaf, param_shapes(QWEN3_8B), is_leaf=lambda x: isinstance(x, tuple))
     return jaxpr_of(function, params, params, *in_order(groups, sizes.order_P)), groups
