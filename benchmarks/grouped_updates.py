@@ -14,7 +14,7 @@ import numpy as np
 
 from hsd_jax import divergence
 from hsd_jax.scoring.bin_packing import Lengths, RowPlan, pack_problems
-from hsd_jax.scoring.fused_loss import Stream, fused_token_loss
+from hsd_jax.scoring.fused_loss import LossSharding, Stream, fused_token_loss
 from hsd_jax.scoring.scorer import packed_scorer
 from hsd_jax.types import Array, Contexts
 from models.qwen3 import Params, Qwen3Config, forward, head, logits
@@ -120,7 +120,7 @@ def packed(
         stream = Stream(scorer.student(params, student, response, length), head(params))
         token = scorer.flatten(response, length)
         token_loss = hsd_token if teacher else grpo_token
-        return fused_token_loss(token_loss, stream, tuple(frozen), token, weights_N, chunk=chunk)[0]
+        return fused_token_loss(token_loss, stream, tuple(frozen), token, weights_N, LossSharding(chunk))[0]
 
     return jax.value_and_grad(loss)
 

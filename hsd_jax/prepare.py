@@ -144,8 +144,9 @@ def build(given: Build, screen: Console) -> None:
     paths.check_writable(out, "--out")
     corpora = _corpora(given.sources, given.path)
     evaluation = _evaluation(given.against, given.against_path)
-    rules, ledger = Rules(strict=given.strict), filters.Ledger()
-    index = build_index([*dataset.problems(corpora, "test"), *dataset.problems(evaluation, "test")], rules)
+    ledger = filters.Ledger()
+    asked = [*dataset.problems(corpora, "test"), *dataset.problems(evaluation, "test")]
+    index = build_index(asked, Rules(strict=given.strict))
     facts = {
         "command": "python -m hsd_jax.prepare build " + shlex.join(_as_flags(given)),
         "prompt_tokens": given.prompt_tokens if given.tokenizer else "not measured: no --tokenizer",
@@ -153,10 +154,10 @@ def build(given: Build, screen: Console) -> None:
     with dataset.compared_answers(given.workers) as same_answer:
         stages: list[filters.Stage] = [filters.without_duplicates, filters.payable]
         if index.items:
-            stages.append(filters.decontaminated(index, same_answer, rules, ledger))
+            stages.append(filters.decontaminated(index, same_answer, ledger))
         if given.tokenizer:
             stages.append(_fitting(given))
-        page = dataset.write(out, corpora, stages, index=index, rules=rules, ledger=ledger, facts=facts)
+        page = dataset.write(out, corpora, stages, index=index, ledger=ledger, facts=facts)
     show_card(page, screen)
     screen.print(f"card: {out / card.TEXT}; train with --data.source prepared --data.path {out}", highlight=False)
 
@@ -170,15 +171,15 @@ def _fitting(given: Build) -> filters.Stage:
 def decontaminate(given: Decontaminate, screen: Console) -> None:
     """Reports the matches of training questions with evaluation sets."""
     paths.check_writable_file(given.out, "--out")
-    rules = Rules(strict=given.strict)
-    index = build_index(dataset.problems(_evaluation(given.against, given.against_path), "test"), rules)
+    evaluation = _evaluation(given.against, given.against_path)
+    index = build_index(dataset.problems(evaluation, "test"), Rules(strict=given.strict))
     corpora = _corpora(given.sources, given.path)
     with dataset.compared_answers(given.workers) as same_answer:
-        found = [find(index, problem, same_answer, rules) for problem in dataset.problems(corpora, "train")]
+        found = [find(index, problem, same_answer) for problem in dataset.problems(corpora, "train")]
     matches = [match for match in found if match]
     dataset.write_matches(Path(given.out), matches)
     table = Table("evaluation set", "rule", "questions", title=f"{len(matches)} of {len(found)} training questions")
-    for row in card.of_contamination(index, matches, rules)["matches"]:
+    for row in card.of_contamination(index, matches)["matches"]:
         table.add_row(row["evaluation"], row["rule"], str(row["removed"]))
     screen.print(table)
     screen.print(f"{len(matches) / max(len(found), 1):.4%} flagged; all matches: {given.out}", highlight=False)

@@ -145,12 +145,12 @@ def contexts(tokenizer: Any, problem: tiny.TinyProblem) -> dict[str, list[int]]:
     asked = (frame, problem.question, chat_template.INSTRUCTIONS["math"])
     wrong = feedback.WRONG.format((int(problem.answer) + 1) % 10)
     pieces = {
-        "policy": chat_template.student_pieces(*asked),
-        "answer": chat_template.teacher_pieces(*asked, answer=problem.answer),
-        "feedback": chat_template.teacher_pieces(*asked, feedback=wrong),
-        "path": chat_template.teacher_pieces(*asked, answer=problem.answer, peer=problem.solution),
-        "peer": chat_template.teacher_pieces(*asked, peer=problem.solution),
-        "solution": chat_template.teacher_pieces(*asked, solution=problem.solution),
+        "policy": documents.student_pieces(*asked),
+        "answer": documents.teacher_pieces(*asked, answer=problem.answer),
+        "feedback": documents.teacher_pieces(*asked, feedback=wrong),
+        "path": documents.teacher_pieces(*asked, answer=problem.answer, peer=problem.solution),
+        "peer": documents.teacher_pieces(*asked, peer=problem.solution),
+        "solution": documents.teacher_pieces(*asked, solution=problem.solution),
     }
     return {name: [i for piece in texts for i in encode(piece)] for name, texts in pieces.items()}
 

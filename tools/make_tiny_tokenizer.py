@@ -15,6 +15,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from hsd_jax.data import chat_template, tiny
 from hsd_jax.rollout import feedback
+from tools.tiny_documents import student_pieces, teacher_pieces
 
 VOCABULARY = 512
 SPLIT = (
@@ -59,14 +60,14 @@ def corpus() -> list[str]:
         text
         for problem in tiny.generate(20, split="train", seed=0)
         for text in (
-            *chat_template.teacher_pieces(
+            *teacher_pieces(
                 *(frame, problem.question, chat_template.INSTRUCTIONS["math"]),
                 answer="5",
                 solution=problem.solution,
                 feedback=feedback.WRONG.format("5"),
                 peer=problem.solution,
             ),
-            *chat_template.student_pieces(frame, problem.question, chat_template.INSTRUCTIONS["code"]),
+            *student_pieces(frame, problem.question, chat_template.INSTRUCTIONS["code"]),
         )
     ]
     return pieces + [EVERYDAY] * 2

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from hsd_jax.data import chat_template, tiny
+from hsd_jax.data.chat_template import ChatTemplate
 from hsd_jax.rollout import feedback
 
 RESULT_WEIGHT = 4.0
@@ -96,6 +97,21 @@ def privileged(kind: str, chain: tiny.Chain, mix: Mixture, rng: np.random.Genera
     }[kind]
 
 
+def student_pieces(frame: ChatTemplate, question: str, instruction: str) -> tuple[str, ...]:
+    """The pieces of the prompt that the policy answers."""
+    return chat_template.prefix(frame, question), chat_template.suffix(frame, instruction)
+
+
+def teacher_pieces(
+    frame: ChatTemplate, question: str, instruction: str, *, peer: str = "", **privileged: str
+) -> tuple[str, ...]:
+    """The pieces of a teacher's context; `privileged` are texts by the name of their block, in their order."""
+    opens, closes = student_pieces(frame, question, instruction)
+    known = [chat_template.block(name, text) for name, text in privileged.items()]
+    attempt = (chat_template.PEER_OPEN, peer, chat_template.PEER_CLOSE) if peer else ()
+    return opens, *known, *attempt, chat_template.CLOSING, closes
+
+
 def wrong_answer(chain: tiny.Chain, mix: Mixture, rng: np.random.Generator) -> int:
     """The final answer of an attempt with slips that failed."""
     right = tiny.results(chain)[-1]
@@ -104,17 +120,15 @@ def wrong_answer(chain: tiny.Chain, mix: Mixture, rng: np.random.Generator) -> i
     return given
 
 
-def document(
-    encode: Encode, frame: chat_template.ChatTemplate, kind: str, mix: Mixture, rng: np.random.Generator
-) -> Document:
+def document(encode: Encode, frame: ChatTemplate, kind: str, mix: Mixture, rng: np.random.Generator) -> Document:
     """One problem read in the way of its kind: the ids of its context, and its responses."""
     chain = tiny.random_chain(rng, mix.operations)
     while tiny.split_of(chain) != "train":
         chain = tiny.random_chain(rng, mix.operations)
     problem = (frame, tiny.question(chain), chat_template.INSTRUCTIONS["math"])
-    pieces = chat_template.student_pieces(*problem)
+    pieces = student_pieces(*problem)
     if kind != "policy":
-        pieces = chat_template.teacher_pieces(*problem, **privileged(kind, chain, mix, rng))
+        pieces = teacher_pieces(*problem, **privileged(kind, chain, mix, rng))
     errors = [slips(rng, chain, mix, attempt=kind in LONG) for _ in range(mix.responses)]
     slip_weight = 0.0 if kind in LONG else 1.0
     return [i for piece in pieces for i in encode(piece)], [response(encode, chain, e, slip_weight) for e in errors]
@@ -136,9 +150,7 @@ def pad(documents: list[Document], windows: tuple[int, int], pad_id: int) -> Bat
     return context_BC, valid_BC, response_BRT, weights_BRT
 
 
-def batch(
-    encode: Encode, frame: chat_template.ChatTemplate, mix: Mixture, pad_id: int, seed: list[int]
-) -> tuple[Batch, Batch]:
+def batch(encode: Encode, frame: ChatTemplate, mix: Mixture, pad_id: int, seed: list[int]) -> tuple[Batch, Batch]:
     """One training step's documents: those without an attempt (short contexts), and those with one."""
     rng = np.random.default_rng(seed)
     short, long = (

@@ -135,30 +135,10 @@ def prefix(frame: ChatTemplate, question: str) -> str:
     return f"{frame.opening}{question.strip()}\n\n"
 
 
-def answer_block(answer: str) -> str:
-    """The endpoint cue; empty where no answer is known."""
-    if not answer.strip():
-        return ""
-    return _block("answer", answer)
-
-
-def solution_block(solution: str) -> str:
-    """A written reference solution; empty where none is known."""
-    if not solution.strip():
-        return ""
-    return _block("solution", solution)
-
-
-def feedback_block(feedback: str) -> str:
-    """What a verifier said of a failed attempt; empty where it said nothing."""
-    if not feedback.strip():
-        return ""
-    return _block("feedback", feedback)
-
-
-def _block(name: str, text: str) -> str:
+def block(name: str, text: str) -> str:
+    """A privileged text between its lines; empty where it is not known."""
     opens, closes = BLOCK_LINES[name]
-    return f"{opens}\n{text.strip()}\n{closes}\n\n"
+    return f"{opens}\n{text.strip()}\n{closes}\n\n" if text.strip() else ""
 
 
 def empty_block(name: str) -> str:
@@ -187,24 +167,3 @@ def fixed_texts(opening: str) -> dict[str, str]:
 def suffix(frame: ChatTemplate, instruction: str) -> str:
     """The task instruction, the end of the user turn and the generation prompt."""
     return f"{instruction}{frame.closing}"
-
-
-def student_pieces(frame: ChatTemplate, question: str, instruction: str) -> tuple[str, ...]:
-    """The pieces of the prompt that the policy answers."""
-    return (prefix(frame, question), suffix(frame, instruction))
-
-
-def teacher_pieces(
-    frame: ChatTemplate,
-    question: str,
-    instruction: str,
-    *,
-    answer: str = "",
-    solution: str = "",
-    feedback: str = "",
-    peer: str = "",
-) -> tuple[str, ...]:
-    """The pieces of a teacher's context; what is empty leaves nothing."""
-    known = (answer_block(answer), solution_block(solution), feedback_block(feedback))
-    attempt = (PEER_OPEN, peer, PEER_CLOSE) if peer else ()
-    return (prefix(frame, question), *known, *attempt, CLOSING, suffix(frame, instruction))

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -93,7 +93,7 @@ def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
 
 def answer_ids(problems: Sequence[Problem], tokenizer: Any, window: int) -> list[list[int]]:
     """The ids of each answer block; for code, of as many visible tests as fit whole, from the first on."""
-    blocks = encode(tokenizer, [chat_template.answer_block(p.answer if p.kind == "math" else "") for p in problems])
+    blocks = encode(tokenizer, [chat_template.block("answer", p.answer if p.kind == "math" else "") for p in problems])
     pairs = zip(problems, blocks, strict=True)
     return [ids if p.kind == "math" else _tests_ids(p.visible, tokenizer, window) for p, ids in pairs]
 
@@ -102,7 +102,7 @@ def _tests_ids(tests: Sequence[Test], tokenizer: Any, window: int) -> list[int]:
     lengths = np.cumsum([len(ids) for ids in encode(tokenizer, [_test_text(test) for test in tests])])
     count = int(np.searchsorted(lengths, window, side="right"))
     while count:
-        ids = encode(tokenizer, [chat_template.answer_block(tests_text(tests[:count]))])[0]
+        ids = encode(tokenizer, [chat_template.block("answer", tests_text(tests[:count]))])[0]
         if len(ids) <= window:
             return ids
         count -= 1
@@ -215,7 +215,7 @@ def tokenize(problems: Sequence[Problem], tokenizer: Any, frame: ChatTemplate, w
     shortest, longest = min(map(len, tail_ids.values())), max(map(len, tail_ids.values()))
     heads = encode(tokenizer, [chat_template.prefix(frame, problem.question) for problem in problems])
     answers = answer_ids(problems, tokenizer, windows.answer)
-    solutions = encode(tokenizer, [chat_template.solution_block(problem.solution) for problem in problems])
+    solutions = encode(tokenizer, [chat_template.block("solution", problem.solution) for problem in problems])
     shown = [ids if len(ids) <= windows.solution else [] for ids in solutions]
     return Problems(
         id_P=cast(jax.Array, np.array([id_hash(problem.id) for problem in problems], np.uint32)),
@@ -244,22 +244,20 @@ def feedback_ids(said: Sequence[Sequence[str]], tokenizer: Any, windows: Windows
     It quotes what a model wrote: one with chat markup, which would end the user turn, counts as unknown, as does one
     over the window.
     """
-    return _written_ids(said, tokenizer, chat_template.feedback_block, windows.feedback, "feedback")
+    return _written_ids(said, tokenizer, "feedback", windows.feedback, "feedback")
 
 
 def wrong_answer_ids(wrong: Sequence[Sequence[str]], tokenizer: Any, windows: Windows) -> Padded:
     """A wrong answer for every rollout [P, G] in the answer's own words, as `feedback_ids` has feedback."""
-    return _written_ids(wrong, tokenizer, chat_template.answer_block, windows.answer, "wrong answer")
+    return _written_ids(wrong, tokenizer, "answer", windows.answer, "wrong answer")
 
 
-def _written_ids(
-    groups: Sequence[Sequence[str]], tokenizer: Any, block: Callable[[str], str], width: int, name: str
-) -> Padded:
+def _written_ids(groups: Sequence[Sequence[str]], tokenizer: Any, block: str, width: int, name: str) -> Padded:
     markup = markup_of(tokenizer)
 
     def shown(texts: Sequence[str]) -> list[list[int]]:
         plain = ["" if holds_markup(markup, text) else text for text in texts]
-        blocks = encode(tokenizer, [block(text) for text in plain])
+        blocks = encode(tokenizer, [chat_template.block(block, text) for text in plain])
         return [ids if len(ids) <= width else [] for ids in blocks]
 
     return pad_groups([shown(texts) for texts in groups], width, name)

@@ -1,13 +1,13 @@
 """Contexts, spliced from token ids by index arithmetic: nothing is decoded and encoded again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
 from jax.tree_util import register_dataclass
 
-from hsd_jax.reading.pieces import Attempts, Fixed, Piece, Reads, Text, attempts, informs, is_per_rollout
+from hsd_jax.reading.pieces import Attempts, Fixed, Piece, Reads, Text, attempts, informs, is_per_rollout, most_contexts
 from hsd_jax.reading.ragged import constant, nothing, only_where, over_contexts, splice, without_start
 from hsd_jax.types import Array, Contexts, Padded, Problems, Rollouts
 
@@ -24,6 +24,15 @@ class Chosen:
 
     peers: Mapping[Attempts, Array]
     given: Mapping[str, Padded]
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Window:
+    """How many tokens a context may have, and the least of an attempt that is still worth reading."""
+
+    width: int = field(metadata={"static": True})
+    min_peer_tokens: int = 64
 
 
 @register_dataclass
@@ -53,38 +62,35 @@ def read_contexts(
     frame: FixedTexts,
     rollouts: Rollouts,
     chosen: Chosen,
-    *,
-    width: int,
-    count: int,
-    min_peer_tokens: int = 64,
+    window: Window,
 ) -> tuple[Contexts, TeacherInputs]:
     """The distinct contexts of each group under a view, and what every rollout reads in them.
 
     The pieces in their order, each only where it is known, and the suffix. Where the window is too small the TAILS OF
     THE ATTEMPTS are cut, never anything else, each to its share of the room; where fewer than `min_peer_tokens` of one
-    would remain, it is left out. `count` is M, `pieces.most_contexts` or more. Contexts of the same content are one,
-    and an unused context has length 0.
+    would remain, it is left out. M is `pieces.most_contexts`. Contexts of the same content are one, and an unused
+    context has length 0.
 
     Source: arXiv:2606.15576, Eq. 9.
     """
     peers_PGK = _peers(reads, rollouts, chosen)
-    of_each = any(map(is_per_rollout, reads))
-    peer_PMK, of_PG = _one_each(peers_PGK) if of_each else _distinct(peers_PGK, count)
+    of_each, most = any(map(is_per_rollout, reads)), most_contexts(reads, peers_PGK.shape[1])
+    peer_PMK, of_PG = _one_each(peers_PGK) if of_each else _distinct(peers_PGK, most)
     shape = peer_PMK.shape[:2]
     whole = [_whole_piece(piece, problems, frame, chosen, shape) for piece in reads]
     suffix = over_contexts(problems.suffix, shape)
     spare = [isinstance(piece, Text) and piece.spare for piece in reads]
     taken_PM = sum((text.length for text, idle in zip(whole, spare, strict=True) if not idle), start=suffix.length)
     there = _attempts_there(reads, frame, rollouts, chosen, peer_PMK)
-    kept = _fitted(there, width - taken_PM, min_peer_tokens)
+    kept = _fitted(there, window.width - taken_PM, window.min_peer_tokens)
     some_PM = sum((attempt.kept_PM for attempt in kept), start=jnp.zeros(shape, bool))
     whole = [only_where(text, ~some_PM) if idle else text for text, idle in zip(whole, spare, strict=True)]
-    window = splice([*_in_order(reads, whole, kept), suffix], width)
-    known_PM = _is_known(reads, whole, kept) & (taken_PM <= width)
+    text = splice([*_in_order(reads, whole, kept), suffix], window.width)
+    known_PM = _is_known(reads, whole, kept) & (taken_PM <= window.width)
     pairs = zip(there, kept, strict=True)
     cut_PM = sum((b.kept_PM & (b.text.length < a.text.length) for a, b in pairs), start=jnp.zeros(shape, bool))
     read = TeacherInputs(*(_of(x, of_PG) for x in (known_PM, some_PM, cut_PM, _first_own(kept, shape))))
-    return _merged(Contexts(window.tokens, window.length, of_PG)), read
+    return _merged(Contexts(text.tokens, text.length, of_PG)), read
 
 
 @dataclass(frozen=True)

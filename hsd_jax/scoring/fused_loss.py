@@ -42,13 +42,16 @@ class Stream:
 
 @dataclass(frozen=True)
 class LossSharding:
-    """How tokens and vocabulary lie over chips; the default is one chip. `over_mesh` makes the other ones.
+    """How tokens and vocabulary are split over chips and chunks; the default is one chip. `over_mesh` makes the others.
+
+    `chunk` of each chip's tokens meet the vocabulary at once: a chip holds [chunk, V] logits, however many chips.
 
     `constrain(x, spec)` pins an array to a layout; `tokens` and `vocab` are entries of such a layout, `*_shards` the
     number of parts. A head comes from the parameters' places, and its gradient returns, by way of the layout `halfway`.
     The compiler adds the exchanges: of hidden states chunk by chunk, and of max and sum of a softmax.
     """
 
+    chunk: int = 1024
     tokens: tuple[str, ...] = ()
     vocab: tuple[str, ...] = ()
     via: P = P()
@@ -60,7 +63,7 @@ class LossSharding:
 ONE_CHIP = LossSharding()
 
 
-def over_mesh(mesh: Mesh, *, tokens: tuple[str, ...] = ("data", "fsdp")) -> LossSharding:
+def over_mesh(mesh: Mesh, *, chunk: int = 1024, tokens: tuple[str, ...] = ("data", "fsdp")) -> LossSharding:
     """The vocabulary over ALL chips of a mesh, tokens over the axes that hold rows.
 
     First over `tensor`, as the parameters have it, then over `data`, which holds copies: all that is left is to change
@@ -74,7 +77,7 @@ def over_mesh(mesh: Mesh, *, tokens: tuple[str, ...] = ("data", "fsdp")) -> Loss
     def constrain(x: Array, spec: P) -> Array:
         return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
 
-    return LossSharding(tokens, vocab, P("fsdp", vocab[:2]), token_shards, mesh.size, constrain)
+    return LossSharding(chunk, tokens, vocab, P("fsdp", vocab[:2]), token_shards, mesh.size, constrain)
 
 
 def fused_token_loss(
@@ -83,16 +86,13 @@ def fused_token_loss(
     frozen: tuple[Stream, ...],
     token: PyTree,
     weights_N: Array,
-    *,
-    chunk: int = 1024,
     spread: LossSharding = ONE_CHIP,
 ) -> tuple[Array, Stats]:
     """Σ_n weights_n · loss_n and the per-token stats [N] (no gradient flows through these), `loss` among them.
 
     Differentiable in the student's hidden states and head, and in nothing else: frozen streams, `token` and weights
     are constants. Logits, log-softmax, loss and the head's gradient are float32; the products take the hidden
-    states' dtype and accumulate in float32. `chunk` is the number of each chip's tokens that meet the vocabulary at
-    once (a chip holds [chunk, V] logits, whatever the number of chips); results do not depend on it. `token_loss`
+    states' dtype and accumulate in float32. Results do not depend on `spread`. `token_loss`
     must not close over traced arrays: pass those in `token`.
     Raises: ValueError where N differs between arguments, or tokens do not divide over the chips.
     """
@@ -103,13 +103,13 @@ def fused_token_loss(
     if count % spread.token_shards:
         raise ValueError(f"fused_token_loss: {count} tokens do not divide over {spread.token_shards} parts of the mesh")
     constants: Any = jax.lax.stop_gradient((frozen, token, weights_N))
-    result: Any = _loss(token_loss, chunk, spread, student, *constants)
+    result: Any = _loss(token_loss, spread, student, *constants)
     return result[0], jax.lax.stop_gradient(result[1])
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _loss(
-    token_loss: TokenLoss, chunk: int, spread: LossSharding, student: Stream, frozen: tuple[Stream, ...], token: PyTree,
+    token_loss: TokenLoss, spread: LossSharding, student: Stream, frozen: tuple[Stream, ...], token: PyTree,
     weights_N: Array,
 ) -> tuple[Array, Stats]:  # fmt: skip
     def body(heads: tuple[Array, ...], total: Array, part: tuple[Any, ...]) -> tuple[Array, Any]:
@@ -120,13 +120,13 @@ def _loss(
 
     vocab = student.head_DV.shape[1]
     heads = tuple(_head(spread, s) for s in (student, *frozen))
-    parts = _chunks(spread, chunk, (_hiddens(student, frozen), token, weights_N))
+    parts = _chunks(spread, (_hiddens(student, frozen), token, weights_N))
     total, stats = jax.lax.scan(partial(body, heads), jnp.zeros((), jnp.float32), parts)
     return total, _whole(spread, len(weights_N), stats)
 
 
 def _loss_and_gradient(
-    token_loss: TokenLoss, chunk: int, spread: LossSharding, student: Stream, frozen: tuple[Stream, ...], token: PyTree,
+    token_loss: TokenLoss, spread: LossSharding, student: Stream, frozen: tuple[Stream, ...], token: PyTree,
     weights_N: Array,
 ) -> tuple[tuple[Array, Stats], tuple[Array, Array]]:  # fmt: skip
     vocab = student.head_DV.shape[1]
@@ -151,7 +151,7 @@ def _loss_and_gradient(
         grad_DV = carry[1] + jnp.einsum("cd,cv->dv", hidden_CD, slope_CV, preferred_element_type=jnp.float32)
         return (carry[0] + loss, spread.constrain(grad_DV, P(None, spread.vocab))), (grad_CD, stats)
 
-    parts = _chunks(spread, chunk, (_hiddens(student, frozen), token, weights_N))
+    parts = _chunks(spread, (_hiddens(student, frozen), token, weights_N))
     start = jnp.zeros((), jnp.float32), jnp.zeros(head_DV.shape, jnp.float32)
     (total, grad_DV), (grad_CD, stats) = jax.lax.scan(body, start, parts)
     grad_ND, stats = _whole(spread, len(weights_N), (grad_CD, stats))
@@ -161,7 +161,6 @@ def _loss_and_gradient(
 
 def _scaled_gradient(
     token_loss: TokenLoss,
-    chunk: int,
     spread: LossSharding,
     gradient: tuple[Array, Array],
     cotangent: tuple[Array, Stats],
@@ -197,9 +196,9 @@ def _logits(spread: LossSharding, hidden_CD: Array, head_DV: Array, vocab: int) 
     return spread.constrain(jnp.where(padded[None, :], IMPOSSIBLE, logits_CV), P(None, spread.vocab))
 
 
-def _chunks(spread: LossSharding, chunk: int, arrays: PyTree) -> PyTree:
+def _chunks(spread: LossSharding, arrays: PyTree) -> PyTree:
     """[N, ..] -> [chunks, tokens of a chunk, ..]: each holds `chunk` tokens of every chip, zeros fill the last one."""
-    shards = spread.token_shards
+    shards, chunk = spread.token_shards, spread.chunk
 
     def split(x: Array) -> Array:
         x = x.reshape(shards, -1, *x.shape[1:])

@@ -105,9 +105,8 @@ def step_settings(run: RunConfig, control_ids: tuple[int, ...]) -> StepConfig:
         context_tokens=config.data.context_tokens,
         min_peer_tokens=config.data.min_peer_tokens,
         micro_batches=config.optimizer.micro_batches,
-        chunk=config.optimizer.loss_chunk,
         reference_every=config.optimizer.reference_every,
-        spread=over_mesh(run.mesh),
+        spread=over_mesh(run.mesh, chunk=config.optimizer.loss_chunk),
         control_ids=control_ids,
     )
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from hsd_jax import methods
 from hsd_jax.methods import Method
 from hsd_jax.reading import donors
-from hsd_jax.reading.contexts import Chosen, FixedTexts, TeacherInputs, read_contexts, student_contexts
+from hsd_jax.reading.contexts import Chosen, FixedTexts, TeacherInputs, Window, read_contexts, student_contexts
 from hsd_jax.reading.peers import PEER_RANKINGS, allowed, free_of, peer_scores, select_peers
-from hsd_jax.reading.pieces import Attempts, attempts, most_contexts
+from hsd_jax.reading.pieces import Attempts, attempts
 from hsd_jax.types import Array, Problems, Rollouts
 from hsd_jax.update.state import StepConfig, StepInputs
 
@@ -28,11 +28,9 @@ def build_inputs(
     A rollout has a context where every view has one: contrasted with nothing, a view teaches nothing.
     """
     group = rewards_PG.shape[1]
-    room = {"width": settings.context_tokens, "min_peer_tokens": settings.min_peer_tokens}
-    found = [
-        read_contexts(reads, problems, frame, rollouts, chosen, count=most_contexts(reads, group), **room)
-        for reads in methods.readings(settings.method)
-    ]
+    window = Window(settings.context_tokens, settings.min_peer_tokens)
+    views = methods.readings(settings.method)
+    found = [read_contexts(reads, problems, frame, rollouts, chosen, window) for reads in views]
     student = student_contexts(problems, settings.prompt_tokens, group)
     views, read = tuple(contexts for contexts, _ in found), _read_by_all([inputs for _, inputs in found], rewards_PG)
     return StepInputs(problems.limit_P, rollouts, rewards_PG, student, views, read)

@@ -36,7 +36,6 @@ class StepConfig:
     context_tokens: int
     min_peer_tokens: int
     micro_batches: int
-    chunk: int
     reference_every: int
     spread: LossSharding = ONE_CHIP
     control_ids: tuple[int, ...] = ()

@@ -74,9 +74,8 @@ def logprob_of(
     settings: StepConfig, scorer: Scorer, student: fused_loss.Stream, response_PGT: Array, length_PG: Array
 ) -> Array:
     """log p(o_t) [p, G, T] of a micro-batch, without gradient."""
-    ids, options = scorer.flatten(response_PGT, length_PG), {"chunk": settings.chunk, "spread": settings.spread}
-    fixed = jax.lax.stop_gradient(student)
-    _, stats = fused_token_loss(sampled_logprob, fixed, (), ids, jnp.zeros(ids.shape), **options)
+    ids, fixed = scorer.flatten(response_PGT, length_PG), jax.lax.stop_gradient(student)
+    _, stats = fused_token_loss(sampled_logprob, fixed, (), ids, jnp.zeros(ids.shape), settings.spread)
     return scorer.unflatten(stats["logprob"], length_PG)
 
 
@@ -160,8 +159,7 @@ def micro_loss(
         tuple(frozen.values()),
         jax.tree.map(flat, token),
         flat(work.weights_PGT),
-        chunk=settings.chunk,
-        spread=settings.spread,
+        settings.spread,
     )
     return loss, {name: scorer.unflatten(value, work.length_PG) for name, value in stats.items()}
 
@@ -179,11 +177,8 @@ def shares_of(
     def note(logps: tuple[Array, ...], ids: Array) -> tuple[Array, dict[str, Array]]:
         return jnp.zeros(ids.shape), shares.note(logps[0], dict(zip(names, logps[1:], strict=True)))
 
-    ids, options = (
-        scorer.flatten(work.response_PGT, work.length_PG),
-        {"chunk": settings.chunk, "spread": settings.spread},
-    )
-    _, noted = fused_token_loss(note, jax.lax.stop_gradient(student), frozen, ids, jnp.zeros(ids.shape), **options)
+    ids, fixed = scorer.flatten(work.response_PGT, work.length_PG), jax.lax.stop_gradient(student)
+    _, noted = fused_token_loss(note, fixed, frozen, ids, jnp.zeros(ids.shape), settings.spread)
     noted_PGT = {name: scorer.unflatten(value, work.length_PG) for name, value in noted.items()}
     steps_T = jnp.arange(work.response_PGT.shape[2])
     return shares.make(noted_PGT, steps_T[None, None] < work.length_PG[..., None])

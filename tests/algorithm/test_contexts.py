@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hsd_jax.methods.view_options import READS
-from hsd_jax.reading.contexts import Chosen, TeacherInputs, _distinct, read_contexts, student_contexts
+from hsd_jax.reading.contexts import Chosen, TeacherInputs, Window, _distinct, read_contexts, student_contexts
 from hsd_jax.reading.peers import select_peers
 from hsd_jax.reading.pieces import PEER, Reads, reads_block
 from hsd_jax.reading.ragged import splice
@@ -40,7 +40,7 @@ ROLLOUTS = Rollouts(
 )
 
 
-build = jax.jit(read_contexts, static_argnames=("reads", "width", "count", "min_peer_tokens"))
+build = jax.jit(read_contexts, static_argnames="reads")
 
 
 def built(
@@ -48,7 +48,7 @@ def built(
 ) -> tuple[Contexts, TeacherInputs]:
     """The contexts where every rollout has this one peer."""
     chosen = Chosen({PEER: jnp.asarray(peers)[..., None]}, {})
-    return build(reads=reads, problems=PROBLEMS, frame=FRAME, rollouts=rollouts, chosen=chosen, **room)
+    return build(reads=reads, problems=PROBLEMS, frame=FRAME, rollouts=rollouts, chosen=chosen, window=Window(**room))
 
 
 def expected(p: int, i: int, peer: int, reads: Reads, width: int, least: int) -> list[int]:
@@ -76,7 +76,6 @@ def test_every_rollout_reads_the_ids_it_should(width: int, reads: Reads, peers: 
         reads,
         peers,
         width=width,
-        count=2,
         min_peer_tokens=3,
     )
     for p in range(2):
@@ -97,7 +96,6 @@ def test_unused_contexts_are_empty_and_independent_peers_get_their_own() -> None
         READS["answer_and_peer"],
         [[1, 2, 0], [-1, -1, -1]],
         width=24,
-        count=3,
     )
     assert len(set(contexts.context_index_PG[0].tolist())) == 3
     assert (contexts.length_PM[1] > 0).tolist() == [True, False, False]
@@ -105,7 +103,7 @@ def test_unused_contexts_are_empty_and_independent_peers_get_their_own() -> None
 
 def distinct(peers: list[list[int]], reads: Reads, rollouts: Rollouts = ROLLOUTS, width: int = 24) -> list[int]:
     """How many contexts of each group have any tokens; all that are read are among them."""
-    contexts, _ = built(reads, peers, rollouts=rollouts, width=width, count=3)
+    contexts, _ = built(reads, peers, rollouts=rollouts, width=width)
     lengths = jnp.take_along_axis(contexts.length_PM, contexts.context_index_PG, axis=1)
     assert int(lengths.min()) > 0
     return (contexts.length_PM > 0).sum(axis=1).tolist()
@@ -147,7 +145,6 @@ def test_student_and_teacher_end_in_the_same_ids() -> None:
         READS["answer_and_peer"],
         peers[..., 0],
         width=24,
-        count=2,
     )
     for p in range(2):
         for m in set(contexts.context_index_PG[p].tolist()):

@@ -129,8 +129,7 @@ def test_one_shared_contest_phrase_is_not_contamination_unless_strict():
         "t", "x", "math", f"A frog hops between lily pads until it has visited them all; its chance {close}", "7"
     )
     assert find(build_index([item]), row, same) is None
-    strict = Rules(strict=True)
-    assert find(build_index([item], strict), row, same, strict) is not None
+    assert find(build_index([item], Rules(strict=True)), row, same) is not None
 
 
 def test_equal_answers_alone_are_nothing_and_near_copies_need_them():

@@ -9,6 +9,7 @@ from transformers import AutoTokenizer
 
 from hsd_jax.data import chat_template, tiny
 from tests.support.paths import TINY_MODEL
+from tools.tiny_documents import student_pieces, teacher_pieces
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +91,11 @@ def test_the_ids_of_the_pieces_are_the_ids_of_the_whole(tokenizer, frame):
     for problem in tiny.generate(50, split="train", seed=2):
         for task in chat_template.INSTRUCTIONS.values():
             whole_pieces = (
-                chat_template.student_pieces(frame, problem.question, task),
-                chat_template.teacher_pieces(frame, problem.question, task, answer=problem.answer, feedback="It is 7."),
+                student_pieces(frame, problem.question, task),
+                teacher_pieces(frame, problem.question, task, answer=problem.answer, feedback="It is 7."),
                 (
                     chat_template.prefix(frame, problem.question),
-                    chat_template.solution_block(problem.solution),
+                    chat_template.block("solution", problem.solution),
                     chat_template.PEER_OPEN,
                 ),
                 (chat_template.PEER_CLOSE, chat_template.CLOSING, chat_template.suffix(frame, task)),
@@ -106,8 +107,8 @@ def test_the_ids_of_the_pieces_are_the_ids_of_the_whole(tokenizer, frame):
 
 def test_student_and_teacher_share_the_generation_prompt(tokenizer, frame):
     question, task = "How many?", chat_template.INSTRUCTIONS["math"]
-    student = "".join(chat_template.student_pieces(frame, question, task))
-    teacher = "".join(chat_template.teacher_pieces(frame, question, task, answer="4", peer="2+2=4"))
+    student = "".join(student_pieces(frame, question, task))
+    teacher = "".join(teacher_pieces(frame, question, task, answer="4", peer="2+2=4"))
     generation = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
     assert student.endswith(task + generation) and teacher.endswith(task + generation)
     for text in (student, teacher):
@@ -119,6 +120,4 @@ def test_student_and_teacher_share_the_generation_prompt(tokenizer, frame):
 
 
 def test_unknown_answers_and_solutions_leave_no_block():
-    assert not any(
-        block(" ") for block in (chat_template.answer_block, chat_template.solution_block, chat_template.feedback_block)
-    )
+    assert not any(chat_template.block(name, " ") for name in chat_template.BLOCK_LINES)

@@ -17,6 +17,7 @@ from hsd_jax.errors import InputError
 from hsd_jax.reading.contexts import student_contexts
 from hsd_jax.verifiers import cases, failure_text
 from tests.support.paths import TINY_MODEL
+from tools.tiny_documents import student_pieces
 
 WINDOWS = Windows(prompt=120, answer=40, solution=60, response={"math": 32, "code": 48})
 MATH = Problem("m", "x", "math", "What is 6*7?", "42", "6*7=42\nThe answer is \\boxed{42}.")
@@ -42,7 +43,7 @@ def test_the_record_spells_the_prompt_and_pads_to_static_widths(tokenizer, frame
     record = tokenization.tokenize([MATH, CODE], tokenizer, frame, WINDOWS)
     other = tokenization.tokenize([CODE], tokenizer, frame, WINDOWS)
     for row, problem in enumerate((MATH, CODE)):
-        text = "".join(chat_template.student_pieces(frame, problem.question, chat_template.INSTRUCTIONS[problem.kind]))
+        text = "".join(student_pieces(frame, problem.question, chat_template.INSTRUCTIONS[problem.kind]))
         assert ids_of(record.prefix, row) + ids_of(record.suffix, row) == tokenization.encode(tokenizer, [text])[0]
     read, prompts = student_contexts(record, WINDOWS.prompt, 1), tokenization.prompts_of(record, WINDOWS.prompt)
     np.testing.assert_array_equal(prompts.tokens, read.tokens_PMC[:, 0])
@@ -53,8 +54,8 @@ def test_the_record_spells_the_prompt_and_pads_to_static_widths(tokenizer, frame
     assert record.prefix.tokens.shape[1] + min(record.suffix.length) == WINDOWS.prompt
     assert list(record.limit_P) == [32, 48]
     assert list(record.id_P) == [id_hash("m"), id_hash("c")] and record.id_P.dtype == np.uint32
-    assert tokenizer.decode(ids_of(record.solution, 0)) == chat_template.solution_block(MATH.solution)
-    assert tokenizer.decode(ids_of(record.answer, 0)) == chat_template.answer_block("42")
+    assert tokenizer.decode(ids_of(record.solution, 0)) == chat_template.block("solution", MATH.solution)
+    assert tokenizer.decode(ids_of(record.answer, 0)) == chat_template.block("answer", "42")
     assert record.solution.length[1] == 0
 
 
@@ -62,11 +63,11 @@ def test_code_shows_the_first_tests_that_fit_whole(tokenizer, frame):
     for window in (0, 30, 60, 1000):
         record = tokenization.tokenize([CODE], tokenizer, frame, Windows(120, window, 0, {"code": 8}))
         text = tokenizer.decode(ids_of(record.answer, 0))
-        allowed = [chat_template.answer_block(tokenization.tests_text(TESTS[:count])) for count in range(9)]
+        allowed = [chat_template.block("answer", tokenization.tests_text(TESTS[:count])) for count in range(9)]
         assert text in allowed and record.answer.length[0] <= window
         shown = allowed.index(text)
         if shown < 8:
-            longer = chat_template.answer_block(tokenization.tests_text(TESTS[: shown + 1]))
+            longer = chat_template.block("answer", tokenization.tests_text(TESTS[: shown + 1]))
             assert len(tokenization.encode(tokenizer, [longer])[0]) > window
     assert text == allowed[8]
 

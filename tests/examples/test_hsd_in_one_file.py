@@ -112,7 +112,7 @@ def production_step(step: Step, initial: Params, params: Params) -> tuple[Any, P
     encoded = zip(fixed, encode(tokenizer, list(fixed.values())), strict=True)
     peer = replace(PEER, draws="independent")
     method = replace(METHODS["hsd"], teacher="frozen", views=methods.teacher_reads(ANSWER, peer))
-    settings = StepConfig(method, optax.identity(), example.PROMPT, example.CONTEXT, 8, 1, 2048, 0)
+    settings = StepConfig(method, optax.identity(), example.PROMPT, example.CONTEXT, 8, 1, 0)
     grouped = step.rollouts.response_BT.reshape(P, G, T), step.rollouts.length_B.reshape(P, G)
     finished_PG = jnp.asarray([row[-1] == 488 for row in step.rollouts.ids]).reshape(P, G)
     state = TrainState(params, (), {"initial": initial}, methods.start_memory(method), jnp.zeros((), jnp.int32))

@@ -40,7 +40,7 @@ def test_feedback_becomes_a_block_of_ids_or_nothing(tokenizer) -> None:
     made = feedback_ids(said, tokenizer, Windows(80, 32, 0, {"math": 64}, feedback=24))
     assert made.tokens.shape == (2, 2, 24) and np.asarray(made.length)[[0, 1, 1], [1, 0, 1]].tolist() == [0, 0, 0]
     ids = np.asarray(made.tokens)[0, 0, : made.length[0, 0]]
-    assert tokenizer.decode(ids) == chat_template.feedback_block("Its final answer 7 is wrong.")
+    assert tokenizer.decode(ids) == chat_template.block("feedback", "Its final answer 7 is wrong.")
 
 
 def test_a_wrong_answer_is_ones_own_or_the_usual_one_of_the_group() -> None:

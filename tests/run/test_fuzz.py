@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from hsd_jax.config import Config, load
 from hsd_jax.errors import EXIT_REFUSED, InputError
-from hsd_jax.reading.contexts import Chosen, read_contexts
+from hsd_jax.reading.contexts import Chosen, Window, read_contexts
 from hsd_jax.reading.pieces import ANSWER as TRUE_ANSWER
 from hsd_jax.reading.pieces import PEER, Reads, privileged, reads_block
 from hsd_jax.reading.pieces import SOLUTION as WRITTEN
@@ -91,7 +91,7 @@ def test_any_config_file_is_a_config_or_one_line(lines: list[str]) -> None:
 
 # --- splicing
 
-P, G, T, WIDTH, COUNT = 2, 3, 6, 40, 2
+P, G, T, WIDTH = 2, 3, 6, 40
 HEAD, ANSWER, SOLUTION, TAIL, OPEN, CLOSE, CLOSING = 8, 4, 4, 4, 2, 2, 3
 ids = st.integers(1, 99)
 
@@ -154,7 +154,7 @@ def cases(draw: st.DrawFn) -> Case:
 READS = [privileged(TRUE_ANSWER, PEER), privileged(TRUE_ANSWER, WRITTEN, PEER), privileged(TRUE_ANSWER)]
 # one window for every case: what a case leaves free of it is taken by its first piece
 spliced = jax.jit(splice, static_argnames="width")
-contexts_of = jax.jit(read_contexts, static_argnames=("reads", "width", "count"))
+contexts_of = jax.jit(read_contexts, static_argnames="reads")
 
 
 @fuzz
@@ -225,9 +225,9 @@ def built(case: Case, reads: Reads) -> Any:
         logprob_PGT=logprob,
     )
     chosen = Chosen({PEER: np.array(case.peers, np.int32)[..., None]}, {})  # type: ignore[dict-item]
-    fixed: Any = {"reads": reads, "width": WIDTH, "count": COUNT}
+    least: Any = np.int32(case.least)
     texts: Any = {"problems": problems, "frame": frame, "rollouts": rollouts, "chosen": chosen}
-    return jax.device_get(contexts_of(**texts, min_peer_tokens=np.int32(case.least), **fixed))
+    return jax.device_get(contexts_of(reads, **texts, window=Window(WIDTH, least)))
 
 
 # --- run directories

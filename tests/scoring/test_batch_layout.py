@@ -44,7 +44,7 @@ def run(kind: str, devices: int, case: Case, weights: tuple[Params, Params], *, 
     """(plan, state, metrics, trace) of one HSD step on the given number of devices, two of them for `tensor`."""
     tensor = min(devices, 2)
     mesh = sharding.make_mesh(1, -1, tensor, jax.devices()[:devices])
-    setting = settings("hsd", row=row, spread=over_mesh(mesh))
+    setting = settings("hsd", row=row, spread=over_mesh(mesh, chunk=16))
     setting = replace(setting, micro_batches=parts)
     rows: Any = batch_layout.padded(CONFIG, context=32, steps=T)
     if kind == "packed":

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from hsd_jax import divergence
 from hsd_jax.planning.jaxpr_cost import jaxpr_of, matmul_flops, values
-from hsd_jax.scoring.fused_loss import Stream, fused_token_loss, over_mesh
+from hsd_jax.scoring.fused_loss import LossSharding, Stream, fused_token_loss, over_mesh
 
 N, D, V = 24, 8, 53
 
@@ -56,17 +56,19 @@ def close(actual, expected, tolerance=1e-5):
 @pytest.mark.parametrize("chunk", [1, 5, 8, 24, 64])
 def test_value_stats_and_gradients_equal_the_unchunked_loss(data, chunk):
     student, *rest = data
-    fused = jax.jit(jax.value_and_grad(lambda s: fused_token_loss(everything, s, *rest, chunk=chunk), has_aux=True))
+    fused = jax.jit(
+        jax.value_and_grad(lambda s: fused_token_loss(everything, s, *rest, LossSharding(chunk)), has_aux=True)
+    )
     close(fused(student), jax.value_and_grad(lambda s: whole(s, *rest), has_aux=True)(student))
 
 
 def test_value_without_gradient_is_the_same(data):
-    close(fused_token_loss(everything, *data, chunk=7), whole(*data))
+    close(fused_token_loss(everything, *data, LossSharding(7)), whole(*data))
 
 
 def test_gradient_is_scaled_by_the_cotangent(data):
     student, *rest = data
-    grad = jax.grad(lambda s: -2.5 * fused_token_loss(everything, s, *rest, chunk=8)[0])(student)
+    grad = jax.grad(lambda s: -2.5 * fused_token_loss(everything, s, *rest, LossSharding(8))[0])(student)
     close(grad, jax.grad(lambda s: -2.5 * whole(s, *rest)[0])(student))
 
 
@@ -80,9 +82,9 @@ def test_float64_brute_force_of_the_paper_formula(data):
 
     s, t = logp(student), logp(teacher)
     slope = np.float64(weights)[:, None] * (np.exp(s) - np.exp(t))
-    loss, grad = jax.value_and_grad(lambda x: fused_token_loss(forward_kl, x, (teacher,), {}, weights, chunk=9)[0])(
-        student
-    )
+    loss, grad = jax.value_and_grad(
+        lambda x: fused_token_loss(forward_kl, x, (teacher,), {}, weights, LossSharding(9))[0]
+    )(student)
     np.testing.assert_allclose(loss, np.sum(weights * (np.exp(t) * (t - s)).sum(1)), rtol=1e-5)
     np.testing.assert_allclose(grad.hidden_ND, slope @ np.float64(student.head_DV).T, atol=1e-5)
     np.testing.assert_allclose(grad.head_DV, np.float64(student.hidden_ND).T @ slope, atol=1e-5)
@@ -91,7 +93,7 @@ def test_float64_brute_force_of_the_paper_formula(data):
 def test_nothing_but_the_student_gets_a_gradient(data):
     student, frozen, token, weights = data
     grads = jax.grad(
-        lambda f, a, w: fused_token_loss(everything, student, f, {**token, "advantage": a}, w, chunk=8)[0],
+        lambda f, a, w: fused_token_loss(everything, student, f, {**token, "advantage": a}, w, LossSharding(8))[0],
         argnums=(0, 1, 2),
     )(frozen, token["advantage"], weights)
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(grads))
@@ -99,16 +101,18 @@ def test_nothing_but_the_student_gets_a_gradient(data):
 
 def test_a_teacher_equal_to_the_student_gives_zero_loss_and_gradient(data):
     student, _, _, weights = data
-    loss, grad = jax.value_and_grad(lambda s: fused_token_loss(forward_kl, s, (student,), {}, weights, chunk=8)[0])(
-        student
-    )
+    loss, grad = jax.value_and_grad(
+        lambda s: fused_token_loss(forward_kl, s, (student,), {}, weights, LossSharding(8))[0]
+    )(student)
     assert abs(loss) < 1e-6 and max(np.abs(g).max() for g in jax.tree.leaves(grad)) < 1e-6
 
 
 def test_low_precision_streams_keep_a_float32_loss_and_head_gradient(data):
     student, (teacher, _), _, weights = data
     low = Stream(student.hidden_ND.astype(jnp.bfloat16), student.head_DV)
-    loss, grad = jax.value_and_grad(lambda s: fused_token_loss(forward_kl, s, (teacher,), {}, weights, chunk=8)[0])(low)
+    loss, grad = jax.value_and_grad(
+        lambda s: fused_token_loss(forward_kl, s, (teacher,), {}, weights, LossSharding(8))[0]
+    )(low)
     assert (loss.dtype, grad.hidden_ND.dtype, grad.head_DV.dtype) == (jnp.float32, jnp.bfloat16, jnp.float32)
 
 
@@ -116,11 +120,9 @@ def test_low_precision_streams_keep_a_float32_loss_and_head_gradient(data):
 def test_eight_devices_with_a_vocabulary_that_does_not_divide(data, shape):
     mesh = jax.make_mesh(shape, ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
     student, *rest = jax.device_put(data, NamedSharding(mesh, P()))
-    spread = over_mesh(mesh)
-    fused = jax.jit(
-        jax.value_and_grad(lambda s: fused_token_loss(everything, s, *rest, chunk=2, spread=spread), has_aux=True)
-    )
-    one_chip = jax.value_and_grad(lambda s: fused_token_loss(everything, s, *data[1:], chunk=8), has_aux=True)
+    spread = over_mesh(mesh, chunk=2)
+    fused = jax.jit(jax.value_and_grad(lambda s: fused_token_loss(everything, s, *rest, spread), has_aux=True))
+    one_chip = jax.value_and_grad(lambda s: fused_token_loss(everything, s, *data[1:], LossSharding(8)), has_aux=True)
     close(jax.device_get(fused(student)), jax.device_get(one_chip(data[0])))
 
 
@@ -128,13 +130,13 @@ def test_eight_devices_with_a_vocabulary_that_does_not_divide(data, shape):
 def test_no_device_holds_the_whole_head(shape):
     """Nor its gradient; with a vocabulary that does not divide by the devices."""
     mesh = jax.make_mesh(shape, ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
-    width, vocab, spread = 16, 1012, over_mesh(mesh)
+    width, vocab, spread = 16, 1012, over_mesh(mesh, chunk=2)
     hidden = jax.ShapeDtypeStruct((32, width), jnp.float32, sharding=NamedSharding(mesh, P(("data", "fsdp"))))
     stored = NamedSharding(mesh, P("fsdp", "tensor"))
     head = jax.ShapeDtypeStruct((width, vocab), jnp.float32, sharding=stored)
 
     def gradient(student, teacher):
-        loss = lambda s: fused_token_loss(forward_kl, s, (teacher,), {}, jnp.ones(32), chunk=2, spread=spread)  # noqa: E731
+        loss = lambda s: fused_token_loss(forward_kl, s, (teacher,), {}, jnp.ones(32), spread)  # noqa: E731
         return jax.lax.with_sharding_constraint(jax.grad(lambda s: loss(s)[0])(student).head_DV, stored)
 
     text = jax.jit(gradient).lower(Stream(hidden, head), Stream(hidden, head)).compile().as_text()
@@ -149,7 +151,9 @@ def problem(tokens, width, vocab):
     def gradient(student_ND, head_DV, teacher_ND, weights_N):
         def loss(student_ND, head_DV):
             teacher = Stream(teacher_ND, head_DV)
-            return fused_token_loss(forward_kl, Stream(student_ND, head_DV), (teacher,), {}, weights_N, chunk=512)[0]
+            return fused_token_loss(
+                forward_kl, Stream(student_ND, head_DV), (teacher,), {}, weights_N, LossSharding(512)
+            )[0]
 
         return jax.value_and_grad(loss, argnums=(0, 1))(student_ND, head_DV)
 
@@ -198,7 +202,7 @@ def test_equals_trl_chunked_divergence(data):
     expected = trl._chunked_divergence_loss(*args, torch.ones(N, dtype=torch.bool), 0.0)[0]
     expected.backward()
     loss, grad = jax.value_and_grad(
-        lambda s: fused_token_loss(forward_kl, s, (teacher,), {}, jnp.full(N, 1 / N), chunk=8)[0]
+        lambda s: fused_token_loss(forward_kl, s, (teacher,), {}, jnp.full(N, 1 / N), LossSharding(8))[0]
     )(student)
     close(loss, expected.item())
     close((grad.hidden_ND, grad.head_DV.T), (args[0].grad.numpy(), args[2].grad.numpy()))

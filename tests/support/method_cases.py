@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from hsd_jax import methods
 from hsd_jax.methods import METHODS
 from hsd_jax.reading.contexts import Chosen, FixedTexts
-from hsd_jax.scoring.fused_loss import ONE_CHIP, over_mesh
+from hsd_jax.scoring.fused_loss import LossSharding, over_mesh
 from hsd_jax.scoring.scorer import Scorer
 from hsd_jax.types import Contexts, Padded, Problems, Rollouts
 from hsd_jax.update.inputs import build_inputs, choose_peers
@@ -168,9 +168,8 @@ def program(method: str, row: tuple[tuple[str, Any], ...] = (), devices: int = 1
         context_tokens=60,
         min_peer_tokens=1,
         micro_batches=micro_batches,
-        chunk=64,
         reference_every=0,
-        spread=over_mesh(mesh_of(devices)) if devices > 1 else ONE_CHIP,
+        spread=over_mesh(mesh_of(devices), chunk=64) if devices > 1 else LossSharding(64),
     )
     traces: list[str] = []
 

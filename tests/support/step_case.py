@@ -11,6 +11,7 @@ import optax
 from hsd_jax import methods
 from hsd_jax.methods import METHODS
 from hsd_jax.reading.contexts import FixedTexts
+from hsd_jax.scoring.fused_loss import LossSharding
 from hsd_jax.scoring.scorer import padded_scorer
 from hsd_jax.types import Padded, Problems, Rollouts
 from hsd_jax.update.state import StepConfig, TrainState
@@ -83,9 +84,8 @@ def settings(method: str, **changes: object) -> StepConfig:
         context_tokens=32,
         min_peer_tokens=2,
         micro_batches=1,
-        chunk=16,
         reference_every=0,
-        **changes,
+        **{"spread": LossSharding(16)} | changes,
     )
 
 

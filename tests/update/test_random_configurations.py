@@ -88,7 +88,7 @@ def test_credit_and_weights_of_any_configuration(name: str) -> None:
 
 def credit(method: Method, step: int, rollouts: Rollouts, rewards_PG: np.ndarray) -> list[np.ndarray]:
     """Advantages [P, G] and weights [P, G, T] of every minibatch, as the step sees them; contexts are not made."""
-    case, setting = make_case(), StepConfig(method, optax.identity(), 12, 32, 2, 1, 16, 0)
+    case, setting = make_case(), StepConfig(method, optax.identity(), 12, 32, 2, 1, 0)
     state = TrainState({}, (), {}, methods.start_memory(method), jnp.asarray(step))
 
     def one(part: Any) -> tuple[jax.Array, jax.Array]:

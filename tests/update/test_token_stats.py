@@ -101,7 +101,7 @@ def traffic(devices: list[Any], *, stats: bool) -> dict[str, float]:
     chosen = token_stats.with_stats(both, names) if stats else bare
 
     def gradient(student: Stream, frozen: tuple[Stream, ...], token: TokenInputs, weights_N: jax.Array) -> Any:
-        loss = lambda s: fused_token_loss(chosen, s, frozen, token, weights_N, chunk=128, spread=over_mesh(mesh))  # noqa: E731
+        loss = lambda s: fused_token_loss(chosen, s, frozen, token, weights_N, over_mesh(mesh, chunk=128))  # noqa: E731
         return jax.value_and_grad(loss, has_aux=True)(student)
 
     lowered = jax.jit(gradient).lower(stream, (stream, stream), token, flat)

@@ -9,7 +9,7 @@ from typing import Any
 
 from hsd_jax.data import files, record_files
 from hsd_jax.data.curation import card, filters
-from hsd_jax.data.curation.decontamination import Index, Match, Rules, SameAnswer
+from hsd_jax.data.curation.decontamination import Index, Match, SameAnswer
 from hsd_jax.data.problems import Problem, Removed
 from hsd_jax.data.record_files import Rows
 from hsd_jax.data.sources import Corpus
@@ -69,7 +69,6 @@ def write(
     stages: Sequence[filters.Stage],
     *,
     index: Index,
-    rules: Rules,
     ledger: filters.Ledger,
     facts: dict[str, Any],
 ) -> dict[str, Any]:
@@ -85,7 +84,7 @@ def write(
     record_files.write(out, reading, with_tests="code" in kinds)
     page = facts | _page(out, corpora)
     if index.items:
-        page["contamination"] = card.of_contamination(index, ledger.matches, rules)
+        page["contamination"] = card.of_contamination(index, ledger.matches)
         write_matches(out / "contamination.jsonl", ledger.matches)
     card.write(out, page)
     return page

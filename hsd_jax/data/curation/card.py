@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd_jax.data import golds
-from hsd_jax.data.curation.decontamination import Index, Match, Rules
+from hsd_jax.data.curation.decontamination import Index, Match
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.record_files import BUILDER_VERSION, EXAMPLES_KEPT
 from hsd_jax.data.sources import SOURCES, Corpus
@@ -60,13 +60,13 @@ def of_unmatched(problems: Iterable[Problem]) -> dict[str, list[str]]:
     return found
 
 
-def of_contamination(index: Index, matches: Sequence[Match], rules: Rules) -> dict[str, Any]:
+def of_contamination(index: Index, matches: Sequence[Match]) -> dict[str, Any]:
     """The evaluation sets, the rules, matches per set and rule, and the shared phrases that did not count."""
     items = Counter(item.problem.source for item in index.items)
     found = Counter((match.item_source, match.rule) for match in matches)
     return {
         "evaluation_items": dict(items),
-        "rules": asdict(rules),
+        "rules": asdict(index.rules),
         "matches": [{"evaluation": s, "rule": r, "removed": n} for (s, r), n in sorted(found.items())],
         "examples": [asdict(match) for match in matches[: 4 * EXAMPLES_KEPT]],
         "shared_phrases": list(index.boilerplate[:50]),

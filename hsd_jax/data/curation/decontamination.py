@@ -52,8 +52,9 @@ class Item:
 
 @dataclass(frozen=True)
 class Index:
-    """Evaluation items by everything that a copy could share with them; values are item numbers."""
+    """Evaluation items by everything that a copy could share with them under `rules`; values are item numbers."""
 
+    rules: Rules
     items: tuple[Item, ...]
     stems: Mapping[tuple[str, ...], int]
     names: Mapping[str, int]
@@ -96,6 +97,7 @@ def build_index(evaluation: Iterable[Problem], rules: Rules = Rules()) -> Index:
     much = {gram for item in items for gram in ngrams.telling_grams(item.words, rules.gram, rules.tells_much)}
     near = [ngrams.telling_grams(item.words, rules.near_gram, 1) for item in items]
     return Index(
+        rules=rules,
         items=items,
         stems={stem(item, rules): number for number, item in reversed(list(enumerate(items))) if item.tokens},
         names={name.lower(): number for number, item in enumerate(items) for name in item.problem.names},
@@ -138,18 +140,18 @@ def story_numbers(item: Item) -> tuple[str, ...]:
     return tuple(sorted(set(ngrams.numbers(item.tokens)) - {"1"}))
 
 
-def find(index: Index, problem: Problem, same_answer: SameAnswer, rules: Rules = Rules()) -> Match | None:
+def find(index: Index, problem: Problem, same_answer: SameAnswer) -> Match | None:
     """The first rule by which a training problem is contaminated, None if it is clean.
 
     `same_answer(evaluation answer, training answer)` is asked only for questions that look alike.
     """
     item = read(problem)
     found = (
-        _by_stem(index, item, rules)
+        _by_stem(index, item)
         or _by_name(index, item)
-        or _by_grams(index, item, rules)
+        or _by_grams(index, item)
         or _by_whole(index, item)
-        or _by_near(index, item, same_answer, rules)
+        or _by_near(index, item, same_answer)
         or _by_numbers(index, item, same_answer)
     )
     if not found:
@@ -162,8 +164,8 @@ def find(index: Index, problem: Problem, same_answer: SameAnswer, rules: Rules =
 Found = tuple[int, str, float] | None
 
 
-def _by_stem(index: Index, item: Item, rules: Rules) -> Found:
-    number = index.stems.get(stem(item, rules))
+def _by_stem(index: Index, item: Item) -> Found:
+    number = index.stems.get(stem(item, index.rules))
     return None if number is None else (number, "stem", 1.0)
 
 
@@ -172,7 +174,8 @@ def _by_name(index: Index, item: Item) -> Found:
     return next(((number, "name", 1.0) for number in numbers if number is not None), None)
 
 
-def _by_grams(index: Index, item: Item, rules: Rules) -> Found:
+def _by_grams(index: Index, item: Item) -> Found:
+    rules = index.rules
     own = ngrams.grams(item.words, rules.gram)
     shares = _shares(index.grams, index.gram_counts, own)
     if not shares:
@@ -190,11 +193,11 @@ def _by_whole(index: Index, item: Item) -> Found:
     return None
 
 
-def _by_near(index: Index, item: Item, same_answer: SameAnswer, rules: Rules) -> Found:
+def _by_near(index: Index, item: Item, same_answer: SameAnswer) -> Found:
     if item.problem.kind != "math":
         return None
-    for number, share in _shares(index.near, index.near_counts, ngrams.grams(item.words, rules.near_gram)):
-        if share < rules.near_share:
+    for number, share in _shares(index.near, index.near_counts, ngrams.grams(item.words, index.rules.near_gram)):
+        if share < index.rules.near_share:
             return None
         theirs = index.items[number]
         if _alike(story_numbers(theirs), story_numbers(item)) and same_answer(

@@ -7,7 +7,7 @@ from typing import Any
 from hsd_jax.data import golds
 from hsd_jax.data.chat_template import ChatTemplate
 from hsd_jax.data.curation import ngrams
-from hsd_jax.data.curation.decontamination import Index, Match, Rules, SameAnswer, find, read
+from hsd_jax.data.curation.decontamination import Index, Match, SameAnswer, find, read
 from hsd_jax.data.problems import Problem, Removed
 from hsd_jax.data.record_files import Rows
 from hsd_jax.data.tokenization import Windows, filter_by_length
@@ -66,12 +66,12 @@ def without_duplicates(problems: Iterable[Problem]) -> Rows:
             yield Removed(problem.id, problem.source, reason, f"of {earlier.id}: {problem.question}")
 
 
-def decontaminated(index: Index, same_answer: SameAnswer, rules: Rules, ledger: Ledger) -> Stage:
+def decontaminated(index: Index, same_answer: SameAnswer, ledger: Ledger) -> Stage:
     """A stage that removes problems found in the evaluation sets of `index` and notes every match."""
 
     def stage(problems: Iterable[Problem]) -> Rows:
         for problem in problems:
-            match = find(index, problem, same_answer, rules)
+            match = find(index, problem, same_answer)
             if match is None:
                 yield problem
             else:
