@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from hsd_jax.sampler import decode, kv_cache
 from hsd_jax.sampler.buckets import make_sampler_config
 from hsd_jax.sampler.decode_sharding import DecodeParams, decode_mesh, shardings
-from hsd_jax.sampler.state import SamplerConfig
+from hsd_jax.sampler.state import Capacity, ChunkLimits, SamplerConfig
 from hsd_jax.sampler.token_sampling import sampling_params
 from models.qwen3 import Qwen3Config, param_shapes
 
@@ -78,11 +78,9 @@ def compile_chunk(
     grid = mesh_utils.create_device_mesh((len(devices) // 4, 4), devices, allow_split_physical_axes=True)
     program = make_sampler_config(
         config,
+        Capacity(256, length - 256, rows),
         vocabulary=min(151_669, config.vocab_size),
         pad_id=0,
-        prompt_window=256,
-        response_window=length - 256,
-        slots=rows,
         dtype="bfloat16",
         mesh=decode_mesh(tensor=4, devices=list(grid.ravel())),
     )
@@ -114,8 +112,8 @@ def abstract_arguments(program: SamplerConfig, rows: int, length: int) -> tuple[
         )
 
     key = jax.eval_shape(lambda: jax.random.key(0))
-    count = jax.ShapeDtypeStruct((), jnp.int32)
-    rest = (sampling_params(top_p=0.95), key, count, count)
+    count: Any = jax.ShapeDtypeStruct((), jnp.int32)
+    rest = (sampling_params(top_p=0.95), key, ChunkLimits(count, count))
     cache, slots = place(shapes[0], "B", "K", None, None), place(shapes[1], "B")
     return abstract_params(program), cache, slots, *(place(x) for x in rest)
 

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from hsd_jax.sampler.sampler import Requests, decode_params, make_sampler_config, sample, sampling_params
+from hsd_jax.sampler.sampler import Capacity, Requests, decode_params, make_sampler_config, sample, sampling_params
 from hsd_jax.types import Padded
 from models.qwen3 import Params, Qwen3Config, init_params
 
@@ -71,9 +71,7 @@ def log_normal_lengths(count: int, mean: float, longest: int, cv: float = 0.6) -
 
 def ours(params: Params, *, window: int, longest: int, slots: int, group: int, uses: list[float]) -> Engine:
     """Our sampler; notes the share of slot-steps that wrote a token in `uses`."""
-    program = make_sampler_config(
-        BODY, vocabulary=VOCABULARY, pad_id=PAD, prompt_window=window, response_window=longest, slots=slots, chunk=16
-    )
+    program = make_sampler_config(BODY, Capacity(window, longest, slots, chunk=16), vocabulary=VOCABULARY, pad_id=PAD)
     weights = decode_params(params, config=BODY, dtype="float32")
 
     def run(prompts: Sequence[np.ndarray], top_p: float) -> int:

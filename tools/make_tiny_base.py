@@ -159,8 +159,8 @@ def pass_at_1(tokenizer: Any, params: qwen3.Params, count: int) -> dict[tuple[st
     """Share of held-out problems solved, by (reader, temperature)."""
     problems = list(tiny.generate(count, split="heldout", seed=7))
     read = [contexts(tokenizer, problem) for problem in problems]
-    sizes = {"vocabulary": SHAPE.vocab_size, "pad_id": tokenizer.pad_token_id, "slots": 64}
-    program = sampler.make_sampler_config(SHAPE, prompt_window=WINDOW, response_window=60, **sizes)
+    ids = {"vocabulary": SHAPE.vocab_size, "pad_id": tokenizer.pad_token_id}
+    program = sampler.make_sampler_config(SHAPE, sampler.Capacity(WINDOW, 60, slots=64), **ids)
     weights, shares = sampler.decode_params(params, config=SHAPE, dtype="float32"), {}
     for reader, temperature in itertools.product(read[0], (1.0, 0.0)):
         prompts = Padded(

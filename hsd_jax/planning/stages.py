@@ -13,6 +13,7 @@ from hsd_jax.planning.jaxpr_cost import Value, jaxpr_of
 from hsd_jax.planning.workload import Workload, planned_rows
 from hsd_jax.sampler import decode, decode_sharding, kv_cache
 from hsd_jax.sampler.buckets import empty_entry
+from hsd_jax.sampler.state import ChunkLimits
 from hsd_jax.setup.components import RunComponents
 from hsd_jax.types import Padded, PyTree
 from hsd_jax.update.compiled import update_for
@@ -134,7 +135,7 @@ def sampler_stages(parts: RunComponents, beside: dict[str, int]) -> list[Stage]:
             cache=bytes_per_chip(b.cache),
         )
 
-    decode_args = (b.params, b.cache, b.slots, b.choice, b.key, b.count, b.count)
+    decode_args = (b.params, b.cache, b.slots, b.choice, b.key, ChunkLimits(b.count, b.count))
     return [
         stage("prefill", decode.prefill, (b.params, b.prompts), caches),
         stage("enter", kv_cache.insert_prompts, (b.cache, b.slots, b.read, b.entry), weights),

@@ -1,7 +1,7 @@
 """The cache shapes of the sampler: which there are, which one fits, and the programs compiled for them beforehand."""
 
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from hsd_jax.errors import InputError
 from hsd_jax.sampler import decode, kv_cache
 from hsd_jax.sampler.decode_sharding import DecodeParams
-from hsd_jax.sampler.state import Cache, DecodeState, SamplerConfig, SlotInsert
+from hsd_jax.sampler.state import Cache, Capacity, ChunkLimits, DecodeState, SamplerConfig, SlotInsert
 from hsd_jax.sampler.token_sampling import SamplingParams
 from hsd_jax.types import Padded
 from models.qwen3 import Qwen3Config
@@ -20,66 +20,59 @@ MIN_SAVING = 128
 
 def make_sampler_config(
     config: Qwen3Config,
+    room: Capacity,
     *,
     vocabulary: int,
     pad_id: int,
-    prompt_window: int,
-    response_window: int,
-    slots: int,
-    chunk: int = 64,
     dtype: str = "float32",
     mesh: Mesh | None = None,
 ) -> SamplerConfig:
-    """A sampler with room for `slots` rollouts at a time: cache lengths for 1/4, 1/2 and all of the response window,
-    and a quarter of the slots for the last, longest rollouts.
+    """The shapes of a sampler: cache lengths for 1/4, 1/2 and all of the response window, and a quarter of the slots
+    for the last, longest rollouts.
 
-    `vocabulary` is the tokenizer's size; ids from there to the model's are never sampled. Up to `chunk` tokens per
-    slot are decoded between two visits of the host. `mesh` comes from `decode_mesh`.
+    `vocabulary` is the tokenizer's size; ids from there to the model's are never sampled. `mesh` comes from
+    `decode_mesh`.
 
     Raises:
         InputError: a size is impossible.
     """
-    data = 1 if mesh is None else mesh.shape["data"]
-    _check_sizes(prompt_window=prompt_window, response_window=response_window, slots=slots)
-    _check(config, vocabulary, slots, chunk, mesh)
+    data, slots = 1 if mesh is None else mesh.shape["data"], room.slots
+    _check(config, room, vocabulary, mesh)
     # a shape is worth its compilation only where it saves many tokens of cache
-    parts = [part for part in (1, 2, 4) if part == 4 or response_window // 4 >= MIN_SAVING]
-    lengths = [round_up(prompt_window + response_window * part // 4) for part in parts]
+    parts = [part for part in (1, 2, 4) if part == 4 or room.response_window // 4 >= MIN_SAVING]
+    lengths = [round_up(room.prompt_window + room.response_window * part // 4) for part in parts]
     tail = max(1, slots // 4 // data) * data
     shapes = {(slots, length) for length in lengths} | {(tail, length) for length in lengths[-2:]}
     return SamplerConfig(
         config=config,
         vocabulary=vocabulary,
         pad_id=pad_id,
-        prompt_window=prompt_window,
-        response_window=response_window,
+        prompt_window=room.prompt_window,
+        response_window=room.response_window,
         shapes=tuple(sorted(shapes)),
-        chunk=chunk,
+        chunk=room.chunk,
         prefill_batch=max(1, slots // 16 // data) * data,
         dtype=dtype,
         mesh=mesh,
     )
 
 
-def _check_sizes(**sizes: int) -> None:
-    for name, value in sizes.items():
+def _check(config: Qwen3Config, room: Capacity, vocabulary: int, mesh: Mesh | None) -> None:
+    for name, value in vars(room).items():
         if value < 1:
             raise InputError(f"{name} must be at least 1; got {value}")
-
-
-def _check(config: Qwen3Config, vocabulary: int, slots: int, chunk: int, mesh: Mesh | None) -> None:
     data = 1 if mesh is None else mesh.shape["data"]
     if not 0 < vocabulary <= config.vocab_size:
         raise InputError(f"vocabulary must be in 1..{config.vocab_size}, the rows of the embedding; got {vocabulary}")
-    if slots % data:
-        raise InputError(f"slots must be a multiple of {data}, the data axis of the decode mesh; got {slots}")
+    if room.slots % data:
+        raise InputError(f"slots must be a multiple of {data}, the data axis of the decode mesh; got {room.slots}")
     if mesh is not None and config.kv_heads % mesh.shape["tensor"]:
         raise InputError(
             f"the tensor axis of the decode mesh must divide the {config.kv_heads} key/value heads; "
             f"got {mesh.shape['tensor']}"
         )
-    if chunk < 1 or chunk % decode.CHECK:
-        raise InputError(f"chunk must be a positive multiple of {decode.CHECK} steps; got {chunk}")
+    if room.chunk % decode.CHECK:
+        raise InputError(f"chunk must be a positive multiple of {decode.CHECK} steps; got {room.chunk}")
 
 
 def round_up(length: int) -> int:
@@ -141,7 +134,7 @@ def warm_up(program: SamplerConfig, params: DecodeParams, settings: SamplingPara
     signature = (tuple((x.aval, x.sharding) for x in jax.tree.leaves(params)), key.dtype)
     if signature in signatures(program):
         return
-    put = program.layout.put
+    put, nothing = program.layout.put, cast(jax.Array, np.int32(0))
     tokens, length = put(
         (np.zeros((program.prefill_batch, program.prompt_window), np.int32), np.ones(program.prefill_batch, np.int32))
     )
@@ -150,7 +143,7 @@ def warm_up(program: SamplerConfig, params: DecodeParams, settings: SamplingPara
         cache_, slots = kv_cache.empty_cache(program=program, rows=rows, length=length)
         cache_, slots = kv_cache.insert_prompts(program, cache_, slots, read, put(empty_entry(rows)))
         cache_, slots, _ = decode.decode(
-            program, params, cache_, slots, settings, key, *put((np.int32(0), np.int32(0)))
+            program, params, cache_, slots, settings, key, put(ChunkLimits(nothing, nothing))
         )
         for to_rows, to_length in program.shapes:
             if to_rows <= rows and (to_rows, to_length) != (rows, length):

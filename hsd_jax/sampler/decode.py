@@ -11,7 +11,7 @@ from jax import lax
 
 from hsd_jax.sampler.decode_sharding import DecodeParams, logits
 from hsd_jax.sampler.kv_cache import cached_attend
-from hsd_jax.sampler.state import Cache, DecodeOutput, DecodeState
+from hsd_jax.sampler.state import Cache, ChunkLimits, DecodeOutput, DecodeState
 from hsd_jax.sampler.state import SamplerConfig as SamplerConfig
 from hsd_jax.sampler.token_sampling import SamplingParams, fold_key, sample_token
 from hsd_jax.types import Padded
@@ -57,10 +57,9 @@ def decode(
     slots: DecodeState,
     settings: SamplingParams,
     key: Array,
-    steps: Array,
-    idle_limit: Array,
+    limits: ChunkLimits,
 ) -> tuple[Cache, DecodeState, DecodeOutput]:
-    """Up to `steps` decode steps, in rounds of 8; stops early once more than `idle_limit` slots stand idle.
+    """Decode steps in rounds of 8, until one of the limits is reached.
 
     The caller sees to it that no active slot outgrows the ring.
     """
@@ -77,7 +76,7 @@ def decode(
     def works(carry: tuple[Cache, DecodeState, DecodeOutput]) -> Array:
         _, slots, written = carry
         idle = rows - slots.active_B.sum()
-        return (written.steps < steps) & (idle <= idle_limit) & (idle < rows)
+        return (written.steps < limits.steps) & (idle <= limits.idle) & (idle < rows)
 
     def round_(carry: tuple[Cache, DecodeState, DecodeOutput]) -> tuple[Cache, DecodeState, DecodeOutput]:
         return lax.fori_loop(0, CHECK, lambda _, c: decode_step(program, params, settings, key, *c), carry)

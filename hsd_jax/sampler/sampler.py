@@ -11,7 +11,7 @@ In a run of several processes each samples its own problems on its own devices: 
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -35,7 +35,8 @@ from hsd_jax.sampler.scheduler import (
     next_prefill,
     next_shape,
 )
-from hsd_jax.sampler.state import Cache, DecodeState, SamplerConfig
+from hsd_jax.sampler.state import Cache, ChunkLimits, DecodeState, SamplerConfig
+from hsd_jax.sampler.state import Capacity as Capacity
 from hsd_jax.sampler.token_sampling import SamplingParams
 from hsd_jax.sampler.token_sampling import sampling_params as sampling_params
 from hsd_jax.types import Padded
@@ -97,8 +98,9 @@ def sample(
             cache, slots = resize_cache(program, cache, slots, wanted, *compact(board, wanted[0]))
             shape = wanted
         cache, slots, read = start(program, params, board, cache, slots, read)
-        limits = layout.put((np.int32(program.chunk), np.int32(idle_limit(program, board))))
-        cache, slots, written = decode.decode(program, params, cache, slots, settings, key, *limits)
+        chunk, idle = (cast(jax.Array, np.int32(n)) for n in (program.chunk, idle_limit(program, board)))
+        limits = layout.put(ChunkLimits(chunk, idle))
+        cache, slots, written = decode.decode(program, params, cache, slots, settings, key, limits)
         emit_finished(board, on_finished)
         collect(board, jax.device_get(written))
     emit_finished(board, on_finished)

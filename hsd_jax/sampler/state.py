@@ -13,6 +13,19 @@ Array = jax.Array
 
 
 @dataclass(frozen=True)
+class Capacity:
+    """What a sampler has room for, in tokens: prompts, responses, `slots` of them at a time.
+
+    Up to `chunk` tokens per slot are decoded between two visits of the host.
+    """
+
+    prompt_window: int
+    response_window: int
+    slots: int
+    chunk: int = 64
+
+
+@dataclass(frozen=True)
 class SamplerConfig:
     """Everything that shapes the compiled programs of the sampler. See `buckets.make_sampler_config`.
 
@@ -60,6 +73,15 @@ class DecodeState:
     id_B: Array
     rollout_B: Array
     active_B: Array
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class ChunkLimits:
+    """When a chunk ends: after `steps` decode steps, or once more than `idle` slots stand idle."""
+
+    steps: Array
+    idle: Array
 
 
 @register_dataclass

@@ -8,7 +8,7 @@ from hsd_jax.data.tokenization import Tokenization
 from hsd_jax.sampler import token_sampling
 from hsd_jax.sampler.buckets import make_sampler_config
 from hsd_jax.sampler.decode_sharding import DecodeParams, decode_mesh, decode_params
-from hsd_jax.sampler.state import SamplerConfig
+from hsd_jax.sampler.state import Capacity, SamplerConfig
 from hsd_jax.sampler.token_sampling import SamplingParams
 from models.qwen3 import Params, Qwen3Config
 
@@ -38,14 +38,12 @@ def make_sampler(
     """A sampler of at most `rows` responses at a time, none over `longest` tokens, on this process's devices."""
     mesh = decode_mesh(tensor=settings.tensor, devices=devices)
     data = mesh.shape["data"]
+    slots = -(-min(settings.slots or rows, rows) // data) * data
     program = make_sampler_config(
         model,
+        Capacity(texts.windows.prompt, longest, slots, settings.chunk),
         vocabulary=len(texts.tokenizer),
         pad_id=texts.pad_id,
-        prompt_window=texts.windows.prompt,
-        response_window=longest,
-        slots=-(-min(settings.slots or rows, rows) // data) * data,
-        chunk=settings.chunk,
         dtype=settings.dtype,
         mesh=mesh,
     )

@@ -1,5 +1,7 @@
 """Contexts: ids in = ids out, no pad inside, only the peer's tail is ever cut."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,12 +10,14 @@ import pytest
 from hsd_jax.methods.view_options import READS
 from hsd_jax.reading.contexts import Chosen, TeacherInputs, Window, _distinct, read_contexts, student_contexts
 from hsd_jax.reading.peers import select_peers
-from hsd_jax.reading.pieces import PEER, Reads, reads_block
+from hsd_jax.reading.pieces import ANSWER as ANSWER_CUE
+from hsd_jax.reading.pieces import PEER, Reads, privileged, reads_block
 from hsd_jax.reading.ragged import splice
 from hsd_jax.types import Contexts, Problems, Rollouts
 from tests.support.padding import fixed_texts, right_padded, right_padded_groups
 
 STOP = 9
+INDEPENDENT = replace(PEER, draws="independent")
 
 
 HEAD, ANSWER, SOLUTION, TAIL = [[1, 2, 3], [4]], [[5, 6], []], [[], [7, 7]], [[8, 8], [8]]
@@ -47,7 +51,7 @@ def built(
     reads: Reads, peers: list[list[int]] | jax.Array, *, rollouts: Rollouts = ROLLOUTS, **room: int
 ) -> tuple[Contexts, TeacherInputs]:
     """The contexts where every rollout has this one peer."""
-    chosen = Chosen({PEER: jnp.asarray(peers)[..., None]}, {})
+    chosen = Chosen(dict.fromkeys([PEER, INDEPENDENT], jnp.asarray(peers)[..., None]), {})
     return build(reads=reads, problems=PROBLEMS, frame=FRAME, rollouts=rollouts, chosen=chosen, window=Window(**room))
 
 
@@ -93,7 +97,7 @@ def test_every_rollout_reads_the_ids_it_should(width: int, reads: Reads, peers: 
 
 def test_unused_contexts_are_empty_and_independent_peers_get_their_own() -> None:
     contexts, _ = built(
-        READS["answer_and_peer"],
+        privileged(ANSWER_CUE, INDEPENDENT),
         [[1, 2, 0], [-1, -1, -1]],
         width=24,
     )

@@ -11,6 +11,7 @@ from jax import monitoring
 
 from hsd_jax.errors import InputError
 from hsd_jax.sampler.sampler import (
+    Capacity,
     Requests,
     decode_mesh,
     decode_params,
@@ -42,9 +43,7 @@ def model(checkpoint):
 
 @pytest.fixture(scope="module")
 def program(model):
-    return make_sampler_config(
-        model[0], vocabulary=VOCABULARY, pad_id=PAD, prompt_window=WINDOW, response_window=LIMIT, slots=8, chunk=16
-    )
+    return make_sampler_config(model[0], Capacity(WINDOW, LIMIT, slots=8, chunk=16), vocabulary=VOCABULARY, pad_id=PAD)
 
 
 @pytest.fixture(scope="module")
@@ -280,9 +279,10 @@ def test_prompts_that_do_not_fit_are_refused_by_name(program, weights, prompts):
     ],
 )
 def test_impossible_programs_are_refused_by_name(model, change, words):
-    sizes = {"vocabulary": 90, "pad_id": 0, "prompt_window": 16, "response_window": 8, "slots": 4} | change
-    sizes["mesh"] = decode_mesh(tensor=sizes["mesh"]) if "mesh" in sizes else None
+    sizes = {"vocabulary": 90, "prompt_window": 16, "response_window": 8, "slots": 4, "chunk": 64, "mesh": 0} | change
+    tensor, vocabulary = sizes.pop("mesh"), sizes.pop("vocabulary")
+    mesh = decode_mesh(tensor=tensor) if tensor else None
     with pytest.raises(InputError, match=words):
-        make_sampler_config(model[0], **sizes)
+        make_sampler_config(model[0], Capacity(**sizes), vocabulary=vocabulary, pad_id=0, mesh=mesh)
     with pytest.raises(InputError, match="tensor"):
         decode_mesh(tensor=3)
