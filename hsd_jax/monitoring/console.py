@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from hsd_jax.config import Config
-from hsd_jax.methods import Method, peer_of
+from hsd_jax.methods.row import Method, peer_of
 from hsd_jax.runtime.cli import screened
 from hsd_jax.types import PHASES
 

@@ -6,8 +6,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from hsd_jax import methods
 from hsd_jax.config import Config
+from hsd_jax.methods import row
 from hsd_jax.reading.pieces import most_contexts
 from hsd_jax.scoring.batch_layout import BatchLayout
 from hsd_jax.scoring.bin_packing import Lengths, RowPlan
@@ -48,7 +48,7 @@ def workload(config: Config, *, mean: float, prompt: int) -> Workload:
     """What a step's texts are assumed to be."""
     method = method_overrides.resolve(config.method)
     cap = config.sampling.response_tokens
-    contexts = [most_contexts(reads, config.sampling.group_size) for reads in methods.readings(method)]
+    contexts = [most_contexts(reads, config.sampling.group_size) for reads in row.readings(method)]
     return Workload(
         problems=config.data.problems_per_step,
         group=config.sampling.group_size,
@@ -60,7 +60,7 @@ def workload(config: Config, *, mean: float, prompt: int) -> Workload:
         contexts=max(contexts, default=0),
         views=len(contexts),
         reference=bool(method.beta),
-        old_policy=methods.is_scored_beforehand(method),
+        old_policy=row.is_scored_beforehand(method),
     )
 
 

@@ -9,11 +9,11 @@ import grain
 import jax
 import numpy as np
 
-from hsd_jax import methods
 from hsd_jax.config import Config
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.tokenization import feedback_ids, wrong_answer_ids
-from hsd_jax.methods import Method
+from hsd_jax.methods import row
+from hsd_jax.methods.row import Method
 from hsd_jax.reading.pieces import reads_block
 from hsd_jax.rollout import feedback
 from hsd_jax.rollout.generate import Draws, generate_and_grade
@@ -90,7 +90,7 @@ def _draw(stage: RolloutStage, weights: DecodeParams, step: int, attempt: int, c
     config, problems = stage.config, stage.steps[(step - 1) * stage.method.attempts + attempt] or ()
     draws = Draws(random_keys.key_of(config.seed, step, "sample", attempt), config.sampling.group_size)
     pieces, table, graded = generate_and_grade(stage.sampler, weights, problems, draws, stage.submit, clock.phase)
-    texts, kinds, read = stage.sampler.texts, [p.kind for p in problems], methods.pieces(stage.method)
+    texts, kinds, read = stage.sampler.texts, [p.kind for p in problems], row.pieces(stage.method)
     with clock.phase("grade"):
         if reads_block(read, "feedback"):
             said = feedback.of_groups(kinds, graded.verdicts, table.rollouts.finished_PG.tolist())

@@ -19,7 +19,7 @@ from etils import epath
 
 from hsd_jax.config import Config
 from hsd_jax.errors import InputError
-from hsd_jax.methods import peer_of
+from hsd_jax.methods.row import peer_of
 from hsd_jax.monitoring import rollout_log
 from hsd_jax.monitoring.writers import text_metrics
 from hsd_jax.reporting import health

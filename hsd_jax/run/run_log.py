@@ -13,7 +13,7 @@ from rich.console import Console
 
 from hsd_jax import report
 from hsd_jax.config import Config
-from hsd_jax.methods import Method, peer_of
+from hsd_jax.methods.row import Method, peer_of
 from hsd_jax.monitoring import console, guards, rollout_log, speed, writers
 from hsd_jax.monitoring.console import Summary
 from hsd_jax.reporting import logs

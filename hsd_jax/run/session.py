@@ -17,7 +17,7 @@ from rich.logging import RichHandler
 from hsd_jax.config import Config
 from hsd_jax.data import batches
 from hsd_jax.errors import InputError, RunStopped
-from hsd_jax.methods import Method
+from hsd_jax.methods.row import Method
 from hsd_jax.monitoring import console, writers
 from hsd_jax.rollout.collect import RolloutStage
 from hsd_jax.rollout.grading import open_graders, submit_to

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from hsd_jax import methods
 from hsd_jax.config import Config
 from hsd_jax.data.input_pipeline import Questions, load_tokenization, read_questions
 from hsd_jax.data.tokenization import Tokenization
-from hsd_jax.methods import Method
+from hsd_jax.methods import row
+from hsd_jax.methods.row import Method
 from hsd_jax.scoring import batch_layout
 from hsd_jax.scoring.batch_layout import BatchLayout
 from hsd_jax.scoring.bin_packing import Split
@@ -151,7 +151,7 @@ def starting_from(run: RunConfig, optimizer: optax.GradientTransformation) -> Ca
 
     def build(params: Params) -> TrainState:
         copies = {name: jax.tree.map(jnp.array, cast(params, dtype)) for name, dtype in dtypes.items()}
-        memory = methods.start_memory(run.method)
+        memory = row.start_memory(run.method)
         return TrainState(params, optimizer.init(params), copies, memory, jnp.zeros((), jnp.int32))
 
     return build
@@ -161,7 +161,7 @@ def dtypes_of_copies(config: Config, method: Method) -> dict[str, Any]:
     """The copies of the weights that a run keeps besides the policy, and the number format of each."""
     names = teacher.names_of_copies(
         teacher=method.teacher,
-        teaches=methods.has_teacher(method),
+        teaches=row.has_teacher(method),
         anchored=bool(method.beta),
         reference_every=config.optimizer.reference_every,
     )

@@ -5,10 +5,10 @@ from operator import attrgetter
 import numpy as np
 from jax.sharding import Mesh
 
-from hsd_jax import methods
 from hsd_jax.config import Config
 from hsd_jax.errors import InputError
-from hsd_jax.methods import Method
+from hsd_jax.methods import row
+from hsd_jax.methods.row import Method
 from hsd_jax.reading import donors
 from hsd_jax.reading.pieces import reads_block
 
@@ -48,7 +48,7 @@ def check(config: Config, method: Method, processes: int) -> None:
         refuse_outside(field, attrgetter(field.replace("-", "_"))(config), low, high)
     data, sampling, optimizer = config.data, config.sampling, config.optimizer
     name = config.method.name
-    read, peer = methods.pieces(method), methods.peer_of(method)
+    read, peer = row.pieces(method), row.peer_of(method)
     least = 2 if peer or method.policy else 1
     why = "a peer is another rollout" if peer else "rollouts are compared within their group"
     at_least = {

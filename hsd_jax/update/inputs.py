@@ -5,8 +5,8 @@ from functools import reduce
 import jax
 import jax.numpy as jnp
 
-from hsd_jax import methods
-from hsd_jax.methods import Method
+from hsd_jax.methods import row
+from hsd_jax.methods.row import Method
 from hsd_jax.reading import donors
 from hsd_jax.reading.contexts import Chosen, FixedTexts, TeacherInputs, Window, read_contexts, student_contexts
 from hsd_jax.reading.peers import PEER_RANKINGS, allowed, free_of, peer_scores, select_peers
@@ -29,7 +29,7 @@ def build_inputs(
     """
     group = rewards_PG.shape[1]
     window = Window(settings.context_tokens, settings.min_peer_tokens)
-    views = methods.readings(settings.method)
+    views = row.readings(settings.method)
     found = [read_contexts(reads, problems, frame, rollouts, chosen, window) for reads in views]
     student = student_contexts(problems, settings.prompt_tokens, group)
     views, read = tuple(contexts for contexts, _ in found), _read_by_all([inputs for _, inputs in found], rewards_PG)
@@ -57,7 +57,7 @@ def choose_peers(
 
     It looks at the whole batch, since another problem may give; what follows looks at one problem at a time.
     """
-    pieces, readable_PG = methods.pieces(method), free_of(control_ids, rollouts)
+    pieces, readable_PG = row.pieces(method), free_of(control_ids, rollouts)
     keys_P = jax.vmap(jax.random.fold_in, (None, 0))(key, problems.id_P)
 
     def drawn(place: int, piece: Attempts) -> Array:

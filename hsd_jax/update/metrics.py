@@ -6,7 +6,7 @@ after the divergence, a first token on which the prompts disagree, shrinking or 
 
 import jax.numpy as jnp
 
-from hsd_jax import methods
+from hsd_jax.methods import row
 from hsd_jax.reading.peers import coverage, free_of, successful
 from hsd_jax.types import Array
 from hsd_jax.update import credit
@@ -30,9 +30,9 @@ def measure(settings: StepConfig, trace: Trace) -> dict[str, Array]:
     }
     if "kl_reference" in trace.stats:
         seen["kl_reference"] = mean_over(trace.stats["kl_reference"], valid_PGT)
-    if methods.has_teacher(settings.method):
+    if row.has_teacher(settings.method):
         seen |= of_teacher(trace, valid_PGT)
-    if methods.peer_of(settings.method):
+    if row.peer_of(settings.method):
         seen |= of_peers(rewards_PG, trace, valid_PGT)
         unfit_PG = ~free_of(settings.control_ids, rollouts)
         seen["peer_markup"] = mean_over(unfit_PG.astype(jnp.float32), successful(rewards_PG))

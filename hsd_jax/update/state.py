@@ -7,7 +7,7 @@ import optax
 from jax.tree_util import register_dataclass
 
 from hsd_jax.losses import TokenInputs
-from hsd_jax.methods import Method
+from hsd_jax.methods.row import Method
 from hsd_jax.reading.contexts import TeacherInputs
 from hsd_jax.scoring.fused_loss import ONE_CHIP, LossSharding
 from hsd_jax.types import Array, Contexts, Rollouts
@@ -46,7 +46,7 @@ class StepConfig:
 class StepInputs:
     """One step's graded groups, built once (`inputs.build_inputs`); every array begins with the problems.
 
-    `views` are the contexts of every distinct privileged view (`methods.readings`), the teacher's first; `read` says
+    `views` are the contexts of every distinct privileged view (`row.readings`), the teacher's first; `read` says
     what became of its contexts, `limit_P` is the longest response allowed.
     """
 

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from hsd_jax import advantages, methods
+from hsd_jax import advantages
 from hsd_jax.losses import Shares, TokenInputs
+from hsd_jax.methods import row
 from hsd_jax.reading.peers import successful
 from hsd_jax.reading.pieces import STUDENT
 from hsd_jax.scoring import fused_loss
@@ -48,7 +49,7 @@ def update(
         return state, ({"loss": loss} | applied, (work.token.distill * work.weights_PGT, stats))
 
     graded = inputs
-    if methods.is_scored_beforehand(settings.method):
+    if row.is_scored_beforehand(settings.method):
         old_PGT = policy_logprob(settings, scorer, state.params, inputs)
         graded = replace(inputs, rollouts=replace(inputs.rollouts, logprob_PGT=old_PGT))
     state, (metrics, measured) = jax.lax.scan(one, state, interleave(graded, settings.method.minibatches))
@@ -96,7 +97,7 @@ def build_targets(settings: StepConfig, state: TrainState, inputs: StepInputs) -
         id=rollouts.response_PGT,
         distill=over_tokens(distilled_PG),
         advantage=over_tokens(method.advantage(shaped_PG)),
-        old_logprob=None if methods.is_on_policy(method) else rollouts.logprob_PGT,
+        old_logprob=None if row.is_on_policy(method) else rollouts.logprob_PGT,
         log_ratio=jnp.zeros(valid_PGT.shape),
         strength=jnp.full(valid_PGT.shape, method.strength(state.step, state.memory)),
         reward=over_tokens(rewards_PG),
@@ -140,11 +141,10 @@ def micro_loss(
         "reference": teacher.reference_of(settings.reference_every),
     }
     weights_of = {**state.copies, "policy": jax.lax.stop_gradient(state.params)}
-    contexts = {reads: (scorer.view(n), work.views[n]) for n, reads in enumerate(methods.readings(method))}
+    contexts = {reads: (scorer.view(n), work.views[n]) for n, reads in enumerate(row.readings(method))}
     contexts[STUDENT] = scorer.student, work.student
     frozen = {
-        name: stream(weights_of[roles[view.weights]], *contexts[view.reads])
-        for name, view in methods.views(method).items()
+        name: stream(weights_of[roles[view.weights]], *contexts[view.reads]) for name, view in row.views(method).items()
     }
     student = stream(params, scorer.student, work.student)
     token, score = work.token, partial(logprob_of, settings, scorer, student, work.response_PGT, work.length_PG)
@@ -154,7 +154,7 @@ def micro_loss(
     if method.shares is not None:
         token = replace(token, share=shares_of(settings, scorer, method.shares, streams, work))
     loss, stats = fused_token_loss(
-        with_stats(methods.token_loss(method), tuple(frozen)),
+        with_stats(row.token_loss(method), tuple(frozen)),
         student,
         tuple(frozen.values()),
         jax.tree.map(flat, token),

@@ -20,6 +20,7 @@ from hsd_jax.update.inputs import build_inputs, choose_peers
 from hsd_jax.update.state import StepConfig, TrainState
 from hsd_jax.update.step import build_targets, gradients, policy_logprob, update
 from models.qwen3 import Params
+from models.scan import Compute
 from tests.support.method_cases import cheap_compilation
 from tests.support.numpy_oracles import kl
 from tests.support.padding import right_padded
@@ -208,7 +209,7 @@ def test_equal_rewards_give_grpo_nothing(case: Case, weights: tuple[Params, Para
 def test_in_bfloat16_all_rollout_ratios_are_one_before_an_update(case: Case, weights: tuple[Params, Params]) -> None:
     """gspo's clip is 3e-4 wide. Nothing is learned here, so all minibatches see the policy before the first."""
     setting = replace(settings("gspo", row={"beta": 0.0, "minibatches": 2}), optimizer=optax.sgd(0.0))
-    scorer = padded_scorer(CONFIG, steps=T, dtype=jnp.bfloat16)
+    scorer = padded_scorer(CONFIG, steps=T, how=Compute(jnp.bfloat16))
 
     @partial(jax.jit, compiler_options=cheap_compilation())
     def go(state: TrainState):
