@@ -23,7 +23,7 @@ from hsd_jax.planning import pace
 from hsd_jax.rollout.collect import sample_and_grade, weights_for_sampling
 from hsd_jax.run import arguments, notices
 from hsd_jax.run.session import Run, close_run, open_run
-from hsd_jax.runtime import cli, multihost, random_keys
+from hsd_jax.runtime import cli, faults, multihost, random_keys
 from hsd_jax.runtime.compile_cache import enable_compilation_cache
 from hsd_jax.runtime.malloc import tune_malloc
 from hsd_jax.runtime.signals import Stop, watch
@@ -92,4 +92,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main, leave=cli.hard_exit)
+    cli.run(main, leave=faults.hard_exit)

@@ -9,7 +9,7 @@ from typing import Any
 
 from etils import epath
 
-from hsd_jax.runtime import files, paths
+from hsd_jax.runtime import files
 
 Sink = Callable[[int, Mapping[str, Any]], None]
 
@@ -26,7 +26,7 @@ def jsonl_sink(path: epath.Path) -> Sink:
     """
     held = path.read_text().splitlines()[-1:] if path.exists() else []
     last = json.loads(held[0]) if held else {}
-    append = rewriting_sink(path) if paths.is_remote(path) else appending_sink(path)
+    append = rewriting_sink(path) if files.is_remote(path) else appending_sink(path)
 
     def write(step: int, metrics: Mapping[str, Any]) -> None:
         if step != last.get("step"):

@@ -303,7 +303,7 @@ def readable(root: str | os.PathLike[str], step: int) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        gone = isinstance(error, FileNotFoundError) and not paths.is_remote(root)
+        gone = isinstance(error, FileNotFoundError) and not files.is_remote(root)
         if faults.explain(error) and not gone:
             raise
         what = f"checkpoint {root}/{step} cannot be read ({type(error).__name__}: {faults.short(error)})"

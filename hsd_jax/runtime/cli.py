@@ -16,7 +16,7 @@ import tyro
 from rich.console import Console
 
 from hsd_jax.config import Config, load
-from hsd_jax.errors import EXIT_FAILED, EXIT_REFUSED, InputError, nearest
+from hsd_jax.errors import InputError, nearest
 from hsd_jax.runtime import faults, paths
 from models.errors import printable
 
@@ -93,26 +93,12 @@ def run(main: Callable[[Sequence[str]], int], leave: Callable[[int], Any] = sys.
         try:
             sys.exit(main(sys.argv[1:]))
         except Exception as error:
-            line, code = error_line(error)
+            line, code = faults.error_line(error)
             if line:
                 print(f"error: {line}", file=sys.stderr)
             else:
                 traceback.print_exception(error)
             leave(code)
-
-
-def hard_exit(code: int) -> None:
-    """Ends the process without waiting for its threads: those of a failed write wait for minutes."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def error_line(error: BaseException) -> tuple[str, int]:
-    """One line that a command says before it ends, and its exit code; no words for an error that nobody expected."""
-    refused = isinstance(error, InputError)
-    line = str(error) if refused else faults.explain(error) or ""
-    return " ".join(line.splitlines()), EXIT_REFUSED if refused else EXIT_FAILED
 
 
 class Screened:

@@ -5,6 +5,7 @@ The state that was saved last is never touched by a fault, so what happened in a
 
 import errno
 import os
+import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import jax
 from etils import epath
 
-from hsd_jax.errors import RunStopped
+from hsd_jax.errors import EXIT_FAILED, EXIT_REFUSED, InputError, RunStopped
 from hsd_jax.runtime import storage
 
 STAGE = "stage: "
@@ -154,3 +155,17 @@ FAULTS = (
     Fault(out_of_memory, _memory_line),
     Fault(other_process_gone, _gone_line),
 )
+
+
+def hard_exit(code: int) -> None:
+    """Ends the process without waiting for its threads: those of a failed write wait for minutes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def error_line(error: BaseException) -> tuple[str, int]:
+    """One line that a command says before it ends, and its exit code; no words for an error that nobody expected."""
+    refused = isinstance(error, InputError)
+    line = str(error) if refused else explain(error) or ""
+    return " ".join(line.splitlines()), EXIT_REFUSED if refused else EXIT_FAILED

@@ -10,6 +10,14 @@ from etils import epath
 T = TypeVar("T")
 
 
+REMOTE = ("gs://", "s3://")
+
+
+def is_remote(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is in an object store."""
+    return os.fspath(path).startswith(REMOTE)
+
+
 def replace(path: str | os.PathLike[str], content: str | bytes, *, part: str = ".part") -> None:
     """Writes a file aside and renames it, so that no reader ever sees half of it; what was there stays until then.
 

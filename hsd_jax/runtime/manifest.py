@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from etils import epath
 
 from hsd_jax.runtime import files
-from hsd_jax.runtime.paths import is_remote
+from hsd_jax.runtime.files import is_remote
 
 MANIFEST = "manifest.json"
 COMMIT = "commit_success.txt"

@@ -22,7 +22,7 @@ from jax._src import clusters, distributed
 from jax.experimental.multihost_utils import process_allgather
 
 from hsd_jax.errors import EXIT_FAILED, InputError, RunStopped
-from hsd_jax.runtime import cli
+from hsd_jax.runtime import faults
 from hsd_jax.runtime.heartbeat import monitor, take_leave
 
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
@@ -127,7 +127,7 @@ def _follow(ended: dict[int, str]) -> None:
     )
     if ended.get(0) != "":
         take_leave(state.client, state.process_id, _others() - {*ended}, "", LEAVE_LAST_SECONDS)
-    cli.hard_exit(EXIT_FAILED)
+    faults.hard_exit(EXIT_FAILED)
 
 
 def leave(error: BaseException) -> None:
@@ -136,7 +136,7 @@ def leave(error: BaseException) -> None:
     The orderly shutdown would wait for processes that wait for this one.
     """
     LEAVING.acquire()
-    line, code = cli.error_line(error)
+    line, code = faults.error_line(error)
     if line:
         print(f"error: {line}", file=sys.stderr)
     elif not isinstance(error, SystemExit):
@@ -146,7 +146,7 @@ def leave(error: BaseException) -> None:
     state = distributed.global_state
     if state.client is not None:
         take_leave(state.client, state.process_id, _others(), line or repr(error), LEAVE_LAST_SECONDS)
-    cli.hard_exit(code)
+    faults.hard_exit(code)
 
 
 def _others() -> set[int]:

@@ -13,20 +13,15 @@ from typing import Any, TypeVar
 
 from hsd_jax.config import Config
 from hsd_jax.errors import InputError
+from hsd_jax.runtime.files import REMOTE, is_remote
 
 ROOT = Path(__file__).resolve().parents[2]
 GIVEN = "a path that a user gives"  # the mark of such fields: Annotated[str, GIVEN]; `cli.parse` resolves them
-REMOTE = ("gs://", "s3://")
 PACKAGES = {"gs://": "gcsfs", "s3://": "s3fs"}  # through which fsspec reaches them
 LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, as file systems and Linux have them
 NO_TEXT = re.compile("[\0-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")  # the last are bytes that are not UTF-8
 
 T = TypeVar("T")
-
-
-def is_remote(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is in an object store."""
-    return os.fspath(path).startswith(REMOTE)
 
 
 def absolute(text: str, field: str, base: Path) -> str:

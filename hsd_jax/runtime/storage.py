@@ -20,7 +20,7 @@ from etils import epath
 from fsspec.config import conf
 
 from hsd_jax.errors import InputError
-from hsd_jax.runtime.paths import is_remote
+from hsd_jax.runtime.files import is_remote
 
 ROLES = "roles/storage.objectAdmin and roles/storage.legacyBucketReader"
 PREFLIGHT_SECONDS = 60.0

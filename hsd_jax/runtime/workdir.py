@@ -17,7 +17,8 @@ from etils import epath
 from hsd_jax.config import Config
 from hsd_jax.errors import InputError, RunStopped
 from hsd_jax.runtime import checkpoint, faults, files, multihost, storage
-from hsd_jax.runtime.paths import as_record, is_remote
+from hsd_jax.runtime.files import is_remote
+from hsd_jax.runtime.paths import as_record
 
 FILES, FOLDERS = (
     ("config.json", "metrics.jsonl", "lock"),

@@ -58,7 +58,7 @@ def test_any_command_line_is_a_config_or_one_line(given: list[str]) -> None:
         found = arguments.parse(["--config", "configs/tiny.py", "--workdir", "x", *given], about="")
         assert isinstance(found.settings, Config)
     except InputError as refused:
-        line, code = cli.error_line(refused)
+        line, code = faults.error_line(refused)
         assert line and len(line.splitlines()) == 1 and code == EXIT_REFUSED
     except SystemExit as asked:  # --help
         assert not asked.code
@@ -85,7 +85,7 @@ def test_any_config_file_is_a_config_or_one_line(lines: list[str]) -> None:
         try:
             assert isinstance(load(file), Config)
         except InputError as refused:
-            line, _ = cli.error_line(refused)
+            line, _ = faults.error_line(refused)
             assert str(file) in line and len(line.splitlines()) == 1
 
 

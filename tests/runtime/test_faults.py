@@ -110,7 +110,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hsd_jax.runtime import checkpoint, cli
+from hsd_jax.runtime import checkpoint, cli, faults
 from hsd_jax.runtime.timing import Clock
 
 root = Path(sys.argv[1])
@@ -129,7 +129,7 @@ def main(argv):
     return 0
 
 
-cli.run(main, leave=cli.hard_exit)
+cli.run(main, leave=faults.hard_exit)
 """
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from hsd_jax.runtime import checkpoint, cli, multihost
+from hsd_jax.runtime import checkpoint, cli, faults, multihost
 
 
 def state_of(step: int) -> dict[str, jax.Array]:
@@ -36,4 +36,4 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-cli.run(main, leave=cli.hard_exit)
+cli.run(main, leave=faults.hard_exit)
