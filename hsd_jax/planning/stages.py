@@ -12,8 +12,7 @@ from hsd_jax.planning.cost import largest, products
 from hsd_jax.planning.jaxpr_cost import Value, jaxpr_of
 from hsd_jax.planning.workload import Workload, planned_rows
 from hsd_jax.sampler import decode, decode_sharding, kv_cache
-from hsd_jax.sampler.buckets import empty_entry
-from hsd_jax.sampler.state import ChunkLimits
+from hsd_jax.sampler.state import ChunkLimits, empty_entry
 from hsd_jax.setup.components import RunComponents
 from hsd_jax.types import Padded, PyTree
 from hsd_jax.update.compiled import update_for

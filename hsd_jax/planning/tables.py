@@ -7,7 +7,7 @@ from hsd_jax.planning.chips import GIB
 from hsd_jax.planning.measured import MARGIN_GIB, Measured, fits
 from hsd_jax.planning.stages import NAMES
 from hsd_jax.planning.verdict import Plan
-from hsd_jax.sampler.decode import CHECK
+from hsd_jax.sampler.state import CHECK
 
 
 def gib(size: float) -> str:

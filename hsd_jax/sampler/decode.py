@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from hsd_jax.sampler.decode_sharding import DecodeParams, logits
-from hsd_jax.sampler.kv_cache import cached_attend
-from hsd_jax.sampler.state import Cache, ChunkLimits, DecodeOutput, DecodeState
+from hsd_jax.sampler.state import CHECK, Cache, ChunkLimits, DecodeOutput, DecodeState
 from hsd_jax.sampler.state import SamplerConfig as SamplerConfig
 from hsd_jax.sampler.token_sampling import SamplingParams, fold_key, sample_token
 from hsd_jax.types import Padded
@@ -19,7 +18,6 @@ from models import qwen3
 from models.scan import Compute
 
 Array = jax.Array
-CHECK = 8  # decode steps between two looks at whether any slot still works: the look is a reduction over all rows
 
 
 @partial(jax.jit, static_argnames="program")
@@ -119,6 +117,22 @@ def decode_step(
     )
     slots, written = record(slots, written, settings, token_B, logprob_B)
     return Cache(tuple(keys), tuple(values)), slots, written
+
+
+def cached_attend(k_BKSH: Array, v_BKSH: Array, place: Array, visible_BS: Array) -> qwen3.Attend:
+    """Attention of one token per row to the ring, itself included; hands out the updated ring."""
+
+    def attend(q_B1NH: Array, k_B1KH: Array, v_B1KH: Array) -> tuple[Array, tuple[Array, Array]]:
+        keys = lax.dynamic_update_slice_in_dim(k_BKSH, jnp.swapaxes(k_B1KH, 1, 2).astype(k_BKSH.dtype), place, axis=2)
+        values = lax.dynamic_update_slice_in_dim(v_BKSH, jnp.swapaxes(v_B1KH, 1, 2).astype(v_BKSH.dtype), place, axis=2)
+        rows, _, heads, size = q_B1NH.shape
+        q_BKgH = q_B1NH.reshape(rows, keys.shape[1], -1, size)
+        score = jnp.einsum("bkgh,bksh->bkgs", q_BKgH, keys, preferred_element_type=jnp.float32) * size**-0.5
+        weight = jax.nn.softmax(jnp.where(visible_BS[:, None, None], score, -jnp.inf), axis=-1)
+        out = jnp.einsum("bkgs,bksh->bkgh", weight.astype(values.dtype), values)
+        return out.reshape(rows, 1, heads, size).astype(q_B1NH.dtype), (keys, values)
+
+    return attend
 
 
 def record(

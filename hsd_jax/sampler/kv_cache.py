@@ -13,7 +13,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from hsd_jax.sampler.state import Cache, DecodeState, SamplerConfig, SlotInsert
-from models import qwen3
 
 Array = jax.Array
 
@@ -36,22 +35,6 @@ def empty_cache(*, program: SamplerConfig, rows: int, length: int) -> tuple[Cach
         active_B=zeros_B > 0,
     )
     return program.layout.constrain(Cache(rings, rings), "B", "K", None, None), program.layout.rows(slots)
-
-
-def cached_attend(k_BKSH: Array, v_BKSH: Array, place: Array, visible_BS: Array) -> qwen3.Attend:
-    """Attention of one token per row to the ring, itself included; hands out the updated ring."""
-
-    def attend(q_B1NH: Array, k_B1KH: Array, v_B1KH: Array) -> tuple[Array, tuple[Array, Array]]:
-        keys = lax.dynamic_update_slice_in_dim(k_BKSH, jnp.swapaxes(k_B1KH, 1, 2).astype(k_BKSH.dtype), place, axis=2)
-        values = lax.dynamic_update_slice_in_dim(v_BKSH, jnp.swapaxes(v_B1KH, 1, 2).astype(v_BKSH.dtype), place, axis=2)
-        rows, _, heads, size = q_B1NH.shape
-        q_BKgH = q_B1NH.reshape(rows, keys.shape[1], -1, size)
-        score = jnp.einsum("bkgh,bksh->bkgs", q_BKgH, keys, preferred_element_type=jnp.float32) * size**-0.5
-        weight = jax.nn.softmax(jnp.where(visible_BS[:, None, None], score, -jnp.inf), axis=-1)
-        out = jnp.einsum("bkgs,bksh->bkgh", weight.astype(values.dtype), values)
-        return out.reshape(rows, 1, heads, size).astype(q_B1NH.dtype), (keys, values)
-
-    return attend
 
 
 @partial(jax.jit, static_argnames="program", donate_argnames=("cache", "slots"))

@@ -11,6 +11,7 @@ In a run of several processes each samples its own problems on its own devices: 
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
 import jax
@@ -19,7 +20,6 @@ import numpy as np
 from hsd_jax.errors import InputError
 from hsd_jax.sampler import decode, kv_cache
 from hsd_jax.sampler.buckets import make_sampler_config as make_sampler_config
-from hsd_jax.sampler.buckets import resize_cache, warm_up
 from hsd_jax.sampler.decode_sharding import DecodeParams
 from hsd_jax.sampler.decode_sharding import decode_mesh as decode_mesh
 from hsd_jax.sampler.decode_sharding import decode_params as decode_params
@@ -35,7 +35,7 @@ from hsd_jax.sampler.scheduler import (
     next_prefill,
     next_shape,
 )
-from hsd_jax.sampler.state import Cache, ChunkLimits, DecodeState, SamplerConfig
+from hsd_jax.sampler.state import Cache, ChunkLimits, DecodeState, SamplerConfig, empty_entry
 from hsd_jax.sampler.state import Capacity as Capacity
 from hsd_jax.sampler.token_sampling import SamplingParams
 from hsd_jax.sampler.token_sampling import sampling_params as sampling_params
@@ -165,3 +165,53 @@ def refuse(name: str, given_P: np.ndarray, low: int, high: int, fix: str) -> Non
     """Raises InputError naming the first problem whose number lies outside low..high."""
     for problem in np.flatnonzero((given_P < low) | (given_P > high))[:1]:
         raise InputError(f"problem {problem}: {name} {given_P[problem]} tokens, allowed {low}..{high}; {fix}")
+
+
+def resize_cache(
+    program: SamplerConfig,
+    cache: Cache,
+    slots: DecodeState,
+    shape: tuple[int, int],
+    rows_B: np.ndarray,
+    kept_B: np.ndarray,
+) -> tuple[Cache, DecodeState]:
+    """The cache in another shape, with the old slots `rows_B`; ring by ring, so that one of them exists twice."""
+    rows_B, kept_B = program.layout.put((rows_B, kept_B))
+    rings, treedef = jax.tree.flatten(cache)
+    del cache
+    for i in range(len(rings)):
+        rings[i] = kv_cache.move_ring(program, rings[i], rows_B, slots.time, length=shape[1])
+    return jax.tree.unflatten(treedef, rings), kv_cache.move_slots(program, slots, rows_B, kept_B)
+
+
+@cache
+def signatures(program: SamplerConfig) -> set[Any]:
+    """The kinds of weights for which the programs are compiled already; a memo, so that looking costs nothing."""
+    return set()
+
+
+def warm_up(program: SamplerConfig, params: DecodeParams, settings: SamplingParams, key: jax.Array) -> None:
+    """Compiles everything `sample` can need for this program, by running it without work; once per kind of weights.
+
+    Otherwise a first long response would stop a run for a compilation in the middle.
+    """
+    signature = (tuple((x.aval, x.sharding) for x in jax.tree.leaves(params)), key.dtype)
+    if signature in signatures(program):
+        return
+    put, nothing = program.layout.put, cast(jax.Array, np.int32(0))
+    tokens, length = put(
+        (np.zeros((program.prefill_batch, program.prompt_window), np.int32), np.ones(program.prefill_batch, np.int32))
+    )
+    read = decode.prefill(program, params, Padded(tokens, length))
+    for rows, length in program.shapes:
+        cache_, slots = kv_cache.empty_cache(program=program, rows=rows, length=length)
+        cache_, slots = kv_cache.insert_prompts(program, cache_, slots, read, put(empty_entry(rows)))
+        cache_, slots, _ = decode.decode(
+            program, params, cache_, slots, settings, key, put(ChunkLimits(nothing, nothing))
+        )
+        for to_rows, to_length in program.shapes:
+            if to_rows <= rows and (to_rows, to_length) != (rows, length):
+                chosen_B = put(np.arange(to_rows, dtype=np.int32))
+                kv_cache.move_ring(program, cache_.keys[0], chosen_B, slots.time, length=to_length)
+                kv_cache.move_slots(program, slots, *put((np.arange(to_rows, dtype=np.int32), np.zeros(to_rows, bool))))
+    signatures(program).add(signature)

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from hsd_jax.errors import RunStopped
-from hsd_jax.sampler.buckets import empty_entry, pick_shape
-from hsd_jax.sampler.state import DecodeOutput, SamplerConfig, SlotInsert
+from hsd_jax.sampler.state import DecodeOutput, SamplerConfig, SlotInsert, empty_entry, pick_shape
 from hsd_jax.types import Rollouts
 
 # (index of the problem in the batch, index of the rollout in its group, its token ids)

@@ -1,8 +1,10 @@
 """The records of the sampler: what is compiled for, the cache, what every slot is doing, and what it has written."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 from jax.tree_util import register_dataclass
 
@@ -10,6 +12,7 @@ from hsd_jax.sampler.decode_sharding import DecodeSharding
 from models.qwen3 import Qwen3Config
 
 Array = jax.Array
+CHECK = 8  # decode steps between two looks at whether any slot still works: the look is a reduction over all rows
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,12 @@ class SamplerConfig:
     def layout(self) -> DecodeSharding:
         """Where the arrays of the sampler lie."""
         return DecodeSharding(self.mesh)
+
+
+def pick_shape(program: SamplerConfig, slots: int, length: int) -> tuple[int, int]:
+    """The smallest cache shape with that many slots of that length."""
+    fitting = [shape for shape in program.shapes if shape[0] >= slots and shape[1] >= length]
+    return min(fitting, key=lambda shape: shape[0] * shape[1])
 
 
 @register_dataclass
@@ -95,6 +104,22 @@ class SlotInsert:
     limit_B: Array
     id_B: Array
     rollout_B: Array
+
+
+def empty_entry(rows: int) -> SlotInsert:
+    """An entry that starts nothing."""
+
+    def full(value: int, dtype: Any = np.int32) -> Any:
+        return np.full(rows, value, dtype)
+
+    return SlotInsert(
+        source_B=full(-1),
+        token_B=full(0),
+        length_B=full(1),
+        limit_B=full(0),
+        id_B=full(0, np.uint32),
+        rollout_B=full(0),
+    )
 
 
 @register_dataclass
