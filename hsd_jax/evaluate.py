@@ -23,18 +23,11 @@ from rich.console import Console
 from hsd_jax.data.files import settings_hash
 from hsd_jax.errors import EXIT_DONE, InputError
 from hsd_jax.evaluation.benchmarks import Benchmark, open_benchmark
-from hsd_jax.evaluation.model import (
-    EvalConfig,
-    check,
-    decisive,
-    open_graders,
-    open_model,
-    settled,
-    short_name,
-)
+from hsd_jax.evaluation.model import open_graders, open_model, short_name
 from hsd_jax.evaluation.results import EvalResult, summary
 from hsd_jax.evaluation.runner import ask_and_save
 from hsd_jax.evaluation.score_report import print_table
+from hsd_jax.evaluation.settings import EvalConfig, check, decisive, settled
 from hsd_jax.rollout.test_suites import submit_all_tests
 from hsd_jax.runtime import cli, multihost, paths
 

@@ -35,7 +35,7 @@ from hsd_jax.data.sources import Corpus, open_prepared, raw_directory, read_card
 from hsd_jax.data.tokenization import Windows
 from hsd_jax.errors import EXIT_DONE, InputError
 from hsd_jax.evaluation.difficulty import measure
-from hsd_jax.evaluation.model import EvalConfig, check
+from hsd_jax.evaluation.settings import EvalConfig, check
 from hsd_jax.runtime import cli, paths
 
 ANSWER_WINDOW = 1024

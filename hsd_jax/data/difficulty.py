@@ -5,7 +5,7 @@ dataset itself never changes; the rates are joined when problems are read.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,13 @@ from hsd_jax.errors import InputError
 from hsd_jax.runtime import files
 
 FILE = "difficulty.json"
+BINS: tuple[tuple[str, Callable[[float], bool]], ...] = (
+    ("never", lambda rate: rate == 0),
+    ("hard (up to 1/4)", lambda rate: 0 < rate <= 0.25),
+    ("medium (up to 3/4)", lambda rate: 0.25 < rate <= 0.75),
+    ("easy (below 1)", lambda rate: 0.75 < rate < 1),
+    ("always", lambda rate: rate == 1),
+)
 
 
 def write(directory: Path, correct: Mapping[str, int], *, samples: int, settings: Mapping[str, Any]) -> Path:
@@ -52,3 +59,10 @@ def joined(problems: ProblemSource, found: Mapping[str, float]) -> ProblemSource
     if not found:
         return problems
     return map_problems(problems, lambda one: replace(one, difficulty=found.get(one.id, one.difficulty)))
+
+
+def bin_of(rate: float | None) -> str:
+    """The difficulty bin of an initial pass rate; "unknown" where it was never measured."""
+    if rate is None:
+        return "unknown"
+    return next(name for name, holds in BINS if holds(rate))

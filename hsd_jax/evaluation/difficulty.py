@@ -13,8 +13,9 @@ from hsd_jax.data.problems import Problem
 from hsd_jax.data.sources import Corpus
 from hsd_jax.data.tokenization import Tokenization, filter_by_length, log_removed
 from hsd_jax.errors import InputError
-from hsd_jax.evaluation.model import EvalConfig, decisive, open_graders, open_model, settled
+from hsd_jax.evaluation.model import open_graders, open_model
 from hsd_jax.evaluation.runner import ask_and_save
+from hsd_jax.evaluation.settings import EvalConfig, decisive, settled
 from hsd_jax.rollout.grading import submit_to
 from hsd_jax.verifiers import cases
 

@@ -8,6 +8,7 @@ from math import comb
 
 import numpy as np
 
+from hsd_jax.data.difficulty import BINS, bin_of
 from hsd_jax.errors import InputError
 
 Same = Callable[[str, str], bool]
@@ -133,22 +134,6 @@ def summarize(
                 rng = np.random.default_rng([seed, k])
                 values[f"maj@{k}"] = np.array([majority_at(row, k, rng) for row in voted])
     return {name: bootstrap(column, seed=seed) for name, column in values.items()}
-
-
-BINS: tuple[tuple[str, Callable[[float], bool]], ...] = (
-    ("never", lambda rate: rate == 0),
-    ("hard (up to 1/4)", lambda rate: 0 < rate <= 0.25),
-    ("medium (up to 3/4)", lambda rate: 0.25 < rate <= 0.75),
-    ("easy (below 1)", lambda rate: 0.75 < rate < 1),
-    ("always", lambda rate: rate == 1),
-)
-
-
-def bin_of(rate: float | None) -> str:
-    """The difficulty bin of an initial pass rate; "unknown" where it was never measured."""
-    if rate is None:
-        return "unknown"
-    return next(name for name, holds in BINS if holds(rate))
 
 
 def by_bin(rates: Sequence[float | None], values_P: Sequence[float]) -> Mapping[str, tuple[int, float]]:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hsd_jax.data.problems import Problem
 from hsd_jax.errors import InputError
 from hsd_jax.evaluation.generate import EvalModel, Samples, answer, answer_all, from_json
-from hsd_jax.evaluation.model import EvalConfig
+from hsd_jax.evaluation.settings import EvalConfig
 from hsd_jax.rollout.generate import Draws
 from hsd_jax.rollout.grading import Submit
 from hsd_jax.runtime import cli, random_keys

@@ -8,18 +8,15 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from hsd_jax import config
 from hsd_jax.data.problems import Problem
-from hsd_jax.errors import InputError, RunStopped
+from hsd_jax.errors import RunStopped
 from hsd_jax.types import REASONS, Rollouts, Verdict
-from hsd_jax.verifiers import comparison, pool
 from hsd_jax.verifiers.equivalence.worker_process import WorkerDied
-from hsd_jax.verifiers.sandbox import tiers
 
 log = logging.getLogger(__name__)
 
@@ -128,25 +125,6 @@ def start_grading(
         return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     return PendingVerdicts(problems, submit, decode, frozenset(stop_ids), {})
-
-
-def open_graders(settings: config.Verifier, *, programs: bool) -> pool.Pool:
-    """The verifier processes; the sandbox is probed only where `programs` will be graded.
-
-    Raises: InputError if programs would have to run without isolation.
-    """
-    limits = replace(tiers.DEFAULT_LIMITS, seconds=settings.test_seconds, check_seconds=settings.check_seconds)
-    try:
-        return pool.start(
-            workers=settings.workers,
-            programs=programs,
-            math_limit_seconds=settings.seconds,
-            limits=limits,
-            tolerance=comparison.JSON_VALUES._replace(relative=settings.tolerance),
-            allow_unsandboxed=settings.allow_unsandboxed,
-        )
-    except tiers.NoSandbox as error:
-        raise InputError(str(error)) from error
 
 
 def submit_to(graders: VerifierPool, tests_of: Callable[[Problem], Any]) -> Submit:

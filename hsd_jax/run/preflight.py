@@ -26,7 +26,8 @@ from hsd_jax.reporting import health
 from hsd_jax.reporting.coverage import Observed, group_sizes, observed
 from hsd_jax.reporting.logs import Group, Record, parse_group
 from hsd_jax.rollout.collect import RolloutStage, sample_and_grade, weights_for_sampling
-from hsd_jax.rollout.grading import open_graders, submit_to
+from hsd_jax.rollout.graders import open_graders
+from hsd_jax.rollout.grading import submit_to
 from hsd_jax.runtime import paths, random_keys
 from hsd_jax.runtime.timing import Clock
 from hsd_jax.setup import components

@@ -18,7 +18,6 @@ from hsd_jax.monitoring import console, guards, rollout_log, speed, writers
 from hsd_jax.monitoring.console import Summary
 from hsd_jax.reporting import logs
 from hsd_jax.rollout.collect import Batch
-from hsd_jax.run.checkpointing import Checkpointing
 from hsd_jax.runtime import multihost
 from hsd_jax.runtime.timing import Clock, Compilations
 from hsd_jax.types import Rollouts
@@ -116,17 +115,6 @@ class RunLog:
             sink(step, {name: value for name, value in line.items() if name != "step"})
         self.show(step, line)
         guards.watch(self.lines, self.config.guards, str(self.path))
-
-
-def catch_up(log: RunLog, checkpoints: Checkpointing, params: Params, step: int) -> None:
-    """Does the evaluation that a stop after `step` left out: for its checkpoint's score and for the step's line."""
-    owed = log.evaluation_is_due(step) and log.score(step) is None
-    if not multihost.gather(f"owed/{step}", owed)[0]:
-        return
-    log.evaluate(params, step)
-    if found := log.take():  # else there are no held-out questions
-        checkpoints.add_score(step, found["eval/pass@1"])  # before the line, from which follows what is owed
-        log.amend(step, found)
 
 
 def print_summary(log: RunLog, method: Method, screen: Console, stopped: str) -> None:

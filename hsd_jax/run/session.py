@@ -20,13 +20,14 @@ from hsd_jax.errors import InputError, RunStopped
 from hsd_jax.methods.row import Method
 from hsd_jax.monitoring import console, writers
 from hsd_jax.rollout.collect import RolloutStage
-from hsd_jax.rollout.grading import open_graders, submit_to
+from hsd_jax.rollout.graders import open_graders
+from hsd_jax.rollout.grading import submit_to
 from hsd_jax.rollout.test_suites import submit_all_tests
 from hsd_jax.run import held_out
 from hsd_jax.run.arguments import Arguments, resume_command
 from hsd_jax.run.checkpointing import Checkpointing, open_checkpoints
 from hsd_jax.run.held_out import HeldOut
-from hsd_jax.run.run_log import RunLog, catch_up, past_lines, print_summary
+from hsd_jax.run.run_log import RunLog, past_lines, print_summary
 from hsd_jax.runtime import checkpoint, faults, multihost, paths
 from hsd_jax.runtime.timing import Clock, count_compilations
 from hsd_jax.runtime.workdir import Workdir, discard_after, note, open_workdir
@@ -81,6 +82,17 @@ def open_run(
         else:
             catch_up(log, checkpoints, state.params, workdir.start)
         yield Run(config, rollouts, parts.step, log, checkpoints), state
+
+
+def catch_up(log: RunLog, checkpoints: Checkpointing, params: Params, step: int) -> None:
+    """Does the evaluation that a stop after `step` left out: for its checkpoint's score and for the step's line."""
+    owed = log.evaluation_is_due(step) and log.score(step) is None
+    if not multihost.gather(f"owed/{step}", owed)[0]:
+        return
+    log.evaluate(params, step)
+    if found := log.take():  # else there are no held-out questions
+        checkpoints.add_score(step, found["eval/pass@1"])  # before the line, from which follows what is owed
+        log.amend(step, found)
 
 
 def open_stages(

@@ -19,7 +19,7 @@ from hsd_jax.data.tokenization import Windows, tokenize
 from hsd_jax.errors import InputError
 from hsd_jax.evaluation import difficulty
 from hsd_jax.evaluation.generate import Samples
-from hsd_jax.evaluation.model import EvalConfig
+from hsd_jax.evaluation.settings import EvalConfig
 from tests.support import corpora
 from tests.support.paths import TINY_MODEL
 

@@ -10,7 +10,7 @@ import pytest
 
 from hsd_jax import evaluate
 from hsd_jax.errors import InputError
-from hsd_jax.evaluation import model as eval_model
+from hsd_jax.evaluation import settings
 from hsd_jax.evaluation import runner
 from hsd_jax.evaluation.benchmarks import open_benchmark
 from hsd_jax.runtime import checkpoint
@@ -95,7 +95,7 @@ def test_equal_seeds_give_equal_results_however_the_work_is_cut(model, here):
 
 
 def asking(**changes):
-    return eval_model.EvalConfig(checkpoint="x", **changes)
+    return settings.EvalConfig(checkpoint="x", **changes)
 
 
 SHAPES = [{"batch": 4}, {"slots": 8}, {"chunk": 32}, {"tensor": 2}]
@@ -104,24 +104,24 @@ SHAPES = [{"batch": 4}, {"slots": 8}, {"chunk": 32}, {"tensor": 2}]
 @pytest.mark.parametrize("changes", SHAPES, ids=lambda changes: next(iter(changes)))
 def test_shapes_are_among_the_decisive_settings_in_bfloat16_alone(changes):
     low, exact = asking(dtype="bfloat16"), asking(dtype="float32")
-    assert eval_model.decisive(low) != eval_model.decisive(replace(low, **changes))
-    assert eval_model.decisive(exact) == eval_model.decisive(replace(exact, **changes))
+    assert settings.decisive(low) != settings.decisive(replace(low, **changes))
+    assert settings.decisive(exact) == settings.decisive(replace(exact, **changes))
 
 
 def test_devices_are_decisive_in_bfloat16_and_the_number_format_is_always(monkeypatch):
-    before = eval_model.decisive(asking()), eval_model.decisive(asking(dtype="float32"))
+    before = settings.decisive(asking()), settings.decisive(asking(dtype="float32"))
     assert before[0] != before[1]
     monkeypatch.setattr(jax, "device_count", lambda: 3)
-    assert eval_model.decisive(asking()) != before[0] and eval_model.decisive(asking(dtype="float32")) == before[1]
+    assert settings.decisive(asking()) != before[0] and settings.decisive(asking(dtype="float32")) == before[1]
 
 
 def test_exact_fixes_format_and_shapes_and_refuses_others():
-    found = eval_model.settled(asking(exact=True))
-    assert {name: getattr(found, name) for name in eval_model.EXACT} == eval_model.EXACT and found.dtype == "float32"
-    assert eval_model.settled(asking(batch=3)) == asking(batch=3)
+    found = settings.settled(asking(exact=True))
+    assert {name: getattr(found, name) for name in settings.EXACT} == settings.EXACT and found.dtype == "float32"
+    assert settings.settled(asking(batch=3)) == asking(batch=3)
     for changes in ({"batch": 3}, {"slots": 7}, {"chunk": 8}):
         with pytest.raises(InputError, match=f"--exact: it fixes --{next(iter(changes))} at"):
-            eval_model.check(asking(exact=True, **changes))
+            settings.check(asking(exact=True, **changes))
 
 
 def test_float32_products_are_not_rounded_while_asking(here, monkeypatch):

@@ -11,7 +11,8 @@ from etils import epath
 from hsd_jax.config import Checkpoints, Config, Evaluation
 from hsd_jax.monitoring import writers
 from hsd_jax.run.checkpointing import Checkpointing
-from hsd_jax.run.run_log import RunLog, catch_up, past_lines
+from hsd_jax.run.run_log import RunLog, past_lines
+from hsd_jax.run.session import catch_up
 from hsd_jax.runtime import checkpoint
 from hsd_jax.runtime.timing import Clock, Compilations
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from hsd_jax.data import golds
 from hsd_jax.data.curation.decontamination import Index, Match
+from hsd_jax.data.difficulty import bin_of
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.record_files import BUILDER_VERSION, EXAMPLES_KEPT
 from hsd_jax.data.sources import SOURCES, Corpus
-from hsd_jax.evaluation.metrics import bin_of
 
 FILE, TEXT = "card.json", "README.md"
 PACKAGES = ("tensorflow-datasets", "array_record", "grain", "math-verify", "numpy")
