@@ -10,8 +10,7 @@ import pytest
 
 from hsd_jax import evaluate
 from hsd_jax.errors import InputError
-from hsd_jax.evaluation import settings
-from hsd_jax.evaluation import runner
+from hsd_jax.evaluation import runner, settings
 from hsd_jax.evaluation.benchmarks import open_benchmark
 from hsd_jax.runtime import checkpoint
 from hsd_jax.sampler.decode_sharding import decode_mesh
