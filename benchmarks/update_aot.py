@@ -13,10 +13,10 @@ from pathlib import Path
 from hsd_jax.config import Config, load
 from hsd_jax.planning import aot, hlo
 from hsd_jax.planning.chips import GIB, Topology, parse_topology
-from hsd_jax.planning.compile import components_for
 from hsd_jax.planning.measured import MARGIN_GIB
-from hsd_jax.planning.stages import update_stage
+from hsd_jax.planning.stages import components_for, update_stage
 from hsd_jax.planning.workload import Workload, workload
+from hsd_jax.setup.method_overrides import resolve
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -32,14 +32,19 @@ def sequence() -> tuple[Config, Topology, Workload, float]:
         method=dataclasses.replace(config.method, name="opsd"),
         optimizer=dataclasses.replace(config.optimizer, micro_batches=1),
     )
-    work = dataclasses.replace(workload(config, mean=10**6, prompt=400), spread=1e-6)
+    work = dataclasses.replace(workload(config, resolve(config.method), mean=10**6, prompt=400), spread=1e-6)
     return config, parse_topology("v5e:8x8"), work, 9.0
 
 
 def of_32b(name: str, topology: str) -> tuple[Config, Topology, Workload, float]:
     """A shipped config on a slice, bounded by the chip."""
     config, slice_ = load(CONFIGS / f"{name}.py"), parse_topology(topology)
-    return config, slice_, workload(config, mean=1536, prompt=256), slice_.chip.usable_gib - MARGIN_GIB
+    return (
+        config,
+        slice_,
+        workload(config, resolve(config.method), mean=1536, prompt=256),
+        slice_.chip.usable_gib - MARGIN_GIB,
+    )
 
 
 CASES = {

@@ -23,11 +23,12 @@ from rich.console import Console
 from hsd_jax.data.files import settings_hash
 from hsd_jax.errors import EXIT_DONE, InputError
 from hsd_jax.evaluation.benchmarks import Benchmark, open_benchmark
-from hsd_jax.evaluation.model import open_graders, open_model, short_name
+from hsd_jax.evaluation.model import open_model, short_name
 from hsd_jax.evaluation.results import EvalResult, summary
 from hsd_jax.evaluation.runner import ask_and_save
 from hsd_jax.evaluation.score_report import print_table
-from hsd_jax.evaluation.settings import EvalConfig, check, decisive, settled
+from hsd_jax.evaluation.settings import EvalConfig, check, decisive, settled, verifier_of
+from hsd_jax.rollout.graders import open_graders
 from hsd_jax.rollout.test_suites import submit_all_tests
 from hsd_jax.runtime import cli, multihost, paths
 
@@ -104,7 +105,7 @@ def run(given: Arguments, screen: Console) -> None:
     settings = settings_of(given, benchmark)
     out = open_out(given, settings)
     begun = time.monotonic()
-    with open_graders(given.asking, benchmark.kinds) as graders:
+    with open_graders(verifier_of(given.asking), programs="code" in benchmark.kinds) as graders:
         submit = submit_all_tests(graders)
         answered = ask_and_save(model, benchmark.problems, given.asking, submit, out / "answers.jsonl")
         seconds = time.monotonic() - begun

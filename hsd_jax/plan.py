@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -23,12 +24,13 @@ from hsd_jax.errors import EXIT_DONE, EXIT_FAILED, InputError
 from hsd_jax.planning import aot, tables
 from hsd_jax.planning.advice import with_setting
 from hsd_jax.planning.chips import Topology, parse_topology
-from hsd_jax.planning.compile import components_for, measure_all
-from hsd_jax.planning.measured import Measured
-from hsd_jax.planning.stages import NAMES
-from hsd_jax.planning.verdict import Plan, as_json, make_plan
+from hsd_jax.planning.compile import measure_all
+from hsd_jax.planning.measured import NAMES, Measured, Plan
+from hsd_jax.planning.stages import components_for, stage_of
+from hsd_jax.planning.verdict import as_json, make_plan
 from hsd_jax.planning.workload import workload
 from hsd_jax.runtime import cli, paths
+from hsd_jax.setup import method_overrides
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
@@ -90,12 +92,12 @@ def variants(config: Config, sweep: Sequence[str]) -> list[tuple[str, Config]]:
 
 def plan_one(given: Arguments, config: Config, topology: Topology, console: Console) -> Plan:
     """Compiles for one slice and puts the outcome together."""
-    work = workload(config, mean=given.response_mean, prompt=given.prompt_mean)
+    work = workload(config, method_overrides.resolve(config.method), mean=given.response_mean, prompt=given.prompt_mean)
 
     def tell(measured: Measured) -> None:
         console.print(tables.progress(measured), highlight=False, soft_wrap=True)
 
-    measured = measure_all(config, topology, work, given.programs, tell)
+    measured = measure_all(partial(stage_of, config, topology, work), given.programs, tell)
     return make_plan(str(given.config), config, topology, measured, work)
 
 

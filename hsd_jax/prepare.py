@@ -23,20 +23,21 @@ from rich.console import Console
 from rich.table import Table
 
 from hsd_jax.data import chat_template
+from hsd_jax.data.batches import Corpus
 from hsd_jax.data.corpora import load_all
 from hsd_jax.data.curation import build as dataset
 from hsd_jax.data.curation import card, download, filters
 from hsd_jax.data.curation.card_table import show_card, show_files, show_unmatched
 from hsd_jax.data.curation.decontamination import Rules, build_index, find
-from hsd_jax.data.input_pipeline import read_tokenizer
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.record_files import damage_refused
-from hsd_jax.data.sources import Corpus, open_prepared, raw_directory, read_card
+from hsd_jax.data.sources import open_prepared, raw_directory, read_card
 from hsd_jax.data.tokenization import Windows
 from hsd_jax.errors import EXIT_DONE, InputError
 from hsd_jax.evaluation.difficulty import measure
 from hsd_jax.evaluation.settings import EvalConfig, check
 from hsd_jax.runtime import cli, paths
+from hsd_jax.setup.tokenizer import read_tokenizer
 
 ANSWER_WINDOW = 1024
 

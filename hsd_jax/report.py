@@ -118,13 +118,14 @@ def run_preflight(arguments: Arguments) -> None:
     """
     # Only here: a page about a finished run needs no model, no accelerator and none of their seconds of import.
     from hsd_jax.run import preflight
+    from hsd_jax.setup.build import build_components
 
     if arguments.config is None:
         raise InputError("--before-you-train needs --config, e.g. --config configs/tiny.py")
     config = cli.load_config(arguments.config)
     if arguments.workdir is not None:
         preflight.check_free(Path(arguments.workdir))
-    prognosis = preflight.preflight(config, arguments.problems)
+    prognosis = preflight.preflight(config, arguments.problems, build_components)
     print(preflight.as_text(prognosis))
     if arguments.workdir is not None:
         preflight.write(prognosis, Path(arguments.workdir), config)

@@ -29,7 +29,7 @@ from hsd_jax.runtime.malloc import tune_malloc
 from hsd_jax.runtime.signals import Stop, watch
 from hsd_jax.runtime.workdir import same_start
 from hsd_jax.sampler.decode_sharding import refuse_unusable
-from hsd_jax.setup import components
+from hsd_jax.setup.build import build_components
 from hsd_jax.update.compiled import run_update
 from hsd_jax.update.state import TrainState
 
@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
     enable_compilation_cache(*(place.process, place.processes) if place else ())
     with multihost.distributed_session(place), watch() as stop, handed_on(stop):
         same_start(given.workdir, given.settings)
-        parts = components.build_components(given.settings)
+        parts = build_components(given.settings)
         if parts.sampler.program.mesh is not None:
             refuse_unusable(parts.sampler.program.mesh)
         screen = cli.console()

@@ -10,7 +10,8 @@ on besides it, is stored in the checkpoint, and `check_resume` refuses to go on 
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import grain
@@ -26,6 +27,31 @@ class ProblemSource(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """An opened dataset. `splits[name][i]` is a `Problem`; `fingerprint` changes with any byte of the source.
+
+    `read` has a row per file that was read, {"file", "split", "rows"}; `left_out` maps other files to the reason.
+    """
+
+    source: str
+    fingerprint: str
+    directory: Path
+    splits: Mapping[str, ProblemSource]
+    removed: Mapping[str, Any]
+    read: Sequence[Mapping[str, Any]] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The training questions of every step, what their order depends on, and the held-out ones."""
+
+    steps: grain.MapDataset[list[Problem]]
+    identity: Mapping[str, Any]
+    held_out: Sequence[Problem]
 
 
 def select(problems: ProblemSource, indices: Sequence[int] | np.ndarray) -> grain.MapDataset[Problem]:

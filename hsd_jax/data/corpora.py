@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 import grain
 
 from hsd_jax.data import batches, record_files
+from hsd_jax.data.batches import Corpus
 from hsd_jax.data.chat_template import ChatTemplate
 from hsd_jax.data.problems import Problem
-from hsd_jax.data.sources import SOURCES, Corpus, load
-from hsd_jax.data.tokenization import LengthFilter, Windows, log_removed, usable_cached
+from hsd_jax.data.sources import SOURCES, load
+from hsd_jax.data.tokenization import Windows
+from hsd_jax.data.usable import LengthFilter, log_removed, usable_cached
 from hsd_jax.errors import InputError
 
 Item = TypeVar("Item")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hsd_jax.data import difficulty, files, readers, record_files, splits, tiny
-from hsd_jax.data.batches import ProblemSource
+from hsd_jax.data.batches import Corpus
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.record_files import BUILDER_VERSION, Rows
 from hsd_jax.errors import InputError, nearest, printable
@@ -57,22 +57,6 @@ class Source:
         for file, split in self.assigned(found).items():
             grouped.setdefault(split, []).append(file)
         return {name: partial(self.read, grouped[name], name) for name in sorted(grouped, reverse=True)}
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """An opened dataset. `splits[name][i]` is a `Problem`; `fingerprint` changes with any byte of the source.
-
-    `read` has a row per file that was read, {"file", "split", "rows"}; `left_out` maps other files to the reason.
-    """
-
-    source: str
-    fingerprint: str
-    directory: Path
-    splits: Mapping[str, ProblemSource]
-    removed: Mapping[str, Any]
-    read: Sequence[Mapping[str, Any]] = ()
-    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def tiny_rows(_: list[Path], split: str) -> Rows:

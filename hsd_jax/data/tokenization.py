@@ -1,32 +1,20 @@
-"""Problems as token ids: which of them fit the windows, and the `Problems` record of one step."""
+"""Problems as token ids: the pieces of prompts and contexts, and the `Problems` record of one step."""
 
-import hashlib
-import json
-import logging
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import jax
 import numpy as np
 
-from hsd_jax.data import chat_template, golds
-from hsd_jax.data.batches import ProblemSource
+from hsd_jax.data import chat_template
 from hsd_jax.data.chat_template import ChatTemplate
-from hsd_jax.data.markup import Markup, holds_markup, markup_of
+from hsd_jax.data.markup import holds_markup, markup_of
 from hsd_jax.data.problems import Problem, Test, id_hash
-from hsd_jax.data.sources import Corpus
-from hsd_jax.errors import InputError, printable
+from hsd_jax.errors import InputError
 from hsd_jax.reading.contexts import FixedTexts
-from hsd_jax.runtime import files
 from hsd_jax.types import Padded, Problems
 from hsd_jax.verifiers import failure_text
-
-LOG = logging.getLogger(__name__)
-SCAN_BATCH = 512
-NAMES_LOGGED = 20
-USABLE_VERSION = 3  # goes up when `filter_by_length` decides otherwise
 
 
 @dataclass(frozen=True)
@@ -58,18 +46,6 @@ class Tokenization:
     stop_ids: tuple[int, ...]
     pad_id: int
     control_ids: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class LengthFilter:
-    """Row numbers of the problems that can be trained on, per kind, and what became of the others.
-
-    `removed` maps a reason to question ids; `notes` counts pieces that are left out of problems that stay.
-    """
-
-    indices: Mapping[str, tuple[int, ...]]
-    removed: Mapping[str, tuple[str, ...]]
-    notes: Mapping[str, int]
 
 
 def tests_text(tests: Sequence[Test]) -> str:
@@ -113,95 +89,6 @@ def tails(tokenizer: Any, frame: ChatTemplate, kinds: Sequence[str]) -> dict[str
     """The ids of the tail of each kind of problem: its instruction, the generation prompt."""
     texts = [chat_template.suffix(frame, chat_template.INSTRUCTIONS[kind]) for kind in kinds]
     return dict(zip(kinds, encode(tokenizer, texts), strict=True))
-
-
-def filter_by_length(problems: ProblemSource, tokenizer: Any, frame: ChatTemplate, windows: Windows) -> LengthFilter:
-    """Which problems fit the windows; the same on every process, since it depends on nothing else.
-
-    Removed are prompts and mathematical answers over their window (neither may ever be cut), answers that no response
-    can match, and rows that hold chat markup anywhere, which would end the user turn.
-    """
-    tail_ids = tails(tokenizer, frame, tuple(windows.response))
-    markup = markup_of(tokenizer)
-    indices: dict[str, list[int]] = {kind: [] for kind in windows.response}
-    removed: dict[str, list[str]] = {}
-    notes: Counter[str] = Counter()
-    for index, problem, head, answer in _pieces(problems, tokenizer, frame, windows):
-        if problem.kind not in tail_ids:
-            raise InputError(f"no response window is set for {problem.kind!r} problems ({problem.id})")
-        reason = _reason(problem, head + len(tail_ids[problem.kind]), answer, markup, windows)
-        if reason:
-            removed.setdefault(reason, []).append(problem.id)
-            continue
-        indices[problem.kind].append(index)
-        notes["no test fits the answer window"] += problem.kind == "code" and not answer
-    return _frozen(indices, removed, notes)
-
-
-def _pieces(
-    problems: ProblemSource, tokenizer: Any, frame: ChatTemplate, windows: Windows
-) -> Iterator[tuple[int, Problem, int, int]]:
-    # Index, problem, tokens of its head, tokens of its answer block.
-    for start in range(0, len(problems), SCAN_BATCH):
-        chunk = [problems[i] for i in range(start, min(start + SCAN_BATCH, len(problems)))]
-        heads = encode(tokenizer, [chat_template.prefix(frame, problem.question) for problem in chunk])
-        answers = answer_ids(chunk, tokenizer, windows.answer)
-        for offset, problem in enumerate(chunk):
-            yield start + offset, problem, len(heads[offset]), len(answers[offset])
-
-
-def _reason(problem: Problem, prompt: int, answer: int, markup: Markup, windows: Windows) -> str:
-    if prompt > windows.prompt:
-        return "prompt over the window"
-    if answer > windows.answer:
-        return "answer over the window"
-    tests = (problem.visible, problem.hidden)
-    if holds_markup(markup, problem.question, problem.answer, problem.solution, tests):
-        return "control token in the text"
-    return golds.unmatched(problem.answer) if problem.kind == "math" else ""
-
-
-def _frozen(
-    indices: Mapping[str, list[int]], removed: Mapping[str, list[str]], notes: Mapping[str, int]
-) -> LengthFilter:
-    return LengthFilter(
-        {kind: tuple(rows) for kind, rows in indices.items() if rows},
-        {reason: tuple(ids) for reason, ids in removed.items()},
-        {note: count for note, count in notes.items() if count},
-    )
-
-
-def usable_cached(corpus: Corpus, split: str, tokenizer: Any, frame: ChatTemplate, windows: Windows) -> LengthFilter:
-    """`filter_by_length` of a corpus split, cached beside it under a hash of the tokenizer, template and windows."""
-    settings = json.dumps([USABLE_VERSION, split, asdict(frame), asdict(windows), chat_template.INSTRUCTIONS])
-    vocabulary = tokenizer.backend_tokenizer.to_str()
-    name = hashlib.blake2b((settings + vocabulary).encode(), digest_size=8).hexdigest()
-    rows = corpus.splits[split]
-
-    def read(content: bytes) -> LengthFilter:
-        found = _frozen(**json.loads(content))
-        lists = [np.array(numbers, np.int64) for numbers in found.indices.values()]
-        if not all(((0 <= numbers) & (numbers < len(rows))).all() for numbers in lists):
-            raise ValueError("rows that are not there")
-        return found
-
-    return files.kept(
-        corpus.directory / f"filter_by_length-{name}.json",
-        lambda: filter_by_length(rows, tokenizer, frame, windows),
-        read,
-        lambda found: json.dumps(asdict(found)).encode(),
-    )
-
-
-def log_removed(found: LengthFilter, source: str) -> None:
-    """Names what was left out, one warning per reason."""
-    for reason, ids in found.removed.items():
-        more = f" and {len(ids) - NAMES_LOGGED} more" if len(ids) > NAMES_LOGGED else ""
-        LOG.warning(
-            "%s: skipped %d, %s: %s%s", source, len(ids), reason, printable(", ".join(ids[:NAMES_LOGGED])), more
-        )
-    for note, count in found.notes.items():
-        LOG.warning("%s: %d problems: %s", source, count, note)
 
 
 def tokenize(problems: Sequence[Problem], tokenizer: Any, frame: ChatTemplate, windows: Windows) -> Problems:

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hsd_jax.data.batches import Corpus
 from hsd_jax.data.problems import Problem
-from hsd_jax.data.sources import CARD, PREPARED, SOURCES, Corpus, find, load, raw_directory
-from hsd_jax.data.tokenization import Tokenization, filter_by_length, log_removed
+from hsd_jax.data.sources import CARD, PREPARED, SOURCES, find, load, raw_directory
+from hsd_jax.data.tokenization import Tokenization
+from hsd_jax.data.usable import filter_by_length, log_removed
 from hsd_jax.errors import InputError
 from hsd_jax.runtime import paths
 

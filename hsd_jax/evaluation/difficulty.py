@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from hsd_jax.data import difficulty
+from hsd_jax.data.batches import Corpus
 from hsd_jax.data.files import settings_hash
 from hsd_jax.data.problems import Problem
-from hsd_jax.data.sources import Corpus
-from hsd_jax.data.tokenization import Tokenization, filter_by_length, log_removed
+from hsd_jax.data.tokenization import Tokenization
+from hsd_jax.data.usable import filter_by_length, log_removed
 from hsd_jax.errors import InputError
-from hsd_jax.evaluation.model import open_graders, open_model
+from hsd_jax.evaluation.model import open_model
 from hsd_jax.evaluation.runner import ask_and_save
-from hsd_jax.evaluation.settings import EvalConfig, decisive, settled
+from hsd_jax.evaluation.settings import EvalConfig, decisive, settled, verifier_of
+from hsd_jax.rollout.graders import open_graders
 from hsd_jax.rollout.grading import submit_to
 from hsd_jax.verifiers import cases
 
@@ -34,7 +36,7 @@ def measure(asking: EvalConfig, corpora: Sequence[Corpus], split: str, screen: C
     kinds = tuple(sorted({part[i].kind for part in rows for i in range(len(part))}))
     model = open_model(asking, kinds=kinds)
     settings = decisive(asking)
-    with open_graders(asking, kinds) as graders:
+    with open_graders(verifier_of(asking), programs="code" in kinds) as graders:
         submit = submit_to(graders, lambda problem: cases.visible(problem.visible))
         for corpus in having:
             problems = _fitting(corpus, split, model.sampler.texts, first)

@@ -5,16 +5,14 @@ from pathlib import Path
 import jax
 from etils import epath
 
-from hsd_jax.config import Config, Data, Model, Sampling, Verifier
-from hsd_jax.data.input_pipeline import load_tokenization
+from hsd_jax.config import Config, Data, Model, Sampling
 from hsd_jax.data.tokenization import Tokenization
 from hsd_jax.errors import InputError
 from hsd_jax.evaluation.generate import EvalModel
 from hsd_jax.evaluation.settings import EvalConfig, check
-from hsd_jax.rollout import graders
 from hsd_jax.runtime import checkpoint
 from hsd_jax.setup.sampling import make_sampler
-from hsd_jax.verifiers import pool
+from hsd_jax.setup.tokenizer import load_tokenization
 from models import hf
 from models.qwen3 import Params, Qwen3Config
 from models.sharding import make_mesh
@@ -70,14 +68,6 @@ def open_model(asking: EvalConfig, *, kinds: tuple[str, ...]) -> EvalModel:
     )
     sampler = make_sampler(model, texts, drawn, rows=rows, longest=longest)
     return EvalModel(sampler, jax.block_until_ready(sampler.weights_of(params)))
-
-
-def open_graders(asking: EvalConfig, kinds: tuple[str, ...]) -> pool.Pool:
-    """The verifier processes. Raises: InputError if programs would have to run without isolation."""
-    verifier = Verifier(
-        workers=asking.workers, seconds=asking.verifier_seconds, allow_unsandboxed=asking.allow_unsandboxed
-    )
-    return graders.open_graders(verifier, programs="code" in kinds)
 
 
 def short_name(path: str) -> str:

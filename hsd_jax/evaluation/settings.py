@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import jax
 
+from hsd_jax.config import Verifier
 from hsd_jax.errors import InputError
 from hsd_jax.runtime import paths
 from hsd_jax.sampler import token_sampling
@@ -109,3 +110,8 @@ def choice(asking: EvalConfig, stop_ids: tuple[int, ...]) -> Choice:
     return token_sampling.sampling_params(
         temperature=asking.temperature, top_p=asking.top_p, top_k=asking.top_k, stop_ids=stop_ids
     )
+
+
+def verifier_of(asking: EvalConfig) -> Verifier:
+    """The settings of the verifier processes."""
+    return Verifier(workers=asking.workers, seconds=asking.verifier_seconds, allow_unsandboxed=asking.allow_unsandboxed)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,6 @@ import optax
 
 from hsd_jax.config import Config
 from hsd_jax.data import chat_template
-from hsd_jax.data.input_pipeline import Questions
 from hsd_jax.data.tokenization import Tokenization, Windows
 from hsd_jax.errors import InputError
 from hsd_jax.sampler import decode_sharding
@@ -55,15 +54,7 @@ def model_of(path: str) -> Qwen3Config:
     )
 
 
-def components_on(config: Config, devices: list[Any], host: list[Any]) -> RunComponents:
-    """A run's parts for devices that are not there (`host`: those of one process): no weights, tokenizer, questions."""
-    processes, none = len(devices) // len(host), cast(Any, ())
-    run = components.run_config(config, model_of, processes=processes, devices=devices)
-    texts, questions = _texts(config, run.model), Questions(none, {}, ())
-    return components.assemble(run, texts, questions, processes=processes, host=host)
-
-
-def _texts(config: Config, model: Qwen3Config) -> Tokenization:
+def texts_of(config: Config, model: Qwen3Config) -> Tokenization:
     marker = Padded(np.zeros(MARKER_TOKENS, np.int32), np.int32(MARKER_TOKENS))  # type: ignore[arg-type]
     code = config.sampling.code_response_tokens or config.sampling.response_tokens
     response = {"math": config.sampling.response_tokens, "code": code}

@@ -12,12 +12,9 @@ from typing import IO, Any
 
 import jax
 
-from hsd_jax.config import Config
-from hsd_jax.planning import abstract_args, aot, hlo, stages
-from hsd_jax.planning.chips import GIB, Topology
-from hsd_jax.planning.measured import Measured
-from hsd_jax.planning.workload import Workload
-from hsd_jax.setup.components import RunComponents
+from hsd_jax.planning import aot, hlo
+from hsd_jax.planning.chips import GIB
+from hsd_jax.planning.measured import NAMES, Measured, Stage
 
 BUFFERS_SHOWN = 5
 AT_A_TIME = 3  # compilers, each on one core with up to 4 GiB
@@ -25,15 +22,15 @@ CRASHED = "the compiler ended without an answer: it crashed, or this machine has
 CHECK_FAILED = "the compiler ended on a check of its own, so other settings or another release may pass: {check}"
 
 
+StageOf = Callable[[str], Stage]
+
+
 def measure_all(
-    config: Config,
-    topology: Topology,
-    work: Workload,
-    names: tuple[str, ...] = stages.NAMES,
-    tell: Callable[[Measured], None] = lambda measured: None,
+    stage_of: StageOf, names: tuple[str, ...] = NAMES, tell: Callable[[Measured], None] = lambda measured: None
 ) -> list[Measured]:
     """Every program, a few at a time; one that crashes the compiler is reported as such and the others go on.
 
+    `stage_of` makes a program by its name, in the process that compiles it, so it must be possible to pickle.
     `tell` hears of each as it is ready. However this ends, by an interrupt too, no compiler is left running.
     """
     # the last program of a step, the update, takes longest by far, so it begins first
@@ -42,7 +39,7 @@ def measure_all(
         while waiting or running:
             while waiting and len(running) < min(len(os.sched_getaffinity(0)), AT_A_TIME):
                 name = waiting.pop(0)
-                running[name] = _start(config, topology, work, name)
+                running[name] = _start(stage_of, name)
             ready = connection.wait([started.answer for started in running.values()])
             for name in [name for name, started in running.items() if started.answer in ready]:
                 found[name] = _result(running.pop(name), name)
@@ -63,12 +60,12 @@ class Started:
     at: float
 
 
-def _start(config: Config, topology: Topology, work: Workload, name: str) -> Started:
+def _start(stage_of: StageOf, name: str) -> Started:
     context = get_context("spawn")
     answer, other_end = context.Pipe(duplex=False)
     words = tempfile.TemporaryFile()  # noqa: SIM115 - it has no name, so nothing is left of it however this ends
     path = f"/proc/{os.getpid()}/fd/{words.fileno()}"
-    process = context.Process(target=_answer, args=(other_end, config, topology, work, name, path), daemon=True)
+    process = context.Process(target=_answer, args=(other_end, stage_of, name, path), daemon=True)
     process.start()
     other_end.close()  # so that the answer ends with the process
     return Started(answer, process, words, time.monotonic())
@@ -90,11 +87,11 @@ def _result(started: Started, name: str) -> Measured:
     return found
 
 
-def _answer(to: Any, config: Config, topology: Topology, work: Workload, name: str, words: str) -> None:
+def _answer(to: Any, stage_of: StageOf, name: str, words: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     Thread(target=_end_with_parent, daemon=True).start()
     try:
-        to.send(measure(config, topology, work, name, words))
+        to.send(measure(stage_of, name, words))
     except jax.errors.JaxRuntimeError as error:
         to.send(Measured(name, 0, 0, {}, fault=f"the compiler refuses the program: {aot.first_line(error)}"))
     except Exception as error:
@@ -109,18 +106,10 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def components_for(topology: Topology, config: Config) -> RunComponents:
-    """A run's parts on the slice. Raises: InputError for settings that do not divide over it."""
-    # the compiler, used ahead of time, takes no program that leaves whole slices out; one slice has the same hosts
-    host = aot.one_host(aot.devices(replace(topology, slices=1)))
-    return abstract_args.components_on(config, aot.devices(topology), host)
-
-
-def measure(config: Config, topology: Topology, work: Workload, name: str, words: str = os.devnull) -> Measured:
-    """Traces and compiles one program for the slice; what the compiler says on the way goes to the file `words`."""
+def measure(stage_of: StageOf, name: str, words: str = os.devnull) -> Measured:
+    """Traces and compiles one program; what the compiler says on the way goes to the file `words`."""
     started = time.monotonic(), time.process_time()
-    parts = components_for(topology, config)
-    stage = next(s for s in stages.stages_of(parts, work) if s.name == name)
+    stage = stage_of(name)
     compiled = aot.compile_for_tpu(stage.lower(), words)
     memory = compiled.memory
     value = stage.largest()

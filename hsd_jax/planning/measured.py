@@ -1,10 +1,32 @@
-"""What a program of a run needs on a chip, and whether it fits."""
+"""The programs of a step, what each needs on a chip, whether it fits, and all of them together: a plan."""
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from hsd_jax.planning.chips import GIB, Topology
+from hsd_jax.planning.jaxpr_cost import Value
+from hsd_jax.planning.roofline import Phase
 
+NAMES = ("weights", "prefill", "enter", "decode", "update")
 MARGIN_GIB = 0.25  # of every chip, kept free: the runtime's own buffers, and arrays that are freed a moment too late
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A program: how to trace it (`lower`), its matrix products on one chip, its largest arrays over all chips.
+
+    `beside` names what lies on the chip but is not among the program's arguments, in bytes per chip; `cache` is the
+    sampler's share of the arguments or of that.
+    """
+
+    name: str
+    lower: Callable[[], Any]
+    flops: Callable[[], float]
+    largest: Callable[[], Value]
+    resident: dict[str, int]
+    cache: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,3 +58,38 @@ def fits(measured: Measured, topology: Topology) -> bool:
     """Whether the program runs on the chip with everything that lies beside it."""
     room = (topology.chip.usable_gib - MARGIN_GIB) * GIB
     return not measured.fault and not measured.out_of_memory and measured.total <= room
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One config on one slice. `advice` maps a program that does not fit to what to change, most useful first."""
+
+    config: str
+    topology: Topology
+    measured: list[Measured]
+    phases: list[Phase]
+    assumptions: list[str]
+    advice: dict[str, list[str]]
+    checkpoint_bytes: int
+    host_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether every program runs on the chips, and what is offloaded in the hosts' memory."""
+        return all(fits(m, self.topology) for m in self.measured) and self.host_bytes <= self.host_room
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the compiler gave no answer for a program while all others fit."""
+        answered = [m for m in self.measured if not m.fault]
+        return len(answered) < len(self.measured) and dataclasses.replace(self, measured=answered).fits
+
+    @property
+    def host_room(self) -> float:
+        """Bytes of a host's memory for what is offloaded: half of it, the rest is for programs, data, checkpoints."""
+        return self.topology.chip.host_gib * self.topology.chips_per_host * GIB / 2
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Ideal and expected seconds of a step."""
+        return sum(p.ideal for p in self.phases), sum(p.expected for p in self.phases)

@@ -40,7 +40,7 @@ def pace(run: RunConfig, devices: Sequence[Any]) -> Pace:
     def expected(mean: float) -> dict[str, float]:
         if topology is None or mean <= 0:
             return {}
-        work = workload(run.config, mean=mean, prompt=0)
+        work = workload(run.config, run.method, mean=mean, prompt=0)
         phases = roofline.phases_of(run.config, run.model, topology, work, update_flops=0.0)
         seconds = {phase.name: phase.expected for phase in phases}
         return {f"plan/{phase}": sum(seconds[part] for part in names) for phase, names in PARTS.items()}

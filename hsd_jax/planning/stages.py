@@ -1,39 +1,54 @@
 """The programs of a step, ready to be compiled for a slice, with what else lies on a chip while each of them runs."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import jax
 import numpy as np
 
-from hsd_jax.planning.abstract_args import abstract, bytes_per_chip, decode_params_of, state_of, update_args
+from hsd_jax.config import Config
+from hsd_jax.data.batches import Questions
+from hsd_jax.planning import aot
+from hsd_jax.planning.abstract_args import (
+    abstract,
+    bytes_per_chip,
+    decode_params_of,
+    model_of,
+    state_of,
+    texts_of,
+    update_args,
+)
+from hsd_jax.planning.chips import Topology
 from hsd_jax.planning.cost import largest, products
-from hsd_jax.planning.jaxpr_cost import Value, jaxpr_of
+from hsd_jax.planning.jaxpr_cost import jaxpr_of
+from hsd_jax.planning.measured import Stage
 from hsd_jax.planning.workload import Workload, planned_rows
 from hsd_jax.sampler import decode, decode_sharding, kv_cache
 from hsd_jax.sampler.state import ChunkLimits, empty_entry
-from hsd_jax.setup.components import RunComponents
+from hsd_jax.setup.components import RunComponents, assemble
+from hsd_jax.setup.run_config import run_config
 from hsd_jax.types import Padded, PyTree
 from hsd_jax.update.compiled import update_for
 
-NAMES = ("weights", "prefill", "enter", "decode", "update")
+
+def components_for(topology: Topology, config: Config) -> RunComponents:
+    """A run's parts on the slice. Raises: InputError for settings that do not divide over it."""
+    # the compiler, used ahead of time, takes no program that leaves whole slices out; one slice has the same hosts
+    host = aot.one_host(aot.devices(replace(topology, slices=1)))
+    return components_on(config, aot.devices(topology), host)
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A program: how to trace it (`lower`), its matrix products on one chip, its largest arrays over all chips.
+def components_on(config: Config, devices: list[Any], host: list[Any]) -> RunComponents:
+    """A run's parts for devices that are not there (`host`: those of one process): no weights, tokenizer, questions."""
+    processes, none = len(devices) // len(host), cast(Any, ())
+    run = run_config(config, model_of, processes=processes, devices=devices)
+    texts, questions = texts_of(config, run.model), Questions(none, {}, ())
+    return assemble(run, texts, questions, processes=processes, host=host)
 
-    `beside` names what lies on the chip but is not among the program's arguments, in bytes per chip; `cache` is the
-    sampler's share of the arguments or of that.
-    """
 
-    name: str
-    lower: Callable[[], Any]
-    flops: Callable[[], float]
-    largest: Callable[[], Value]
-    resident: dict[str, int]
-    cache: int = 0
+def stage_of(config: Config, topology: Topology, work: Workload, name: str) -> Stage:
+    """One program of a step on the slice, by its name."""
+    return next(stage for stage in stages_of(components_for(topology, config), work) if stage.name == name)
 
 
 def stages_of(parts: RunComponents, work: Workload) -> list[Stage]:

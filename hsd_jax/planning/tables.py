@@ -4,9 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hsd_jax.planning.chips import GIB
-from hsd_jax.planning.measured import MARGIN_GIB, Measured, fits
-from hsd_jax.planning.stages import NAMES
-from hsd_jax.planning.verdict import Plan
+from hsd_jax.planning.measured import MARGIN_GIB, NAMES, Measured, Plan, fits
 from hsd_jax.sampler.state import CHECK
 
 

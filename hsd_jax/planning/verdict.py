@@ -1,7 +1,6 @@
 """The outcome of planning one config for one slice: what every program needs, how long a step takes, the verdict."""
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 from hsd_jax.config import Config
@@ -9,8 +8,7 @@ from hsd_jax.planning import roofline
 from hsd_jax.planning.abstract_args import model_of
 from hsd_jax.planning.advice import advice
 from hsd_jax.planning.chips import GIB, Topology
-from hsd_jax.planning.measured import Measured, fits
-from hsd_jax.planning.roofline import Phase
+from hsd_jax.planning.measured import Measured, Plan, fits
 from hsd_jax.planning.workload import Workload
 from hsd_jax.setup import method_overrides
 from hsd_jax.setup.components import dtypes_of_copies
@@ -18,41 +16,6 @@ from hsd_jax.update.frozen import FROZEN
 
 # float32 weights, both moments, and each copy that moves; the frozen copy is named and not saved
 BYTES_PER_COPY = 4
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One config on one slice. `advice` maps a program that does not fit to what to change, most useful first."""
-
-    config: str
-    topology: Topology
-    measured: list[Measured]
-    phases: list[Phase]
-    assumptions: list[str]
-    advice: dict[str, list[str]]
-    checkpoint_bytes: int
-    host_bytes: int
-
-    @property
-    def fits(self) -> bool:
-        """Whether every program runs on the chips, and what is offloaded in the hosts' memory."""
-        return all(fits(m, self.topology) for m in self.measured) and self.host_bytes <= self.host_room
-
-    @property
-    def unknown(self) -> bool:
-        """Whether the compiler gave no answer for a program while all others fit."""
-        answered = [m for m in self.measured if not m.fault]
-        return len(answered) < len(self.measured) and dataclasses.replace(self, measured=answered).fits
-
-    @property
-    def host_room(self) -> float:
-        """Bytes of a host's memory for what is offloaded: half of it, the rest is for programs, data, checkpoints."""
-        return self.topology.chip.host_gib * self.topology.chips_per_host * GIB / 2
-
-    @property
-    def seconds(self) -> tuple[float, float]:
-        """Ideal and expected seconds of a step."""
-        return sum(p.ideal for p in self.phases), sum(p.expected for p in self.phases)
 
 
 def make_plan(name: str, config: Config, topology: Topology, measured: list[Measured], work: Workload) -> Plan:

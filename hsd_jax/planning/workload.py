@@ -8,10 +8,10 @@ import numpy as np
 
 from hsd_jax.config import Config
 from hsd_jax.methods import row
+from hsd_jax.methods.row import Method
 from hsd_jax.reading.pieces import most_contexts
 from hsd_jax.scoring.batch_layout import BatchLayout
 from hsd_jax.scoring.bin_packing import Lengths, RowPlan
-from hsd_jax.setup import method_overrides
 
 MEAN_SHARE = 3 / 8  # of the cap: the mean response where none is given
 ANSWER_TOKENS, FIXED_TOKENS = 64, 48  # of the true answer, and of the fixed texts around it and a peer
@@ -44,9 +44,8 @@ class Workload:
         return self.problems * self.group
 
 
-def workload(config: Config, *, mean: float, prompt: int) -> Workload:
+def workload(config: Config, method: Method, *, mean: float, prompt: int) -> Workload:
     """What a step's texts are assumed to be."""
-    method = method_overrides.resolve(config.method)
     cap = config.sampling.response_tokens
     contexts = [most_contexts(reads, config.sampling.group_size) for reads in row.readings(method)]
     return Workload(

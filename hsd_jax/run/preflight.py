@@ -7,7 +7,7 @@ keeps no state. What a teacher at the very start would say is measured, which is
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -54,14 +54,16 @@ class PreflightReport:
     log: list[Record]
 
 
-def preflight(config: Config, problems: int) -> PreflightReport:
+def preflight(config: Config, problems: int, build: Callable[[Config], RunComponents]) -> PreflightReport:
     """Samples `problems` groups with the initial weights and judges what a run would have to work with.
+
+    `build` is `setup.build.build_components`.
 
     Raises: InputError for settings that cannot run, for methods without a teacher, and in a run of several processes.
     """
     if jax.process_count() > 1:
         raise InputError("--before-you-train runs in one process; start it on one host of the slice")
-    parts = components.build_components(narrowed(config, problems))
+    parts = build(narrowed(config, problems))
     if not peer_of(parts.run.method):
         raise InputError(
             f"--before-you-train judges methods whose teacher reads a peer; method.name is {config.method.name!r}"

@@ -1,4 +1,4 @@
-"""From a config to everything a run needs; all that can be refused is refused here, before anything compiles."""
+"""What a run is made of: settings of its programs, its sampler, its step, and the state before the first update."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import optax
 from jax.sharding import Mesh
 
 from hsd_jax.config import Config
-from hsd_jax.data.input_pipeline import Questions, load_tokenization, read_questions
+from hsd_jax.data.batches import Questions
 from hsd_jax.data.tokenization import Tokenization
 from hsd_jax.methods import row
 from hsd_jax.methods.row import Method
@@ -18,7 +18,6 @@ from hsd_jax.scoring import batch_layout
 from hsd_jax.scoring.batch_layout import BatchLayout
 from hsd_jax.scoring.bin_packing import Split
 from hsd_jax.scoring.fused_loss import over_mesh
-from hsd_jax.setup import method_overrides, validation
 from hsd_jax.setup.sampling import Sampler, make_sampler
 from hsd_jax.update import teacher
 from hsd_jax.update.compiled import CompiledStep, compiled_step, state_shardings
@@ -40,43 +39,12 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class RunComponents:
-    """What a run is made of besides its state: `build_components` for real devices, `assemble` for any."""
+    """What a run is made of besides its state: `build.build_components` for real devices, `assemble` for any."""
 
     run: RunConfig
     questions: Questions
     sampler: Sampler
     step: CompiledStep
-
-
-def build_components(config: Config) -> RunComponents:
-    """Reads the model's shape, tokenizer and data, and fixes every program's settings; compiles nothing.
-
-    Raises: InputError for anything that cannot work, naming the field.
-    """
-    run = run_config(config, Qwen3Config.from_hf, processes=jax.process_count())
-    texts = load_tokenization(config, run.model)
-    return assemble(run, texts, read_questions(config, texts), processes=jax.process_count())
-
-
-def run_config(
-    config: Config,
-    model_of: Callable[[str], Qwen3Config],
-    *,
-    processes: int,
-    devices: list[Any] | None = None,
-) -> RunConfig:
-    """The method, mesh and model that a config names; `devices` need not be there.
-
-    Raises: InputError where they do not go together, naming the field.
-    """
-    method = method_overrides.resolve(config.method)
-    validation.check(config, method, processes)
-    mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor, devices)
-    validation.check_mesh(config, method, mesh)
-    model = model_of(config.model.path)
-    validation.check_positions(config, model.max_positions)
-    sharding.param_shardings(model, mesh)
-    return RunConfig(config, method, model, mesh)
 
 
 def assemble(

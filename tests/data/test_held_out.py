@@ -12,9 +12,11 @@ import pytest
 from hsd_jax.config import Config, Data, Evaluation, Model
 from hsd_jax.data import corpora as data_corpora
 from hsd_jax.data.curation import overlap
-from hsd_jax.data.input_pipeline import Tokenization, load_tokenization, read_questions
+from hsd_jax.data.input_pipeline import read_questions
 from hsd_jax.data.problems import Problem
+from hsd_jax.data.tokenization import Tokenization
 from hsd_jax.errors import InputError
+from hsd_jax.setup.tokenizer import load_tokenization
 from models.qwen3 import Qwen3Config
 from tests.support import corpora
 from tests.support.paths import TINY_MODEL

@@ -8,8 +8,8 @@ import pytest
 
 from hsd_jax.config import Config, Model
 from hsd_jax.data import chat_template, render_chat
-from hsd_jax.data.input_pipeline import end_ids, load_tokenization, read_tokenizer
 from hsd_jax.errors import InputError
+from hsd_jax.setup.tokenizer import end_ids, load_tokenization, read_tokenizer
 from models.config import Qwen3Config
 from tests.support.paths import TINY_MODEL
 

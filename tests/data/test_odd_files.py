@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from hsd_jax.data import files, golds
+from hsd_jax.data import files, usable
 from hsd_jax.data.markup import control_ids, holds_markup, markup_of
 from hsd_jax.data.problems import MOST_DIGITS, Problem, long_integers, read_json
 from hsd_jax.data.sources import SOURCES
@@ -214,17 +214,17 @@ def test_a_lost_backslash_is_not_taken_for_white_space(tmp_path: Path, source: s
     rows = taken(
         text_file(tmp_path / "test.jsonl", row | ({"answer": f"#### {lost}"} if source == "gsm8k" else {})), source
     )
-    assert "backslash was lost" in golds.unmatched(rows[0].answer)
+    assert "backslash was lost" in usable.unmatched(rows[0].answer)
 
 
 @pytest.mark.parametrize("answer", ["\textdegree", "\nearrow", "\nu", "\rightarrow 2", "\tbinom{5}{2}", "-NaN", "+inf"])
 def test_more_answers_that_nothing_can_match(answer: str):
-    assert golds.unmatched(answer)
+    assert usable.unmatched(answer)
 
 
 @pytest.mark.parametrize("answer", ["x = 1\nu = 2", "\n42\n", "4\tor 5", "1\r\n2", "\n\\frac{1}{2}"])
 def test_white_space_of_answers_is_no_lost_backslash(answer: str):
-    assert not golds.unmatched(answer)
+    assert not usable.unmatched(answer)
 
 
 def test_the_ids_of_chat_markup_are_those_of_its_words_in_the_vocabulary():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from hsd_jax.data import chat_template, tokenization
+from hsd_jax.data import chat_template, tokenization, usable
 from hsd_jax.data.corpora import pool
 from hsd_jax.data.problems import Problem, id_hash
 from hsd_jax.data.sources import load
@@ -87,7 +87,7 @@ def test_what_does_not_fit_is_left_out_with_a_reason(tokenizer, frame):
         CODE,
         Problem("bare", "x", "code", "q", "", "", ({"input": long, "output": long},)),
     ]
-    found = tokenization.filter_by_length(problems, tokenizer, frame, WINDOWS)
+    found = usable.filter_by_length(problems, tokenizer, frame, WINDOWS)
     assert found.indices == {"math": (0, 4), "code": (5, 6)}
     assert found.removed == {
         "prompt over the window": ("long",),
@@ -100,7 +100,7 @@ def test_what_does_not_fit_is_left_out_with_a_reason(tokenizer, frame):
     with pytest.raises(InputError, match="prompt window"):
         tokenization.tokenize([problems[1]], tokenizer, frame, WINDOWS)
     with pytest.raises(InputError, match="no response window"):
-        tokenization.filter_by_length([CODE], tokenizer, frame, Windows(120, 40, 0, {"math": 8}))
+        usable.filter_by_length([CODE], tokenizer, frame, Windows(120, 40, 0, {"math": 8}))
 
 
 @pytest.mark.parametrize("token", ["<|im_end|>", "<|im_start|>", "<|endoftext|>"])
@@ -115,7 +115,7 @@ def test_chat_markup_in_tests_never_reaches_a_context(token, tokenizer, frame):
         cases.visible([{"call": token, "args": [], "output": 1}])
     problems = [Problem(str(n), "x", "code", "q", "", "", tuple(tests)) for n, tests in enumerate(marked)]
     wide = Windows(120, 1000, 0, {"code": 8}, feedback=1000)
-    found = tokenization.filter_by_length([*problems, CODE], tokenizer, frame, wide)
+    found = usable.filter_by_length([*problems, CODE], tokenizer, frame, wide)
     assert found.indices == {"code": (len(marked),)}
     for tests in marked:
         case = cases.visible(tests).cases[-1]

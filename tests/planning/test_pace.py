@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hsd_jax.methods import METHODS
 from hsd_jax.planning import aot, pace, roofline
 from hsd_jax.planning.chips import parse_topology
 from hsd_jax.planning.workload import workload
@@ -46,10 +47,10 @@ def test_the_slice_is_read_off_its_devices(kind: str, shape: tuple[int, ...], sl
 
 def test_phases_are_expected_to_take_what_the_plan_says_for_the_lengths_sampled() -> None:
     parts: Any = SimpleNamespace(
-        config=cli.load_config(str(ROOT / "configs" / "hsd_qwen3_8b_v5p128.py")), model=QWEN3_8B
+        config=cli.load_config(str(ROOT / "configs" / "hsd_qwen3_8b_v5p128.py")), model=QWEN3_8B, method=METHODS["hsd"]
     )
     expected = pace.pace(parts, devices("TPU v5", 4, 4, 4))
-    topology, work = parse_topology("v5p:4x4x4"), workload(parts.config, mean=1000, prompt=0)
+    topology, work = parse_topology("v5p:4x4x4"), workload(parts.config, parts.method, mean=1000, prompt=0)
     phases = roofline.phases_of(parts.config, QWEN3_8B, topology, work, update_flops=0.0)
     found = expected(1000)
     assert found.keys() == {"plan/sample", "plan/update"}

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,13 +25,15 @@ from hsd_jax.config import Mesh as MeshSizes
 from hsd_jax.errors import InputError
 from hsd_jax.planning import abstract_args, aot, stages, tables
 from hsd_jax.planning.advice import advice, slots_that_fit, with_setting
-from hsd_jax.planning.chips import GIB, parse_topology
-from hsd_jax.planning.compile import Started, _result, components_for, measure
-from hsd_jax.planning.measured import Measured, fits
+from hsd_jax.planning.chips import GIB, Topology, parse_topology
+from hsd_jax.planning.compile import Started, _result, measure
+from hsd_jax.planning.measured import NAMES, Measured, fits
+from hsd_jax.planning.stages import components_for, stage_of
 from hsd_jax.planning.verdict import as_json, make_plan
 from hsd_jax.planning.workload import workload
 from hsd_jax.sampler.decode_sharding import decode_mesh
-from hsd_jax.setup import components
+from hsd_jax.setup import build, components
+from hsd_jax.setup.method_overrides import resolve
 from models import sharding
 from tests.support.paths import ROOT
 
@@ -55,6 +58,12 @@ def measured(stage: str, gib: float, beside: dict[str, float] | None = None, *, 
         cache=int(cache * GIB),
         memory={"arguments": 0, "temporary": 0, "outputs": 0, "aliased": 0, "host": 0},
     )
+
+
+def measured_on(topology: Topology, config: Config, program: str) -> Measured:
+    """A program compiled for the slice, at the texts that a plan assumes."""
+    work = workload(config, resolve(config.method), mean=0, prompt=0)
+    return measure(partial(stage_of, config, topology, work), program)
 
 
 def test_what_lies_beside_a_program_counts() -> None:
@@ -140,7 +149,7 @@ def test_the_planned_state_is_the_state_of_a_run() -> None:
     """The same arrays, dtypes and places as `setup.initial_state` makes: plans and runs cannot drift apart."""
     config = load(TINY)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, path=str(ROOT / config.model.path)))
-    parts = components.build_components(config)
+    parts = build.build_components(config)
     start = parts.run, parts.step.settings.optimizer
     real, planned = components.initial_state(*start), abstract_args.state_of(*start)
     assert jax.tree.structure(real) == jax.tree.structure(planned)
@@ -156,7 +165,7 @@ def test_the_planned_state_is_the_state_of_a_run() -> None:
 
 def test_the_outcome_names_the_verdict_seconds_and_checkpoint() -> None:
     found = [measured("decode", 15.59, {"training state": 1.67}, cache=11.25), measured("update", 9)]
-    work = workload(BIG, mean=1536, prompt=256)
+    work = workload(BIG, resolve(BIG.method), mean=1536, prompt=256)
     made = make_plan("c.py", BIG, V5E, found, work)
     content = json.loads(json.dumps(as_json(made)))
     assert content["fits"] is False and [p["fits"] for p in content["programs"]] == [False, True]
@@ -181,7 +190,7 @@ def test_a_compiler_that_ends_without_an_answer_is_told_from_a_program_that_does
     ended = _result(Started(answer, SimpleNamespace(join=lambda: None), said, 0.0), "update")
     assert fault in ended.fault and said.closed
     small, large = measured("decode", 1), measured("decode", 200)
-    work = workload(BIG, mean=1536, prompt=256)
+    work = workload(BIG, resolve(BIG.method), mean=1536, prompt=256)
     assert (unknown := make_plan("c.py", BIG, V5E, [small, ended], work)).unknown and not unknown.fits
     assert not make_plan("c.py", BIG, V5E, [large, ended], work).unknown
     console = Console(record=True, width=200, file=io.StringIO())
@@ -231,7 +240,7 @@ def test_verdicts_on_decoding_agree_with_the_compiler(family: str, tmp_path: Pat
             data=dataclasses.replace(config.data, problems_per_step=64),
             sampling=dataclasses.replace(config.sampling, response_tokens=tokens, dtype="bfloat16"),
         )
-        return measure(larger, topology, workload(larger, mean=0, prompt=0), "decode")
+        return measured_on(topology, larger, "decode")
 
     small, large = map(decode, DECODED[family])
     assert fits(small, topology) and small.cache < small.memory["arguments"] < small.total
@@ -279,7 +288,7 @@ def test_a_step_compiles_for_every_axis_of_the_mesh(slice_name: str, mesh: MeshS
         mesh=mesh,
     )
     for program in ("decode", "update"):
-        found = measure(config, parse_topology(slice_name), workload(config, mean=0, prompt=0), program)
+        found = measured_on(parse_topology(slice_name), config, program)
         assert not found.fault and 0 < found.total < GIB
 
 
@@ -351,10 +360,10 @@ def test_every_program_of_a_step_is_planned() -> None:
         data=Data(problems_per_step=16, prompt_tokens=96, answer_tokens=32, context_tokens=320),
     )  # fmt: skip
     devices = jax.devices()
-    parts = abstract_args.components_on(config, devices, devices[:4])
+    parts = stages.components_on(config, devices, devices[:4])
     assert sharding.batch_sharding(parts.run.mesh).mesh.size == len(devices)
-    found = stages.stages_of(parts, workload(config, mean=0, prompt=0))
-    assert tuple(stage.name for stage in found) == stages.NAMES
+    found = stages.stages_of(parts, workload(config, resolve(config.method), mean=0, prompt=0))
+    assert tuple(stage.name for stage in found) == NAMES
     decode, update = found[3], found[4]
     assert decode.flops() > 0 and update.flops() > decode.flops()
     assert decode.resident["training state"] == abstract_args.bytes_per_chip(

@@ -14,6 +14,7 @@ from hsd_jax.errors import InputError
 from hsd_jax.reporting import credit_profile, diagnostics
 from hsd_jax.reporting.logs import Group, parse_group, read_groups, read_run
 from hsd_jax.run import preflight
+from hsd_jax.setup.build import build_components
 from tests.support.paths import ROOT
 from tests.support.report_workdir import problem
 
@@ -79,11 +80,11 @@ def test_refuses_before_anything_compiles(arguments: dict, word: str) -> None:
 
 def test_refuses_methods_without_a_peer() -> None:
     with pytest.raises(InputError, match="grpo"):
-        preflight.preflight(replace(TINY, method=Method(name="grpo")), 8)
+        preflight.preflight(replace(TINY, method=Method(name="grpo")), 8, build_components)
 
 
 def test_a_real_look_agrees_with_its_own_rollout_log(tmp_path: Path) -> None:
-    found = preflight.preflight(TINY, 8)
+    found = preflight.preflight(TINY, 8, build_components)
     preflight.write(found, tmp_path, TINY)
     assert found.metrics["step"] == 0 and "time/sample" in found.metrics
     metrics = read_run(tmp_path).metrics[0]

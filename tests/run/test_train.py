@@ -15,7 +15,7 @@ from transformers import AutoTokenizer  # noqa: F401  (says that PyTorch is miss
 from hsd_jax.errors import EXIT_PREEMPTED, EXIT_REFUSED
 from hsd_jax.run import arguments
 from hsd_jax.runtime import checkpoint, cli
-from hsd_jax.setup import components
+from hsd_jax.setup.build import build_components
 from hsd_jax.update import metric_table
 from tests.support.train_process import ROOT, TINY, Run, environment, finish, kill, lines, reach, start, trained
 
@@ -129,7 +129,7 @@ def test_two_runs_cannot_share_a_workdir(cache: dict[str, str], tmp_path: Path) 
 
 def refusal(argv: Sequence[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
     def main(given: Sequence[str]) -> int:
-        components.build_components(arguments.parse(given, about="").settings)
+        build_components(arguments.parse(given, about="").settings)
         return 0
 
     monkeypatch.setattr(sys, "argv", ["train", *argv])

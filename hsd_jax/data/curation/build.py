@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from hsd_jax.data import files, record_files
+from hsd_jax.data.batches import Corpus
 from hsd_jax.data.curation import card, filters
 from hsd_jax.data.curation.decontamination import Index, Match, SameAnswer
 from hsd_jax.data.problems import Problem, Removed
 from hsd_jax.data.record_files import Rows
-from hsd_jax.data.sources import Corpus
 from hsd_jax.errors import InputError
 from hsd_jax.verifiers import pool
 

@@ -8,12 +8,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hsd_jax.data import golds
+from hsd_jax.data.batches import Corpus
 from hsd_jax.data.curation.decontamination import Index, Match
 from hsd_jax.data.difficulty import bin_of
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.record_files import BUILDER_VERSION, EXAMPLES_KEPT
-from hsd_jax.data.sources import SOURCES, Corpus
+from hsd_jax.data.sources import SOURCES
+from hsd_jax.data.usable import unmatched
 
 FILE, TEXT = "card.json", "README.md"
 PACKAGES = ("tensorflow-datasets", "array_record", "grain", "math-verify", "numpy")
@@ -55,7 +56,7 @@ def of_unmatched(problems: Iterable[Problem]) -> dict[str, list[str]]:
     """The ids of mathematical questions that no response can answer, by reason."""
     found: dict[str, list[str]] = {}
     for problem in problems:
-        if problem.kind == "math" and (reason := golds.unmatched(problem.answer)):
+        if problem.kind == "math" and (reason := unmatched(problem.answer)):
             found.setdefault(reason, []).append(problem.id)
     return found
 

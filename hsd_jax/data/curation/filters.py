@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hsd_jax.data import golds
 from hsd_jax.data.chat_template import ChatTemplate
 from hsd_jax.data.curation import ngrams
 from hsd_jax.data.curation.decontamination import Index, Match, SameAnswer, find, read
 from hsd_jax.data.problems import Problem, Removed
 from hsd_jax.data.record_files import Rows
-from hsd_jax.data.tokenization import Windows, filter_by_length
+from hsd_jax.data.tokenization import Windows
+from hsd_jax.data.usable import filter_by_length, unmatched
 
 Stage = Callable[[Iterable[Problem]], Rows]
 SCAN = 512
@@ -85,7 +85,7 @@ def decontaminated(index: Index, same_answer: SameAnswer, ledger: Ledger) -> Sta
 def payable(problems: Iterable[Problem]) -> Rows:
     """A stage that removes mathematical questions whose reference answer no response can match."""
     for problem in problems:
-        reason = golds.unmatched(problem.answer) if problem.kind == "math" else ""
+        reason = unmatched(problem.answer) if problem.kind == "math" else ""
         yield Removed(problem.id, problem.source, reason, f"{problem.answer!r:.200}") if reason else problem
 
 

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hsd_jax.data import record_files
+from hsd_jax.data.batches import Corpus
 from hsd_jax.data.curation.decontamination import read
 from hsd_jax.data.problems import Problem
-from hsd_jax.data.sources import SOURCES, Corpus, load, raw_directory
+from hsd_jax.data.sources import SOURCES, load, raw_directory
 from hsd_jax.errors import InputError
 from hsd_jax.runtime import files
 
