@@ -9,8 +9,6 @@ The file loads nothing and opens from disk. The last form trains nothing: it sam
 model and says whether the method can help there.
 """
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +17,8 @@ from typing import Annotated
 from etils import epath
 
 from hsd_jax.errors import EXIT_DONE, InputError
-from hsd_jax.reporting import figures, paper_figures
-from hsd_jax.reporting.credit_profile import credit_profile_text, offset_profile
-from hsd_jax.reporting.diagnostics import rollouts_of
-from hsd_jax.reporting.logs import read_groups, read_run
-from hsd_jax.reporting.page import render
-from hsd_jax.runtime import cli, files, paths, storage
-
-READ = ("config.json", "metrics.jsonl", "rollouts")  # what of a workdir a page shows
-MEGABYTE = 1_000_000
+from hsd_jax.reporting.write import MEGABYTE, write_page
+from hsd_jax.runtime import cli, paths
 
 
 @dataclass(frozen=True)
@@ -62,37 +53,13 @@ def write_report(arguments: Arguments) -> list[epath.Path]:
         raise InputError("--workdir is missing: name the directory of the run to show")
     if arguments.max_megabytes <= 0:
         raise InputError(f"--max-megabytes must be above 0; got {arguments.max_megabytes}")
-    main = _load(arguments.workdir, texts=True)
-    others = [_load(path, texts=False) for path in arguments.compare]
-    folder = epath.Path(arguments.out or epath.Path(arguments.workdir) / "report")
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / "index.html"
-    page = render.render(main, others, int(arguments.max_megabytes * MEGABYTE))
-    files.replace(target, page.encode("utf-8", "replace"))
-    if not arguments.figures:
-        return [target]
-    runs = render.run_data(main, others)
-    return [target, *_write_figures([*figures.curves(runs), *figures.credit_figures(runs)], folder / "figures")]
-
-
-def _load(workdir: str, *, texts: bool) -> render.Loaded:
-    with storage.read_here(workdir, READ) as here:
-        return render.load(here, texts=texts)
-
-
-def _write_figures(shown: Sequence[figures.Figure], folder: epath.Path) -> list[epath.Path]:
-    """Made on this machine, then brought to where they belong."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as here:
-        made = paper_figures.write_figures(shown, Path(here))
-        return [epath.Path(path).copy(folder / path.name, overwrite=True) for path in made]
-
-
-def credit_profile(workdir: str | os.PathLike[str], window: tuple[int, int] = (-6, 12)) -> str:
-    """The run's credit profile around the divergence as text for a terminal."""
-    with storage.read_here(workdir, READ) as here:
-        profile = offset_profile(rollouts_of(read_groups(here, read_run(here).damage)), window)
-    return credit_profile_text([int(offset) for offset in profile.at], profile.mean.tolist())
+    return write_page(
+        arguments.workdir,
+        out=arguments.out,
+        compare=arguments.compare,
+        with_figures=arguments.figures,
+        max_megabytes=arguments.max_megabytes,
+    )
 
 
 def main(argv: Sequence[str]) -> int:

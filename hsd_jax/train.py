@@ -17,12 +17,18 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 import jax
+from rich.console import Console
 
 from hsd_jax.errors import EXIT_DONE, EXIT_PREEMPTED
+from hsd_jax.methods.row import Method, peer_of
+from hsd_jax.monitoring import console
+from hsd_jax.monitoring.console import Summary
 from hsd_jax.planning import pace
+from hsd_jax.reporting import write
 from hsd_jax.rollout.collect import sample_and_grade, weights_for_sampling
 from hsd_jax.run import arguments, notices
-from hsd_jax.run.session import Run, close_run, open_run
+from hsd_jax.run.run_log import RunLog
+from hsd_jax.run.session import Run, open_run
 from hsd_jax.runtime import cli, faults, multihost, random_keys
 from hsd_jax.runtime.compile_cache import enable_compilation_cache
 from hsd_jax.runtime.malloc import tune_malloc
@@ -65,6 +71,30 @@ def train(run: Run, state: TrainState, stop: Stop) -> str:
         if stopping:
             return stopping
     return ""
+
+
+def close_run(run: Run, method: Method, screen: Console, argv: Sequence[str], stopped: str) -> None:
+    """Waits for the last checkpoint and prints how the run went; `stopped`: what ended it before it was done."""
+    run.checkpoints.close()
+    if run.log.sinks:
+        again = arguments.resume_command(argv)
+        after = f"stopped by {stopped} after step {run.log.lines[-1]['step']}; continue with:\n{again}"
+        print_summary(run.log, method, screen, after if stopped else "")
+
+
+def print_summary(log: RunLog, method: Method, screen: Console, stopped: str) -> None:
+    """How the run went; `stopped`: the command that continues it, if it was stopped before it was done."""
+    log.clock.lap()
+    if stopped:
+        screen.print(stopped, soft_wrap=True, highlight=False)
+    write.write_page(log.path)
+    ends = [found for line in log.lines if (found := console.held_out(line))]
+    first, last = (ends[0], ends[-1]) if ends else ({}, {})
+    places = {"checkpoints": str(log.path / "checkpoints"), "report": str(log.path / "report" / "index.html")}
+    screen.print(console.closing_table(Summary(first, last, log.clock.total, places)))
+    screen.print(console.words_on_coverage(log.config, method, log.lines), end="", highlight=False)
+    if peer_of(method):
+        screen.print(write.credit_profile(log.path), highlight=False)
 
 
 def handed_on(stop: Stop) -> AbstractContextManager[None]:

@@ -10,8 +10,7 @@ from math import comb
 
 import numpy as np
 
-from hsd_jax.reporting.credit_profile import BAND
-from hsd_jax.reporting.logs import Group
+from hsd_jax.reporting.logs import BAND, Group
 
 DIFFICULTIES = ("easy", "medium", "hard")
 

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hsd_jax.reporting.logs import Rollout
+from hsd_jax.reporting.logs import BAND, Rollout
 
 WINDOW = (-6, 32)
 # The half-width of a 95 % band around a mean, in standard errors.
-BAND = 1.96
 
 
 @dataclass(frozen=True)

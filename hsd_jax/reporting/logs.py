@@ -20,6 +20,7 @@ from hsd_jax.errors import InputError
 Floats = npt.NDArray[np.float32]
 Alternatives = list[list[tuple[str, float]]]
 Record = dict[str, Any]
+BAND = 1.96  # standard errors on either side of a mean: 95 %
 LARGEST = 3.5e38  # what is beyond float32 was not measured by a run
 MOST_STEPS = 10**9
 TEXTS = ("question_id", "source", "question", "answer")

@@ -9,13 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 from etils import epath
-from rich.console import Console
 
-from hsd_jax import report
 from hsd_jax.config import Config
-from hsd_jax.methods.row import Method, peer_of
 from hsd_jax.monitoring import console, guards, rollout_log, speed, writers
-from hsd_jax.monitoring.console import Summary
 from hsd_jax.reporting import logs
 from hsd_jax.rollout.collect import Batch
 from hsd_jax.runtime import multihost
@@ -115,21 +111,6 @@ class RunLog:
             sink(step, {name: value for name, value in line.items() if name != "step"})
         self.show(step, line)
         guards.watch(self.lines, self.config.guards, str(self.path))
-
-
-def print_summary(log: RunLog, method: Method, screen: Console, stopped: str) -> None:
-    """How the run went; `stopped`: the command that continues it, if it was stopped before it was done."""
-    log.clock.lap()
-    if stopped:
-        screen.print(stopped, soft_wrap=True, highlight=False)
-    report.write_report(report.Arguments(str(log.path)))
-    ends = [found for line in log.lines if (found := console.held_out(line))]
-    first, last = (ends[0], ends[-1]) if ends else ({}, {})
-    places = {"checkpoints": str(log.path / "checkpoints"), "report": str(log.path / "report" / "index.html")}
-    screen.print(console.closing_table(Summary(first, last, log.clock.total, places)))
-    screen.print(console.words_on_coverage(log.config, method, log.lines), end="", highlight=False)
-    if peer_of(method):
-        screen.print(report.credit_profile(log.path), highlight=False)
 
 
 def added(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:

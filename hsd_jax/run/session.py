@@ -17,7 +17,6 @@ from rich.logging import RichHandler
 from hsd_jax.config import Config
 from hsd_jax.data import batches
 from hsd_jax.errors import InputError, RunStopped
-from hsd_jax.methods.row import Method
 from hsd_jax.monitoring import console, writers
 from hsd_jax.rollout.collect import RolloutStage
 from hsd_jax.rollout.graders import open_graders
@@ -27,7 +26,7 @@ from hsd_jax.run import held_out
 from hsd_jax.run.arguments import Arguments, resume_command
 from hsd_jax.run.checkpointing import Checkpointing, open_checkpoints
 from hsd_jax.run.held_out import HeldOut
-from hsd_jax.run.run_log import RunLog, past_lines, print_summary
+from hsd_jax.run.run_log import RunLog, past_lines
 from hsd_jax.runtime import checkpoint, faults, multihost, paths
 from hsd_jax.runtime.timing import Clock, count_compilations
 from hsd_jax.runtime.workdir import Workdir, discard_after, note, open_workdir
@@ -128,14 +127,6 @@ def facts(parts: RunComponents, state: TrainState) -> dict[str, Any]:
         "questions": dict(parts.questions.identity),
         "frozen": {name: [source, value] for name, value in frozen.hashes(state).items()},
     }
-
-
-def close_run(run: Run, method: Method, screen: Console, argv: Sequence[str], stopped: str) -> None:
-    """Waits for the last checkpoint and prints how the run went; `stopped`: what ended it before it was done."""
-    run.checkpoints.close()
-    if run.log.sinks:
-        after = f"stopped by {stopped} after step {run.log.lines[-1]['step']}; continue with:\n{resume_command(argv)}"
-        print_summary(run.log, method, screen, after if stopped else "")
 
 
 def open_together(given: Arguments, config: Config) -> Workdir:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hsd_jax import report
-from hsd_jax.reporting import coverage, credit_profile, diagnostics, figures, health, trends
+from hsd_jax.reporting import coverage, credit_profile, diagnostics, figures, health, trends, write
 from hsd_jax.reporting.logs import Group, Run, read_groups, read_run
 from hsd_jax.update import metric_table
 from tests.support.report_workdir import make_workdir
@@ -161,7 +161,7 @@ def test_curves_are_the_metrics(workdir: Path) -> None:
 
 
 def test_profile_text_shows_the_spike_at_the_divergence(workdir: Path) -> None:
-    lines = report.credit_profile(workdir).splitlines()[1:]
+    lines = write.credit_profile(workdir).splitlines()[1:]
     longest = max(lines, key=lambda line: line.count("█"))
     assert longest.split()[0] == "+0" and "divergence" in longest
     assert all("█" not in line for line in lines[:6])

@@ -20,6 +20,7 @@ from jax._src import compilation_cache, compiler, distributed
 from hsd_jax import report
 from hsd_jax.config import Config
 from hsd_jax.errors import InputError, RunStopped
+from hsd_jax.reporting.write import credit_profile
 from hsd_jax.runtime import checkpoint, compile_cache, faults, manifest, multihost, storage, workdir
 from hsd_jax.runtime.timing import Clock, count_compilations
 from models import hf
@@ -314,7 +315,7 @@ def test_a_report_is_read_from_the_bucket_and_written_there(gcs: Cloud, tmp_path
     assert report.main(["--workdir", remote, "--figures"]) == 0
     assert epath.Path(f"{remote}/report/index.html").read_text() == page
     assert any(name.endswith(".csv") for name in gcs.names("runs/run/report/figures/"))
-    assert report.credit_profile(remote) == report.credit_profile(tmp_path / "run")
+    assert credit_profile(remote) == credit_profile(tmp_path / "run")
     assert not any("GET" in line and "checkpoints" in line for line in gcs.seen), "only what a page shows is copied"
 
 

@@ -154,10 +154,10 @@ def _run(
 
 def _tell(workdir: Path, phases: Connection) -> None:
     """Sends (step, phase) whenever the run enters a phase, and before it writes its report."""
-    from hsd_jax import report
+    from hsd_jax.reporting import write
     from hsd_jax.runtime.timing import Clock
 
-    inner, write_report = Clock.phase, report.write_report
+    inner, write_page = Clock.phase, write.write_page
 
     def tell(name: str) -> None:
         file = workdir / "metrics.jsonl"
@@ -172,9 +172,9 @@ def _tell(workdir: Path, phases: Connection) -> None:
 
     def reported(*args: Any) -> Any:
         tell("report")
-        return write_report(*args)
+        return write_page(*args)
 
-    Clock.phase, report.write_report = phase, reported
+    Clock.phase, write.write_page = phase, reported
 
 
 def _take_turns() -> None:
