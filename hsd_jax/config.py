@@ -30,7 +30,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Data:
-    """Where the questions come from and how much room their texts get."""
+    """Where the questions come from and how many tokens their texts get."""
 
     source: str = "tiny"
     """Name of a source (tiny, gsm8k, jsonl, ...), or several joined by + for a mixture."""
@@ -45,11 +45,11 @@ class Data:
     prompt_tokens: int = 1024
     """Window of the student's prompt; longer questions are skipped, counted and named in the log."""
     answer_tokens: int = 1024
-    """Room for the true answer (for code: the visible tests) in the teacher's context."""
+    """Tokens for the true answer (for code: the visible tests) in the teacher's context."""
     solution_tokens: int = 0
-    """Room for a reference solution, for the methods whose teacher reads one."""
+    """Tokens for a reference solution, for the methods whose teacher reads one."""
     feedback_tokens: int = 0
-    """Room for what the verifier says of a failed rollout, for teachers that read it; longer feedback is left out."""
+    """Tokens for what the verifier says of a failed rollout, for teachers that read it; longer feedback is left out."""
     context_tokens: int = 4096 + 2048
     """C, the window of a teacher context. What does not fit is cut from the tail of the peer, never elsewhere."""
     min_peer_tokens: int = 64
@@ -75,7 +75,7 @@ class Sampling:
     slots: int = 0
     """Rows decoded at a time on this process; 0: all of them. Fewer slots are refilled as rows finish."""
     chunk: int = 64
-    """Tokens decoded between two looks at who has finished."""
+    """Decode steps between two host syncs."""
     tensor: int = 1
     """Devices that share one decoding copy of the weights (tensor parallel)."""
     dtype: Dtype = "bfloat16"

@@ -46,7 +46,7 @@ class Arguments:
     path: Annotated[str, paths.GIVEN] = ""
     """Directory of the benchmark's files; empty: where `prepare fetch` puts them."""
     problems: int = 0
-    """Ask only the first so many; 0: all."""
+    """Ask only this many, the first ones; 0: all."""
     out: Annotated[str, paths.GIVEN] = ""
     """Directory of the results; empty: runs/evaluations/<checkpoint>-<benchmark>-<hash of the settings>."""
 

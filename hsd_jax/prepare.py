@@ -108,7 +108,7 @@ class Describe:
 
 @dataclass(frozen=True)
 class Difficulty:
-    """Measure the pass rate of every question for a model and keep it beside the data."""
+    """Measure the pass rate of every question for a model and keep it with the data."""
 
     asking: Annotated[EvalConfig, tyro.conf.arg(name="")] = field(metadata={"flat": True})
     """How the model is asked."""
@@ -119,7 +119,7 @@ class Difficulty:
     split: str = "train"
     """Which questions."""
     problems: int = 0
-    """Ask only the first so many of each source; 0: all."""
+    """Ask only this many of each source, the first ones; 0: all."""
 
 
 def _rated(corpora: Sequence[Corpus], split: str) -> Iterator[Problem]:
@@ -204,7 +204,7 @@ def describe(given: Describe, screen: Console) -> None:
 
 
 def difficulty(given: Difficulty, screen: Console) -> None:
-    """Asks the model every question and keeps the counts of right answers beside each corpus."""
+    """Asks the model every question and keeps the counts of right answers next to each corpus."""
     check(given.asking)
     measure(given.asking, _corpora(given.sources, given.path), given.split, screen, first=given.problems)
 

@@ -31,7 +31,7 @@ class Arguments:
     compare: Annotated[tuple[str, ...], paths.GIVEN] = ()
     """Further runs whose curves and credit are laid over this one's."""
     figures: bool = False
-    """Also write every figure as PNG, SVG and CSV beside the page."""
+    """Also write every figure as PNG, SVG and CSV next to the page."""
     out: Annotated[str | None, paths.GIVEN] = None
     """Directory to write to; by default WORKDIR/report."""
     max_megabytes: float = 24.0
@@ -101,7 +101,7 @@ def run_preflight(arguments: Arguments) -> None:
 def _announce(arguments: Arguments) -> int:
     page, *pictures = write_report(arguments)
     size = page.stat().length / MEGABYTE
-    print(f"wrote {page} ({size:.1f} MB)" + (f" and {len(pictures)} figure files beside it" if pictures else ""))
+    print(f"wrote {page} ({size:.1f} MB)" + (f" and {len(pictures)} figure files next to it" if pictures else ""))
     return EXIT_DONE
 
 

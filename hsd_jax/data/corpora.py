@@ -71,7 +71,7 @@ Place = tuple[int, int]  # number of a corpus, row of a split
 
 
 def places(corpora: Sequence[Corpus], split: str, found: TrainingPool) -> dict[str, dict[str, list[Place]]]:
-    """Where the usable problems of a split lie, by kind and source: a prepared corpus holds several sources."""
+    """Row numbers of the usable problems of a split, by kind and source: a prepared corpus holds several sources."""
     by_kind: dict[str, dict[str, list[Place]]] = {}
     for number, corpus in enumerate(corpora):
         if corpus.source not in found.left_out:

@@ -1,6 +1,6 @@
-"""How hard each question is for a model: the share of right answers among its samples, kept beside the data.
+"""How hard each question is for a model: the share of right answers among its samples, kept with the data.
 
-`difficulty.json` lies in the dataset's directory: {"checkpoint", "samples", "settings", "correct": {id: count}}. The
+`difficulty.json` is in the dataset's directory: {"checkpoint", "samples", "settings", "correct": {id: count}}. The
 dataset itself never changes; the rates are joined when problems are read.
 """
 

@@ -16,7 +16,7 @@ from hsd_jax.data.problems import long_integers, read_json
 from hsd_jax.errors import InputError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet")
-# What lies beside data without being data, by name; hidden files and directories (.cache, ._train.jsonl) are another.
+# Files next to data that are not data, by name; hidden files and directories (.cache, ._train.jsonl) are another.
 NO_ROWS = re.compile(r"pins\.json|dataset_infos?\.json|dataset_dict\.json|state\.json")
 NO_ROWS_DIRECTORY = re.compile(r"\..*|__MACOSX|__pycache__", re.IGNORECASE)
 # The library raises of its own kinds and several of Python's.

@@ -57,7 +57,7 @@ def id_hash(problem_id: str) -> int:
 
 
 def to_example(problem: Problem) -> dict[str, Any]:
-    """The stored row without its tests (they may be many MB and lie in a split of their own)."""
+    """The stored row without its tests (they may be many MB and are in a separate split)."""
     difficulty = np.nan if problem.difficulty is None else problem.difficulty
     return {
         "id": problem.id,

@@ -32,7 +32,7 @@ class Source:
 
     All files belong to `split`; "": their names say to which (`splits.assign`). `needs_path` is False if the corpus is
     generated. `settings` names what else the rows depend on besides the files; `leave_out` maps a word of a file's path
-    to the reason why such a file is not read beside others.
+    to the reason why such a file is not read together with others.
     """
 
     read: Callable[[list[Path], str], Rows]
@@ -108,7 +108,7 @@ SOURCES: dict[str, Source] = {
 def load(source: str, path: Path | None = None, *, cache: Path | None = None) -> Corpus:
     """The prepared dataset of a source, built on first use.
 
-    The dataset lies in `cache` (default: HSD_JAX_DATA, else ~/.cache/hsd_jax) under a name made of the source, the
+    The dataset is in `cache` (default: HSD_JAX_DATA, else ~/.cache/hsd_jax) under a name made of the source, the
     hash of all its bytes and the builder's version, so a changed source is never mistaken for the old one. Without
     `path`, files are looked for where `prepare fetch` puts them. The source "prepared" is a directory made by
     `prepare build`.
@@ -200,7 +200,7 @@ def find(source: str, *, field: str = "data.source") -> Source:
 
 
 def default_cache() -> Path:
-    """Where prepared datasets lie: $HSD_JAX_DATA, else ~/.cache/hsd_jax."""
+    """Where prepared datasets are kept: $HSD_JAX_DATA, else ~/.cache/hsd_jax."""
     return Path(paths.from_environment("HSD_JAX_DATA") or Path.home() / ".cache" / "hsd_jax")
 
 

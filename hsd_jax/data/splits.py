@@ -1,7 +1,7 @@
 """Which file belongs to which split: by the words of its name, else of its directories.
 
-A file of unknown split is announced where no file names one, and refused beside files that do: a held-out set that
-became training data would make every later number worthless without anyone noticing.
+A file of unknown split is announced where no file names one, and refused together with files that do: a held-out set
+that became training data would make every later number worthless without anyone noticing.
 """
 
 import os
@@ -34,7 +34,7 @@ def assign(files: Sequence[Path]) -> dict[Path, str]:
 
     The words of the file's name decide, else those of the nearest directory below the one that all files share, else
     that one's name if it is nothing but such a word (test-set, Held Out).
-    Raises: InputError for a name with words of both splits, and for a file of unknown split beside others.
+    Raises: InputError for a name with words of both splits, and for a file of unknown split among others.
     """
     shared = Path(os.path.commonpath([file.parent for file in files])) if files else Path()
     found = {file: _split(file, shared) for file in files}

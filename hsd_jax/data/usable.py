@@ -128,7 +128,7 @@ def _frozen(
 
 
 def usable_cached(corpus: Corpus, split: str, tokenizer: Any, frame: ChatTemplate, windows: Windows) -> LengthFilter:
-    """`filter_by_length` of a corpus split, cached beside it under a hash of the tokenizer, template and windows."""
+    """`filter_by_length` of a corpus split, cached next to it under a hash of the tokenizer, template and windows."""
     settings = json.dumps([USABLE_VERSION, split, asdict(frame), asdict(windows), chat_template.INSTRUCTIONS])
     vocabulary = tokenizer.backend_tokenizer.to_str()
     name = hashlib.blake2b((settings + vocabulary).encode(), digest_size=8).hexdigest()

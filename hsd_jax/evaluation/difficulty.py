@@ -23,7 +23,7 @@ from hsd_jax.verifiers import cases
 
 
 def measure(asking: EvalConfig, corpora: Sequence[Corpus], split: str, screen: Console, *, first: int = 0) -> None:
-    """Asks every question of a split (the first so many of each corpus) and writes the counts beside each corpus.
+    """Samples answers to every question of a split (or the first ones) and writes the counts to each corpus.
 
     An interrupted measurement continues where it stopped. Programs are graded on their visible tests, as in training.
     Raises: InputError if no corpus has the split.

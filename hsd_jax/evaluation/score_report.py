@@ -19,7 +19,7 @@ def print_table(
     seconds: float,
     file: Path,
 ) -> None:
-    """Shows the metrics with their intervals, what was graded how, the cost, and where the file lies."""
+    """Shows the metrics with their intervals, what was graded how, the cost, and the path of the file."""
     problems, samples = len(result.answered), len(result.answered[0].rewards)
     title = f"{benchmark.name}: {problems} problems x {samples} samples at temperature {settings['temperature']}"
     table = Table("metric", "value", "95 % interval", title=title, title_justify="left", box=None, pad_edge=False)

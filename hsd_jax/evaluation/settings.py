@@ -43,7 +43,7 @@ class EvalConfig:
     slots: int = 0
     """Rows decoded at a time on each process; 0: all samples of a batch."""
     chunk: int = 64
-    """Tokens decoded between two looks at who has finished."""
+    """Decode steps between two host syncs."""
     tensor: int = 1
     """Devices that share one copy of the weights."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"

@@ -88,7 +88,7 @@ def numbers(metrics: Mapping[str, Any]) -> str:
 
 
 def closing_table(summary: Summary) -> Table:
-    """Before and after, time by phase, and where everything lies."""
+    """Before and after, time by phase, and the paths of its files."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column()
@@ -110,7 +110,7 @@ def words_on_coverage(config: Config, method: Method, lines: Sequence[Mapping[st
     fallback, lone = "every rollout was on the endpoint fallback", "no group had a success to learn from"
     path = fallback if peer_of(method) else lone
     return (
-        f"coverage was 0 in all {len(coverages)} steps: no question had a successful rollout beside another, so {path}."
+        f"coverage was 0 in all {len(coverages)} steps: no group had a success and another rollout, so {path}."
         f" The method cannot help here ({config.method.name} on {config.data.source} with"
         f" {config.model.path}): use a stronger model, easier questions, or larger groups.\n"
     )

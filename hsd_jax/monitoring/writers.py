@@ -121,7 +121,7 @@ def text_means(counts: Mapping[str, float]) -> dict[str, float]:
 
 
 def text_metrics(texts: Sequence[str], ids: Sequence[Sequence[int]]) -> dict[str, float]:
-    """The means over responses that lie on this process."""
+    """Means over the responses of this process."""
     return text_means(text_counts(texts, ids))
 
 

@@ -32,7 +32,7 @@ QUIET = {
 
 @dataclass(frozen=True)
 class Memory:
-    """A compiled program's bytes on one chip. `aliased` outputs reuse donated arguments; `host` lies in host memory."""
+    """A compiled program's bytes on one chip. `aliased` outputs reuse donated arguments; `host` is in host memory."""
 
     arguments: int
     temporary: int

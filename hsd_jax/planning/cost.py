@@ -1,4 +1,4 @@
-"""Operations and arrays of programs whose loops have no fixed length: decoding runs until everybody has finished."""
+"""Operations and arrays of programs whose loops have no fixed length: decoding runs until every slot has finished."""
 
 from collections.abc import Iterator
 from math import prod

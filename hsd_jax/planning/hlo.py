@@ -71,7 +71,7 @@ def trip_count(program: Program, condition: str) -> int:
 def collectives(text: str) -> dict[str, dict[str, float]]:
     """Exchanges of one run of the program: kind -> {"count", "bytes", "asynchronous"} on one chip.
 
-    Loops are counted by their length. `asynchronous` are those of the count that run beside other work.
+    Loops are counted by their length. `asynchronous` are those of the count that overlap with other work.
     """
     program = parse(text)
     begun = _begun(program)

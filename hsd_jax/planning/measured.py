@@ -17,7 +17,7 @@ MARGIN_GIB = 0.25  # of every chip, kept free: the runtime's own buffers, and ar
 class Stage:
     """A program: how to trace it (`lower`), its matrix products on one chip, its largest arrays over all chips.
 
-    `beside` names what lies on the chip but is not among the program's arguments, in bytes per chip; `cache` is the
+    `resident` names what is on the chip but not among the program's arguments, in bytes per chip; `cache` is the
     sampler's share of the arguments or of that.
     """
 
@@ -31,9 +31,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class Measured:
-    """A program's needs on one chip, in bytes. `resident` lies there meanwhile; `fault` says why nothing was measured.
+    """A program's needs on one chip, in bytes. `resident` is there meanwhile; `fault` says why nothing was measured.
 
-    `program` and `total` are the program alone and with what lies beside it; where the compiler ran out of memory
+    `program` and `total` are the program alone and with what is resident; where the compiler ran out of memory
     they are what it asked for. `cache` is the sampler's share of either. `flops` are matrix products, `accessed` bytes
     of memory traffic with loop bodies once. Seconds are those of tracing and compiling, on the clock and of the CPU.
     """
@@ -55,7 +55,7 @@ class Measured:
 
 
 def fits(measured: Measured, topology: Topology) -> bool:
-    """Whether the program runs on the chip with everything that lies beside it."""
+    """Whether the program runs on the chip with everything else that is resident."""
     room = (topology.chip.usable_gib - MARGIN_GIB) * GIB
     return not measured.fault and not measured.out_of_memory and measured.total <= room
 

@@ -1,4 +1,4 @@
-"""The programs of a step, ready to be compiled for a slice, with what else lies on a chip while each of them runs."""
+"""The programs of a step, ready to be compiled for a slice, with what else is resident on a chip meanwhile."""
 
 from dataclasses import dataclass, replace
 from typing import Any, cast

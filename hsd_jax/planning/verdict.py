@@ -46,7 +46,7 @@ def exchanges(measured: list[Measured], topology: Topology) -> list[str]:
     seconds = moved / (topology.chip.link_gbps * 1e9)
     return [
         f"exchanges of chips are not in the seconds: {moved / GIB:.0f} GiB a chip in the update, {seconds:.1f} s at"
-        f" the limit of the links; {beside:.0f} of {count:.0f} run beside other work, as compiled"
+        f" the limit of the links; {beside:.0f} of {count:.0f} overlap with other work, as compiled"
     ]
 
 

@@ -81,7 +81,7 @@ def planned_rows(layout: BatchLayout, work: Workload, window: int, *, seed: int 
     if work.contexts:
         peers_PM = np.argsort(rng.random(length_PG.shape), axis=1)[:, : work.contexts]
         read_PM = np.take_along_axis(length_PG, peers_PM, axis=1) * (work.contexts > 1)
-        # everybody reads the first peer, and that one the second
+        # all read the first peer, and the first peer reads the second
         of_PG = (np.arange(work.group)[None] == peers_PM[:, :1]).astype(int) % work.contexts
         if work.contexts == work.group:
             of_PG = np.broadcast_to(np.arange(work.group), length_PG.shape)

@@ -123,7 +123,7 @@ CHECKS: tuple[Check, ...] = (
         "reward_drop", "Drop from the best level", lambda metrics: drop_from_best(metrics, "reward"),
         "Go back to the checkpoint of the best stretch. Freeze the teacher, lower the learning rate or raise beta "
         "before going on.",
-        "How far the pass rate of the newest steps lies below the best stretch of this run.",
+        "How far the pass rate of the newest steps is below the best stretch of this run.",
     ),
     _check(
         "kl_reference", "Distance from the initial model", _newest("kl_reference"),
@@ -178,7 +178,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     _check(
         "recompilations", "Recompilations", _newest("recompilations"),
-        "Shapes change between steps: use fewer length buckets, or pad to fixed sizes.",
+        "Row sizes change between steps: --optimizer.layout padded compiles one program.",
     ),
 )
 # fmt: on

@@ -32,7 +32,7 @@ def ratio_to_start(metrics: Sequence[Record], key: str) -> float:
 
 
 def drop_from_best(metrics: Sequence[Record], key: str) -> float:
-    """How far the newest steps lie below the best stretch of the run (running mean), in units of the metric."""
+    """How far the newest steps are below the best stretch of the run (running mean), in units of the metric."""
     values = finite_values(metrics, key)
     if len(values) < STEPS_FOR_TREND:
         return float("nan")

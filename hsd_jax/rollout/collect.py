@@ -103,7 +103,7 @@ def _draw(stage: RolloutStage, weights: DecodeParams, step: int, attempt: int, c
 
 
 def patient_gather(step: int) -> Gather:
-    """`gather_json` once everybody is there: exchanges between devices give up on a process that samples for long."""
+    """`gather_json` once all processes are there: collectives time out on a process that samples for long."""
     uses = count()
 
     def gather(value: Any) -> list[Any]:

@@ -1,6 +1,6 @@
 """Grading while the sampler still works: each rollout goes to the verifier processes as soon as it is finished.
 
-A check whose processes fail (they are killed, or cannot start) is asked once more, which starts new ones; then it is a
+A check whose processes fail (they are killed, or cannot start) is retried once on fresh processes; then it is a
 `crash`. A run does not train on a step in which many checks failed so: it stops.
 """
 
@@ -51,7 +51,7 @@ class GradedBatch:
 
 @dataclass(frozen=True)
 class PendingVerdicts:
-    """The checks under way, by (problem, rollout). Pass `take` to the sampler, then call `collect`."""
+    """In-flight verdicts, by (problem, rollout). Pass `take` to the sampler, then call `collect`."""
 
     problems: Sequence[Problem]
     submit: Submit
@@ -92,7 +92,7 @@ def submitted(submit: Submit, problem: Problem, text: str) -> Future[Verdict]:
 
 
 def verdict_of(future: Future[Verdict], submit: Submit, problem: Problem, text: str, failed: list[str]) -> Verdict:
-    """The verdict of a check, asked once more if it failed, then a `crash` that is added to `failed`."""
+    """The verdict of a check, retried once if it failed, then a `crash` that is added to `failed`."""
     try:
         return future.result()
     except FAILURES:
@@ -119,7 +119,7 @@ def refuse_failures(failed: Sequence[str], checks: int) -> None:
 def start_grading(
     problems: Sequence[Problem], submit: Submit, tokenizer: Any, stop_ids: Sequence[int]
 ) -> PendingVerdicts:
-    """An empty desk for one batch."""
+    """Verdicts of one batch, none requested yet."""
 
     def decode(ids: Sequence[int]) -> str:
         return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)

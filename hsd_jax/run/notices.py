@@ -60,7 +60,7 @@ def _watch(stop: Stop, comes: Callable[[], bool], tell: Callable[[], None], done
             if stop.asked == "preemption":
                 return tell()
     except jax.errors.JaxRuntimeError:
-        pass  # the store has gone, and with it everybody
+        pass  # the store has gone, and with it all processes
 
 
 def is_announced(host: str) -> bool:

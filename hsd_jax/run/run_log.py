@@ -65,7 +65,7 @@ class RunLog:
                 self._log_rollouts(batch, trace, tokenizer)
 
     def _log_rollouts(self, batch: Batch, trace: Trace, tokenizer: Any) -> None:
-        before = jax.process_index() * len(batch.problems)  # problems of the step that lie on earlier processes
+        before = jax.process_index() * len(batch.problems)  # problems of the step on earlier processes
         count = min(max(self.config.logging.rollout_problems - before, 0), len(batch.problems))
         rows = rollout_log.entries(
             batch.step,
@@ -133,5 +133,5 @@ def past_lines(path: epath.Path) -> list[dict[str, Any]]:
 
 
 def select_history(line: Mapping[str, Any]) -> dict[str, Any]:
-    """What later steps and the closing words need of a line; whole lines would fill memory in a long run."""
+    """What later steps and the final summary need of a line; whole lines would fill memory in a long run."""
     return {name: line[name] for name in HISTORY_KEYS if name in line}

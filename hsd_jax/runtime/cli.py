@@ -118,7 +118,7 @@ class Screened:
         return len(text)
 
     def isatty(self) -> bool:
-        """Never, whatever lies behind it."""
+        """Never, whatever it writes to."""
         return False
 
     def __getattr__(self, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all, and what is kept beside data because it takes long to find out."""
+"""Files that are whole or not there at all, and slow results that are cached next to their data."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Signs of life between the processes of a run: when one falls silent, the others name it and end.
+"""Heartbeats between the processes of a run: when one stops, the others name it and end.
 
 A program that runs on all chips waits for every host forever, so nobody would notice from inside. JAX looks as well,
 but what it does then is to abort the process, without saying whom it misses.
@@ -21,7 +21,7 @@ LEFT = "hsd/left/"
 def monitor(
     client: Any, process: int, processes: int, seconds: float, report: Callable[[dict[int, str]], None]
 ) -> Iterator[None]:
-    """While its body runs, gives signs of life, and calls `report` with processes that have ended, or seem to.
+    """While its body runs, sends heartbeats, and calls `report` with processes that have ended, or seem to.
 
     Those are the ones that took leave, with their last words, or that were silent for `seconds`, with "". `client` is
     JAX's key-value store; process 0 keeps it, so it is process 0 that is silent when the store is.
@@ -29,7 +29,7 @@ def monitor(
     done = threading.Event()
     names = [other for other in range(processes) if other != process]
     thread = threading.Thread(
-        target=_watch, args=(client, process, names, seconds, report, done), name="signs of life", daemon=True
+        target=_watch, args=(client, process, names, seconds, report, done), name="heartbeat", daemon=True
     )
     thread.start()
     try:
@@ -47,7 +47,7 @@ def take_leave(client: Any, process: int, others: set[int], words: str, seconds:
         while process == 0 and time.monotonic() < deadline and others - set(_entries(client, LEFT)):
             time.sleep(0.1)
     except jax.errors.JaxRuntimeError:
-        pass  # the store has gone, and with it everybody
+        pass  # the store has gone, and with it all processes
 
 
 def _watch(

@@ -174,7 +174,7 @@ def rendezvous(place: ProcessInfo, seconds: float) -> None:
 
 
 def _receive(port: int, processes: int, deadline: float) -> list[int]:
-    """Process 0: takes everybody's number and answers all with the list of those that are missing."""
+    """Process 0: collects the number of every process and answers all with the list of those that are missing."""
     arrived: dict[int, socket.socket] = {}
     with socket.create_server(("", port)) as server:
         while len(arrived) < processes - 1 and (left := deadline - time.monotonic()) > 0:

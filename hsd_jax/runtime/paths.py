@@ -100,7 +100,7 @@ def anchored(config: Config, base: Path, prefix: str = "") -> Config:
 
 
 def as_record(config: Config) -> dict[str, Any]:
-    """The config as it is written down: paths within the checkout start at its root, so that it may lie elsewhere."""
+    """The config as it is written down: paths within the checkout start at its root, so that it may be elsewhere."""
     record = dataclasses.asdict(config)
     for section in ("model", "data"):
         path = Path(record[section]["path"])

@@ -25,7 +25,7 @@ FILES, FOLDERS = (
     ("checkpoints", "rollouts", "report", "tensorboard", "evaluations", "errors"),
 )
 PARTS = FILES + FOLDERS
-# What may lie in a directory before a run has begun there: other starts were refused, or ended before it.
+# What may be in a directory before a run has begun there: other starts were refused, or ended before it.
 EARLIER = re.compile(rf"lock|logs|errors|config\.json\.part|{storage.PROBE}.*")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "grain", "math-verify", "numpy")
 
@@ -49,7 +49,7 @@ class Workdir:
 
     @property
     def checkpoints(self) -> epath.Path:
-        """Where the checkpoints lie."""
+        """The directory of the checkpoints."""
         return self.path / "checkpoints"
 
 
@@ -254,7 +254,7 @@ def _write_config(root: epath.Path, config: Config, command: list[str]) -> None:
 
 
 def note(root: epath.Path, **facts: str) -> None:
-    """Adds what a run found out about its machine to `config.json`, beside the config."""
+    """Adds what a run found out about its machine to `config.json`, next to the config."""
     content = json.loads((root / "config.json").read_text()) | facts
     files.replace(root / "config.json", json.dumps(content, indent=2) + "\n")
 

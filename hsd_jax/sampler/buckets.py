@@ -1,4 +1,4 @@
-"""The cache shapes of the sampler: which there are, for what it has room for."""
+"""The cache shapes of a sampler of a given capacity."""
 
 from jax.sharding import Mesh
 

@@ -27,7 +27,7 @@ AXES = {"B": "data", "K": "tensor", "N": "tensor", "F": "tensor", "V": "tensor"}
 
 @dataclass(frozen=True)
 class DecodeSharding:
-    """States where arrays lie, by axis letters; without a mesh every statement is empty."""
+    """Sharding constraints by axis letters; no-ops without a mesh."""
 
     mesh: Mesh | None
 
@@ -130,9 +130,9 @@ def logits(params: DecodeParams, hidden_BD: jax.Array) -> jax.Array:
 
 
 def decode_params(params: Params, *, config: Qwen3Config, dtype: str, mesh: Mesh | None = None) -> DecodeParams:
-    """Weights for decoding, cast where they lie and then moved; call once per update of the weights.
+    """Weights for decoding, cast in place and then moved; call once per update of the weights.
 
-    `params` may lie on a training mesh over all processes. Each process gets a whole copy on its own `mesh`.
+    `params` may be on a training mesh over all processes. Each process gets a whole copy on its own `mesh`.
     """
     made = per_layer(params, config=config, dtype=dtype)
     if mesh is None:

@@ -19,7 +19,7 @@ Array = jax.Array
 
 @partial(jax.jit, static_argnames=("program", "rows", "length"))
 def empty_cache(*, program: SamplerConfig, rows: int, length: int) -> tuple[Cache, DecodeState]:
-    """A cache of zeros and idle slots, made where they will lie."""
+    """A cache of zeros and idle slots, created with their sharding."""
     config = program.config
     one = jnp.zeros((rows, config.kv_heads, length, config.head_dim), program.dtype)
     rings = tuple(one for _ in range(config.layers))
@@ -95,7 +95,7 @@ def move_ring(program: SamplerConfig, cache_BKSH: Array, rows_B: Array, time: Ar
 
 @partial(jax.jit, static_argnames="program")
 def move_slots(program: SamplerConfig, slots: DecodeState, rows_B: Array, kept_B: Array) -> DecodeState:
-    """The slots `rows_B`; those not `kept_B` stand idle."""
+    """The slots `rows_B`; those not `kept_B` become idle."""
     moved = jax.tree.map(lambda x: x if x.ndim == 0 else x[rows_B], slots)
     idle = dataclasses.replace(moved, active_B=moved.active_B & kept_B)
     return program.layout.rows(idle)

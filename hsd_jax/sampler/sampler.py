@@ -1,6 +1,6 @@
 """Rollouts of a batch of prompts: a slot of the cache is refilled as soon as its rollout ends.
 
-The host visits the device once per chunk of decode steps. It takes what was written, starts the next rollouts in the
+The host syncs with the device once per chunk of steps. It takes what was written, starts the next rollouts in the
 free slots, and picks the smallest cache shape that holds what is running. While the device decodes the next chunk,
 finished rollouts are handed to the caller, who can grade them meanwhile.
 
@@ -41,7 +41,7 @@ from hsd_jax.sampler.token_sampling import SamplingParams
 from hsd_jax.sampler.token_sampling import sampling_params as sampling_params
 from hsd_jax.types import Padded
 
-REFILL = 8  # a chunk ends early once more than one slot in so many stands idle while rollouts wait
+REFILL = 8  # a chunk ends early once more than 1/REFILL of the slots are idle and rollouts are queued
 
 
 def ignore(problem: int, rollout: int, tokens: np.ndarray) -> None:
@@ -87,51 +87,51 @@ def sample(
     settings = layout.put(settings)
     key = jax.random.wrap_key_data(layout.put(jax.device_get(jax.random.key_data(key))), impl=jax.random.key_impl(key))
     warm_up(program, params, settings, key)
-    board = new_slot_table(program, batch)
-    shape = next_shape(program, board)
+    table = new_slot_table(program, batch)
+    shape = next_shape(program, table)
     cache, slots = kv_cache.empty_cache(program=program, rows=shape[0], length=shape[1])
-    board.problem_B, board.rollout_B, board.age_B = (np.full(shape[0], -1, np.int32) for _ in range(3))
+    table.problem_B, table.rollout_B, table.age_B = (np.full(shape[0], -1, np.int32) for _ in range(3))
     read: tuple[list[int], Cache] = ([], cache)
-    while board.waiting or (board.problem_B >= 0).any():
-        wanted = next_shape(program, board)
+    while table.waiting or (table.problem_B >= 0).any():
+        wanted = next_shape(program, table)
         if wanted != shape:
-            cache, slots = resize_cache(program, cache, slots, wanted, *compact(board, wanted[0]))
+            cache, slots = resize_cache(program, cache, slots, wanted, *compact(table, wanted[0]))
             shape = wanted
-        cache, slots, read = start(program, params, board, cache, slots, read)
-        chunk, idle = (cast(jax.Array, np.int32(n)) for n in (program.chunk, idle_limit(program, board)))
+        cache, slots, read = start(program, params, table, cache, slots, read)
+        chunk, idle = (cast(jax.Array, np.int32(n)) for n in (program.chunk, idle_limit(program, table)))
         limits = layout.put(ChunkLimits(chunk, idle))
         cache, slots, written = decode.decode(program, params, cache, slots, settings, key, limits)
-        emit_finished(board, on_finished)
-        collect(board, jax.device_get(written))
-    emit_finished(board, on_finished)
-    return board
+        emit_finished(table, on_finished)
+        collect(table, jax.device_get(written))
+    emit_finished(table, on_finished)
+    return table
 
 
 def start(
     program: SamplerConfig,
     params: DecodeParams,
-    board: SlotTable,
+    table: SlotTable,
     cache: Cache,
     slots: DecodeState,
     read: tuple[list[int], Cache],
 ) -> tuple[Cache, DecodeState, tuple[list[int], Cache]]:
     """Fills the free slots with waiting rollouts; reads prompts when their turn comes, each once."""
-    while board.waiting and (board.problem_B < 0).any():
-        if board.waiting[-1][0] not in read[0]:
-            problems, *prompts = next_prefill(program, board)
+    while table.waiting and (table.problem_B < 0).any():
+        if table.waiting[-1][0] not in read[0]:
+            problems, *prompts = next_prefill(program, table)
             read = problems, decode.prefill(program, params, Padded(*program.layout.put(prompts)))
-        entry = program.layout.put(assign(board, read[0]))
+        entry = program.layout.put(assign(table, read[0]))
         cache, slots = kv_cache.insert_prompts(program, cache, slots, read[1], entry)
     return cache, slots, read
 
 
-def idle_limit(program: SamplerConfig, board: SlotTable) -> int:
-    """How many slots may stand idle before the host should act: refill them, or move to fewer slots."""
-    rows = len(board.problem_B)
-    if board.waiting:
+def idle_limit(program: SamplerConfig, table: SlotTable) -> int:
+    """How many slots may be idle before the host should act: refill them, or move to fewer slots."""
+    rows = len(table.problem_B)
+    if table.waiting:
         return rows // REFILL
     fewer = max((slots for slots, _ in program.shapes if slots < rows), default=0)
-    idle = int((board.problem_B < 0).sum())
+    idle = int((table.problem_B < 0).sum())
     return max(idle, rows - fewer - 1)
 
 
@@ -162,7 +162,7 @@ def check(program: SamplerConfig, asked: Requests, chosen: SamplingParams) -> Ba
 
 
 def refuse(name: str, given_P: np.ndarray, low: int, high: int, fix: str) -> None:
-    """Raises InputError naming the first problem whose number lies outside low..high."""
+    """Raises InputError naming the first problem whose number is outside low..high."""
     for problem in np.flatnonzero((given_P < low) | (given_P > high))[:1]:
         raise InputError(f"problem {problem}: {name} {given_P[problem]} tokens, allowed {low}..{high}; {fix}")
 

@@ -28,7 +28,7 @@ class Batch:
 
 @dataclass
 class SlotTable:
-    """Who works where. `problem_B` is -1 for an idle slot; `age_B` counts a slot's tokens in the cache."""
+    """Which rollout is in which slot. `problem_B` is -1 for an idle slot; `age_B`: a slot's tokens in the cache."""
 
     batch: Batch
     waiting: list[tuple[int, int]]
@@ -60,12 +60,12 @@ def new_slot_table(program: SamplerConfig, batch: Batch) -> SlotTable:
     )
 
 
-def next_shape(program: SamplerConfig, board: SlotTable) -> tuple[int, int]:
+def next_shape(program: SamplerConfig, table: SlotTable) -> tuple[int, int]:
     """The cache shape for the next chunk, with the rollouts that are about to start."""
-    active = np.flatnonzero(board.problem_B >= 0)
-    slots, batch = program.shapes[-1][0], board.batch
-    starting = board.waiting[::-1][: slots - len(active)]
-    reach = [min(board.age_B[b] + program.chunk, max_cache_tokens(batch, board.problem_B[b])) for b in active]
+    active = np.flatnonzero(table.problem_B >= 0)
+    slots, batch = program.shapes[-1][0], table.batch
+    starting = table.waiting[::-1][: slots - len(active)]
+    reach = [min(table.age_B[b] + program.chunk, max_cache_tokens(batch, table.problem_B[b])) for b in active]
     reach += [min(batch.length_P[p] - 1 + program.chunk, max_cache_tokens(batch, p)) for p, _ in starting]
     length = max(reach + [program.prompt_window if starting else 1])
     return pick_shape(program, len(active) + len(starting), int(length))
@@ -76,26 +76,26 @@ def max_cache_tokens(batch: Batch, problem: int) -> int:
     return batch.length_P[problem] - 1 + batch.limit_P[problem]
 
 
-def compact(board: SlotTable, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Moves the board to `rows` slots, the active ones kept; returns the old slot of each and whether it is kept."""
-    seats = len(board.problem_B)
-    active_first = np.argsort(board.problem_B < 0, kind="stable")
-    chosen_B = np.resize(active_first if rows < seats else np.arange(seats), rows).astype(np.int32)
-    kept_B = (np.arange(rows) < seats) & (board.problem_B[chosen_B] >= 0)
-    board.problem_B = np.where(kept_B, board.problem_B[chosen_B], -1).astype(np.int32)
-    board.rollout_B, board.age_B = board.rollout_B[chosen_B], board.age_B[chosen_B]
+def compact(table: SlotTable, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Compacts to `rows` slots, keeping the active ones; returns each one's old slot and whether it is kept."""
+    before = len(table.problem_B)
+    active_first = np.argsort(table.problem_B < 0, kind="stable")
+    chosen_B = np.resize(active_first if rows < before else np.arange(before), rows).astype(np.int32)
+    kept_B = (np.arange(rows) < before) & (table.problem_B[chosen_B] >= 0)
+    table.problem_B = np.where(kept_B, table.problem_B[chosen_B], -1).astype(np.int32)
+    table.rollout_B, table.age_B = table.rollout_B[chosen_B], table.age_B[chosen_B]
     return chosen_B, kept_B
 
 
-def assign(board: SlotTable, read: list[int]) -> SlotInsert:
+def assign(table: SlotTable, read: list[int]) -> SlotInsert:
     """Gives free slots to waiting rollouts of the problems just read."""
-    entry, batch = empty_entry(len(board.problem_B)), board.batch
-    for slot in np.flatnonzero(board.problem_B < 0):
-        if not board.waiting or board.waiting[-1][0] not in read:
+    entry, batch = empty_entry(len(table.problem_B)), table.batch
+    for slot in np.flatnonzero(table.problem_B < 0):
+        if not table.waiting or table.waiting[-1][0] not in read:
             break
-        problem, rollout = board.waiting.pop()
+        problem, rollout = table.waiting.pop()
         length = batch.length_P[problem]
-        board.problem_B[slot], board.rollout_B[slot], board.age_B[slot] = problem, rollout, length - 1
+        table.problem_B[slot], table.rollout_B[slot], table.age_B[slot] = problem, rollout, length - 1
         entry.source_B[slot] = read.index(problem)
         entry.token_B[slot] = batch.tokens_PC[problem, length - 1]
         entry.length_B[slot] = length
@@ -105,26 +105,26 @@ def assign(board: SlotTable, read: list[int]) -> SlotInsert:
     return entry
 
 
-def next_prefill(program: SamplerConfig, board: SlotTable) -> tuple[list[int], np.ndarray, np.ndarray]:
+def next_prefill(program: SamplerConfig, table: SlotTable) -> tuple[list[int], np.ndarray, np.ndarray]:
     """The next problems to read, their prompts and the lengths; the last rows may be empty."""
-    problems = list(dict.fromkeys(p for p, _ in reversed(board.waiting)))[: program.prefill_batch]
+    problems = list(dict.fromkeys(p for p, _ in reversed(table.waiting)))[: program.prefill_batch]
     tokens = np.zeros((program.prefill_batch, program.prompt_window), np.int32)
     length = np.ones(program.prefill_batch, np.int32)
-    tokens[: len(problems)] = board.batch.tokens_PC[problems]
-    length[: len(problems)] = board.batch.length_P[problems]
+    tokens[: len(problems)] = table.batch.tokens_PC[problems]
+    length[: len(problems)] = table.batch.length_P[problems]
     return problems, tokens, length
 
 
-def collect(board: SlotTable, written: DecodeOutput) -> None:
+def collect(table: SlotTable, written: DecodeOutput) -> None:
     """Takes a chunk's tokens; rollouts that ended free their slots.
 
     Raises:
         RunStopped: a slot's logits were not finite.
     """
-    steps, out = int(written.steps), board.rollouts
-    board.slot_steps += steps * len(board.problem_B)
-    for slot in np.flatnonzero(board.problem_B >= 0):
-        at = board.problem_B[slot], board.rollout_B[slot]
+    steps, out = int(written.steps), table.rollouts
+    table.slot_steps += steps * len(table.problem_B)
+    for slot in np.flatnonzero(table.problem_B >= 0):
+        at = table.problem_B[slot], table.rollout_B[slot]
         before, after = int(out.length_PG[at]), int(written.count_B[slot])
         if written.broken_B[slot]:
             raise RunStopped(
@@ -134,17 +134,17 @@ def collect(board: SlotTable, written: DecodeOutput) -> None:
         out.response_PGT[at][before:after] = written.token_NB[: after - before, slot]
         out.logprob_PGT[at][before:after] = written.logprob_NB[: after - before, slot]
         out.length_PG[at] = after
-        board.used_steps += after - before
-        board.age_B[slot] += steps
+        table.used_steps += after - before
+        table.age_B[slot] += steps
         if not written.active_B[slot]:
-            out.finished_PG[at] = int(out.response_PGT[at][after - 1]) in board.batch.stop_ids
-            board.problem_B[slot] = -1
-            board.finished.append((int(at[0]), int(at[1])))
+            out.finished_PG[at] = int(out.response_PGT[at][after - 1]) in table.batch.stop_ids
+            table.problem_B[slot] = -1
+            table.finished.append((int(at[0]), int(at[1])))
 
 
-def emit_finished(board: SlotTable, on_finished: OnFinished) -> None:
-    """Tells the caller of rollouts that ended since the last time."""
-    for problem, rollout in board.finished:
-        length = board.rollouts.length_PG[problem, rollout]
-        on_finished(problem, rollout, np.array(board.rollouts.response_PGT[problem, rollout, :length]))
-    board.finished.clear()
+def emit_finished(table: SlotTable, on_finished: OnFinished) -> None:
+    """Hands finished rollouts to the caller, each once."""
+    for problem, rollout in table.finished:
+        length = table.rollouts.length_PG[problem, rollout]
+        on_finished(problem, rollout, np.array(table.rollouts.response_PGT[problem, rollout, :length]))
+    table.finished.clear()

@@ -12,14 +12,14 @@ from hsd_jax.sampler.decode_sharding import DecodeSharding
 from models.qwen3 import Qwen3Config
 
 Array = jax.Array
-CHECK = 8  # decode steps between two looks at whether any slot still works: the look is a reduction over all rows
+CHECK = 8  # decode steps between checks whether any slot is still active: a check is a reduction over all rows
 
 
 @dataclass(frozen=True)
 class Capacity:
     """What a sampler has room for, in tokens: prompts, responses, `slots` of them at a time.
 
-    Up to `chunk` tokens per slot are decoded between two visits of the host.
+    Up to `chunk` tokens per slot are decoded between two host syncs.
     """
 
     prompt_window: int
@@ -33,7 +33,7 @@ class SamplerConfig:
     """Everything that shapes the compiled programs of the sampler. See `buckets.make_sampler_config`.
 
     `vocabulary` is the tokenizer's size: ids from there on are never sampled. `shapes` are the cache shapes (slots,
-    length) that may be used, `chunk` the most steps between two visits of the host, `prefill_batch` the number of
+    length) that may be used, `chunk` the most steps between two host syncs, `prefill_batch` the number of
     prompts read at once. `mesh` (None: one device) holds only devices of this process, with axes "data" and "tensor".
     """
 
@@ -50,7 +50,7 @@ class SamplerConfig:
 
     @property
     def layout(self) -> DecodeSharding:
-        """Where the arrays of the sampler lie."""
+        """How the arrays of the sampler are sharded."""
         return DecodeSharding(self.mesh)
 
 
@@ -87,7 +87,7 @@ class DecodeState:
 @register_dataclass
 @dataclass(frozen=True)
 class ChunkLimits:
-    """When a chunk ends: after `steps` decode steps, or once more than `idle` slots stand idle."""
+    """When a chunk ends: after `steps` decode steps, or once more than `idle` slots are idle."""
 
     steps: Array
     idle: Array

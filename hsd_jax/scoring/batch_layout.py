@@ -1,4 +1,4 @@
-"""How the texts of a step lie in the update's memory: packed into rows by their lengths, or in windows of the caps."""
+"""Batch layout of the update: rows packed by length, or windows padded to the caps."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -97,7 +97,7 @@ def _steps_per_octave(rollouts: int) -> int:
 
 
 def _spread(load_P: IntArray, rows: int) -> IntArray:
-    """Longest first into the emptiest row that still has a place."""
+    """Greedy longest-first: each problem goes to the emptiest row that has a place left."""
     row_P, total_B = np.zeros(len(load_P), int), np.zeros(rows)
     places_B = np.full(rows, len(load_P) // rows)
     for p in np.argsort(-load_P, kind="stable"):
@@ -150,7 +150,7 @@ def _needed(length_PG: IntArray, length_PM: IntArray, of_PG: IntArray, rows: int
 
 
 def _pairs(contexts_Z2: IntArray, responses_Z2: IntArray, of_Z: IntArray, blocks: int) -> int:
-    """How many pairs of blocks of a row see anything of each other; `packed_attention.visible_blocks`, painted."""
+    """How many pairs of blocks of a row see anything of each other; NumPy twin of `packed_attention.visible_blocks`."""
     seen = np.zeros((blocks, blocks), bool)
     for first, last in [*contexts_Z2, *responses_Z2]:
         seen[first:last, first:last] |= np.tri(last - first, dtype=bool)

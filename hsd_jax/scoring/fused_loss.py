@@ -179,8 +179,8 @@ def _hiddens(student: Stream, frozen: tuple[Stream, ...]) -> tuple[Array, ...]:
 def _head(spread: LossSharding, stream: Stream) -> Array:
     """The head in the compute dtype, its vocabulary padded to the chips and spread over them.
 
-    Padded where it lies: that moves its borders, by few columns between neighbors, and must not be mixed with the
-    exchange that follows.
+    Padded in its stored sharding: that moves the shard boundaries, by few columns between neighbors, and must not be
+    mixed with the exchange that follows.
     """
     head_DV = stream.head_DV.astype(stream.hidden_ND.dtype)
     padding = -head_DV.shape[1] % spread.vocab_shards

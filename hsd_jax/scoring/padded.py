@@ -22,7 +22,7 @@ def score_groups(
     length_PG: Array,
     how: Compute = PLAIN,
 ) -> Array:
-    """hidden_PGTD: the state after the last norm that predicts each response token, whatever stands past a length.
+    """hidden_PGTD: the state after the last norm that predicts each response token, independent of padding.
 
     For the first token that is the state of the last context token, else that of the response token before it.
     Positions of a response continue from the true length of its context, so no pad is ever between two tokens.

@@ -65,7 +65,7 @@ def run_update(
 
 
 def plan_of(step: CompiledStep, lengths: StepLengths) -> RowPlan:
-    """Where the step's problems lie in the update's rows, and how wide these are; the same on any slice."""
+    """Assigns the step's problems to the update's rows and sizes these; the same on any slice."""
     length_PG, contexts = jax.device_get(lengths)
     places_P = batch_places(step.mesh, len(length_PG))
     streams = [Lengths(length_PM[places_P], of_PG[places_P]) for length_PM, of_PG in contexts]
@@ -126,7 +126,7 @@ def jit_update(settings: StepConfig, scorer: Scorer, mesh: Mesh) -> Update:
 
 
 def state_shardings(mesh: Mesh, state: TrainState) -> TrainState:
-    """Where every array of a state lies: weights and their moments by their names' axes, counters everywhere."""
+    """The sharding of every array of a state: weights and moments by the axes in their names, counters replicated."""
 
     def place(path: Any, leaf: Any) -> NamedSharding:
         name = str(getattr(path[-1], "key", ""))

@@ -40,7 +40,7 @@ def replicate_key(mesh: Mesh, key: Array) -> Array:
 
 
 def local_rows(x: Any) -> np.ndarray:
-    """The rows of an array that lie on this process, in order."""
+    """The rows of an array that this process holds, in order."""
     if x.is_fully_addressable:
         return jax.device_get(x)
     parts = {shard.index[0].start or 0: shard.data for shard in x.addressable_shards}

@@ -57,7 +57,7 @@ def test_a_plan_says_which_exchanges_its_seconds_leave_out() -> None:
     kinds = {kind: {"count": 10.0, "bytes": 90e9, "asynchronous": beside} for kind, beside in (("a", 4.0), ("b", 0.0))}
     update = Measured("update", 0, 0, {}, collectives=kinds)
     (said,) = verdict.exchanges([Measured("decode", 0, 0, {}), update], parse_topology("v6e:8x8"))
-    assert "168 GiB a chip in the update, 1.0 s at the limit of the links; 4 of 20 run beside other work" in said
+    assert "168 GiB a chip in the update, 1.0 s at the limit of the links; 4 of 20 overlap with other work" in said
     assert verdict.exchanges([Measured("decode", 0, 0, {})], parse_topology("v6e:8x8")) == []
 
 

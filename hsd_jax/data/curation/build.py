@@ -31,7 +31,7 @@ def compared_answers(workers: int) -> Iterator[SameAnswer]:
 
 
 def questions(corpora: Sequence[Corpus], split: str) -> Iterator[tuple[Problem, Place]]:
-    """The problems of a split of all corpora without their tests, and where each lies."""
+    """The problems of a split of all corpora without their tests, and the place of each."""
     for corpus in corpora:
         if split in corpus.splits:
             rows = record_files.read_questions(corpus.directory, split)

@@ -80,7 +80,7 @@ def versions() -> dict[str, str]:
 
 
 def write(directory: Path, card: Mapping[str, Any]) -> None:
-    """Writes the card beside the data, for programs and for people."""
+    """Writes the card next to the data, for programs and for people."""
     (directory / FILE).write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
     (directory / TEXT).write_text(markdown(card), encoding="utf-8")
 

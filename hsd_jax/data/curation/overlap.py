@@ -1,7 +1,7 @@
 """Whether questions that are trained on are also asked in evaluations: what every run looks at when it starts.
 
 Two questions are one if they have the same words, numbers and operators, however they are typeset. `prepare build`
-looks further (`decontamination`: near copies, paraphrases); here every question is a hash, kept beside the data.
+looks further (`decontamination`: near copies, paraphrases); here every question is a hash, kept with the data.
 """
 
 import hashlib
@@ -63,7 +63,7 @@ def check(corpora: Sequence[Corpus], rows: Mapping[str, Sequence[int]], *, allow
 
 
 def hashes(corpus: Corpus, split: str) -> np.ndarray:
-    """64 bits of every question of a split, uint64 [rows]; found once, then kept beside the data."""
+    """64 bits of every question of a split, uint64 [rows]; computed once, then kept with the data."""
     rows = record_files.read_questions(corpus.directory, split)
 
     def read(content: bytes) -> np.ndarray:
