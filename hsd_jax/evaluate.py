@@ -30,7 +30,7 @@ from hsd_jax.evaluation.score_report import print_table
 from hsd_jax.evaluation.settings import EvalConfig, check, decisive, settled, verifier_of
 from hsd_jax.rollout.graders import open_graders
 from hsd_jax.rollout.test_suites import submit_all_tests
-from hsd_jax.runtime import cli, multihost, paths
+from hsd_jax.runtime import cli, files, multihost, paths
 
 RESULTS = Path("runs") / "evaluations"
 
@@ -81,7 +81,7 @@ def open_out(given: Arguments, settings: Mapping[str, Any]) -> Path:
                 )
     elif jax.process_index() == 0:
         out.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+        files.replace(file, json.dumps(settings, indent=1))
     return out
 
 
@@ -142,7 +142,7 @@ def write(
         "problems": per_problem,
     }
     file = out / "result.json"
-    file.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
+    files.replace(file, json.dumps(document, indent=1, ensure_ascii=False))
     return file
 
 

@@ -29,7 +29,7 @@ from hsd_jax.planning.measured import NAMES, Measured, Plan
 from hsd_jax.planning.stages import components_for, stage_of
 from hsd_jax.planning.verdict import as_json, make_plan
 from hsd_jax.planning.workload import workload
-from hsd_jax.runtime import cli, paths
+from hsd_jax.runtime import cli, files, paths
 from hsd_jax.setup import method_overrides
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
@@ -105,7 +105,7 @@ def write(path: Path, plans: Sequence[tuple[str, Plan]]) -> None:
     """All plans so far, so that an interrupted sweep leaves what it found."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = [as_json(plan) | {"settings": settings} for settings, plan in plans]
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    files.replace(path, json.dumps(content, indent=2) + "\n")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -12,10 +12,8 @@ absorbed, only another wrong digit can undo it.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -104,10 +102,3 @@ def generate(count: int, *, split: str, seed: int, operations: tuple[int, int] =
             seen.add(chain.expression)
             name = f"tiny-{split}-{chain.expression}"
             yield TinyProblem(name, question(chain), str(results(chain)[-1]), solution(chain))
-
-
-def write_problems(path: str | Path, problems: Iterator[TinyProblem]) -> int:
-    """Writes one JSON object per line (id, question, answer, solution); returns how many."""
-    lines = [json.dumps(vars(problem)) + "\n" for problem in problems]
-    Path(path).write_text("".join(lines), encoding="utf-8")
-    return len(lines)

@@ -48,18 +48,9 @@ def pack(contexts: Contexts, response_BPGT: Array, length_BPG: Array, sizes: Siz
     """Lays out rows of whole problems; every argument has a leading row axis before its problem axis (`split_rows`).
 
     Positions of a response continue from the true length of its context. What does not fit into `sizes` would be
-    lost: take them from `bin_packing.pack_problems`, or from `full_sizes` where lengths are unknown.
+    lost: take them from `bin_packing.pack_problems`.
     """
     return jax.vmap(lambda c, r, n: _pack_row(c, r, n, sizes))(contexts, response_BPGT, length_BPG)
-
-
-def full_sizes(contexts: Contexts, response_PGT: Array, problems: int, *, block: int) -> Sizes:
-    """Sizes that hold `problems` problems in a row whatever their lengths."""
-    (_, distinct, window), (group, steps) = contexts.tokens_PMC.shape[-3:], response_PGT.shape[-2:]
-    context_tokens = _whole_blocks(problems * distinct * window, block)
-    response_tokens = _whole_blocks(problems * group * steps, block)
-    pairs = ((context_tokens + response_tokens) // block) ** 2
-    return Sizes(context_tokens, response_tokens, pairs, block)
 
 
 def flatten(values_PGT: Array, length_PG: Array, *, rows: int, tokens: int) -> Array:
@@ -149,7 +140,3 @@ def _lay_out(length_Z: Array, window: int) -> tuple[Array, Array, Array]:
 
 def _at(tokens_ZX: Array, sequence: Array, offset: Array) -> Array:
     return tokens_ZX.at[sequence, offset].get(mode="fill", fill_value=0)
-
-
-def _whole_blocks(tokens: int, block: int) -> int:
-    return max(-(-tokens // block), 1) * block

@@ -1,6 +1,5 @@
 """The tiny model's problems: right answers, disjoint splits, and texts whose pieces tokenize like the whole."""
 
-import json
 import re
 
 import numpy as np
@@ -69,14 +68,6 @@ def test_operations_range_is_respected():
 def test_bad_arguments_are_refused(split, operations):
     with pytest.raises(ValueError, match="must be"):
         next(tiny.generate(1, split=split, seed=0, operations=operations))
-
-
-def test_written_problems_can_be_read_back(tmp_path):
-    path = tmp_path / "problems.jsonl"
-    assert tiny.write_problems(path, tiny.generate(5, split="heldout", seed=0)) == 5
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [set(row) for row in rows] == [{"id", "question", "answer", "solution"}] * 5
-    assert len({row["id"] for row in rows}) == 5
 
 
 def test_digits_and_operators_are_single_tokens(tokenizer):

@@ -7,8 +7,9 @@ import pytest
 
 from hsd_jax.scoring import bin_packing
 from hsd_jax.scoring.bin_packing import Lengths, pack_problems
-from hsd_jax.scoring.packing import Sizes, flatten, full_sizes, pack, split_rows, unflatten
+from hsd_jax.scoring.packing import Sizes, flatten, pack, split_rows, unflatten
 from hsd_jax.types import Contexts
+from tests.support.padding import full_sizes
 
 P, G, M, C, T = 4, 3, 2, 6, 5
 

@@ -10,12 +10,12 @@ import pytest
 
 from hsd_jax.scoring.bin_packing import Lengths, pack_problems
 from hsd_jax.scoring.packed_attention import block_attention, on_mesh
-from hsd_jax.scoring.packing import full_sizes
 from hsd_jax.scoring.scorer import packed_scorer, padded_scorer
 from hsd_jax.types import Contexts
 from models.qwen3 import forward, init_params
 from models.scan import Compute
 from models.sharding import batch_sharding, make_mesh, param_shardings, placement
+from tests.support.padding import full_sizes
 from tests.support.tiny_config import tiny_config
 
 CONFIG = tiny_config()

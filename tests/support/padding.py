@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hsd_jax.types import Padded
+from hsd_jax.scoring.packing import Sizes
+from hsd_jax.types import Array, Contexts, Padded
 
 
 def right_padded(rows: Sequence[Sequence[int]], width: int = 0, *, pad_id: int = 0) -> Padded:
@@ -45,3 +46,12 @@ def fixed_texts(**own: list[int]) -> dict[str, Padded]:
         "feedback_empty": [59, 53],
     }
     return {name: constant(ids) for name, ids in (texts | own).items()}
+
+
+def full_sizes(contexts: Contexts, response_PGT: Array, problems: int, *, block: int) -> Sizes:
+    """Sizes that hold `problems` problems in a row whatever their lengths."""
+    (_, distinct, window), (group, steps) = contexts.tokens_PMC.shape[-3:], response_PGT.shape[-2:]
+    context_tokens = -(-problems * distinct * window // block) * block
+    response_tokens = -(-problems * group * steps // block) * block
+    pairs = ((context_tokens + response_tokens) // block) ** 2
+    return Sizes(context_tokens, response_tokens, pairs, block)
