@@ -23,7 +23,7 @@ from hsd_jax.errors import EXIT_DONE, EXIT_PREEMPTED
 from hsd_jax.methods.row import Method, peer_of
 from hsd_jax.monitoring import console
 from hsd_jax.monitoring.console import Summary
-from hsd_jax.planning import pace
+from hsd_jax.planning import chips, pace
 from hsd_jax.reporting import write
 from hsd_jax.rollout.collect import sample_and_grade, weights_for_sampling
 from hsd_jax.run import arguments, notices
@@ -105,6 +105,7 @@ def handed_on(stop: Stop) -> AbstractContextManager[None]:
 def main(argv: Sequence[str]) -> int:
     """The command: refuse what is wrong before anything compiles, train, say how it went."""
     given = arguments.parse(argv, about=__doc__ or "")
+    chips.set_flags(os.environ, chips.chip_of(notices.accelerator(os.environ)))
     tune_malloc()
     place = multihost.from_environment(os.environ)
     enable_compilation_cache(*(place.process, place.processes) if place else ())

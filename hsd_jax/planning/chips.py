@@ -1,12 +1,22 @@
-"""The TPU chips a plan can be made for, and the slices made of them."""
+"""The TPU chips a plan can be made for, with the flags of their compiler, and the slices made of them."""
 
 import math
 import re
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 
 from hsd_jax.errors import InputError, nearest
 
 GIB = 2**30
+FLAGS = "LIBTPU_INIT_ARGS"
+# Gathers of weights run beside products of matrices instead of between them.
+OVERLAP = (
+    "--xla_tpu_enable_async_collective_fusion=true",
+    "--xla_tpu_enable_async_collective_fusion_fuse_all_gather=true",
+    "--xla_tpu_enable_async_collective_fusion_multiple_steps=true",
+    "--xla_tpu_overlap_compute_collective_tc=true",
+    "--xla_enable_async_all_gather=true",
+)
 
 
 @dataclass(frozen=True)
@@ -16,6 +26,7 @@ class Chip:
     `usable_gib` is what the compiler lets a program use (read off its own out-of-memory messages), `link_gbps` what
     a ring collective moves along one axis of the torus in both directions, `host_gib` a chip's share of its host's
     memory. `named_by`: what the number in the slice's cloud name counts per chip (v5p counts cores, two a chip).
+    `flags` are those that the compiler gets, on workers and in plans alike.
     """
 
     name: str
@@ -26,6 +37,7 @@ class Chip:
     link_gbps: float
     host_gib: float
     named_by: int
+    flags: tuple[str, ...] = OVERLAP
 
 
 CHIPS = {
@@ -38,6 +50,20 @@ ONE_HOST = (
     (2, 2),
     (2, 4),
 )  # slices of v5e and v6e that are one virtual machine; on all others it has 2 x 2 chips
+
+
+def set_flags(environment: MutableMapping[str, str], chip: Chip | None) -> None:
+    """Adds a chip's flags, but for those that the user has set; the compiler reads them when it is first used."""
+    given = environment.get(FLAGS, "").split()
+    named = {flag.partition("=")[0] for flag in given}
+    missing = [flag for flag in (chip.flags if chip else ()) if flag.partition("=")[0] not in named]
+    if missing:
+        environment[FLAGS] = " ".join([*given, *missing])
+
+
+def chip_of(accelerator: str) -> Chip | None:
+    """The chip of a slice's cloud name, such as v5litepod-64; None for any other name."""
+    return next((chip for chip in CHIPS.values() if chip.cloud == accelerator.partition("-")[0]), None)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The programs of a step, ready to be compiled for a slice, with what else is resident on a chip meanwhile."""
 
+import os
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from hsd_jax.planning.abstract_args import (
     texts_of,
     update_args,
 )
-from hsd_jax.planning.chips import Topology
+from hsd_jax.planning.chips import Topology, set_flags
 from hsd_jax.planning.cost import largest, products
 from hsd_jax.planning.jaxpr_cost import jaxpr_of
 from hsd_jax.planning.measured import Stage
@@ -47,7 +48,8 @@ def components_on(config: Config, devices: list[Any], host: list[Any]) -> RunCom
 
 
 def stage_of(config: Config, topology: Topology, work: Workload, name: str) -> Stage:
-    """One program of a step on the slice, by its name."""
+    """One program of a step on the slice, by its name; this process then compiles with the flags of its chip."""
+    set_flags(os.environ, topology.chip)
     return next(stage for stage in stages_of(components_for(topology, config), work) if stage.name == name)
 
 

@@ -1,7 +1,8 @@
-"""Notices that this machine, or another of the run, will be taken away: each becomes the SIGTERM that a run obeys.
+"""What the cloud says of a worker: the slice that it belongs to, and that it, or another one, will be taken away.
 
-The cloud sends SIGTERM to a spot machine half a minute before it goes, and tells of it, and of maintenance that ends
-the machine, on its metadata server. The other machines of the run hear of it from that one.
+Such a notice becomes the SIGTERM that a run obeys. The cloud sends it to a spot machine half a minute before it goes,
+and tells of it, and of maintenance that ends the machine, on its metadata server. The other machines of the run hear
+of it from that one.
 """
 
 import os
@@ -30,8 +31,7 @@ def watch(stop: Stop, environment: Mapping[str, str], client: Any, process: int)
     `client` is JAX's key-value store, None in a run of one process. The metadata server is asked on workers only
     (HSD_DISTRIBUTED=auto), at GCE_METADATA_HOST where that is set.
     """
-    on_cloud = environment.get("HSD_DISTRIBUTED") == "auto"
-    host = environment.get("GCE_METADATA_HOST", "metadata.google.internal")
+    on_cloud, host = is_worker(environment), _host(environment)
     if client is None and not on_cloud:
         yield
         return
@@ -63,18 +63,33 @@ def _watch(stop: Stop, comes: Callable[[], bool], tell: Callable[[], None], done
         pass  # the store has gone, and with it all processes
 
 
+def is_worker(environment: Mapping[str, str]) -> bool:
+    """Whether this process was started on a worker of a slice."""
+    return environment.get("HSD_DISTRIBUTED") == "auto"
+
+
+def accelerator(environment: Mapping[str, str]) -> str:
+    """The cloud's name of this worker's slice, such as v5p-128; "" elsewhere, or where none is said."""
+    return _ask(_host(environment), "attributes/accelerator-type") if is_worker(environment) else ""
+
+
 def is_announced(host: str) -> bool:
     """Whether the metadata server says that this machine will be taken away; a server that is silent says nothing."""
-    for name, signs in SIGNS.items():
-        address = f"http://{host}/computeMetadata/v1/instance/{name}"
-        request = urllib.request.Request(address, headers={"Metadata-Flavor": "Google"})
-        try:
-            with DIRECT.open(request, timeout=POLL_SECONDS) as answer:
-                if answer.read().decode(errors="replace").strip() in signs:
-                    return True
-        except OSError:
-            continue
-    return False
+    return any(_ask(host, name) in signs for name, signs in SIGNS.items())
+
+
+def _host(environment: Mapping[str, str]) -> str:
+    return environment.get("GCE_METADATA_HOST", "metadata.google.internal")
+
+
+def _ask(host: str, name: str) -> str:
+    address = f"http://{host}/computeMetadata/v1/instance/{name}"
+    request = urllib.request.Request(address, headers={"Metadata-Flavor": "Google"})
+    try:
+        with DIRECT.open(request, timeout=POLL_SECONDS) as answer:
+            return answer.read().decode(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def _entries(client: Any) -> list[Any]:

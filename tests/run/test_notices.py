@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hsd_jax.planning import chips
 from hsd_jax.run import notices
 from hsd_jax.runtime import signals
 
@@ -83,6 +84,22 @@ def test_what_another_process_was_told_stops_this_one(host: str) -> None:
 def test_a_server_that_does_not_answer_announces_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notices, "POLL_SECONDS", 0.02)
     assert not notices.is_announced("127.0.0.1:9")
+
+
+def test_a_worker_compiles_with_the_flags_of_its_chip_but_for_those_of_the_user(host: str) -> None:
+    Metadata.said["accelerator-type"] = "v5litepod-64"
+    worker = {"HSD_DISTRIBUTED": "auto", "GCE_METADATA_HOST": host}
+    assert chips.chip_of(notices.accelerator(worker)) == chips.CHIPS["v5e"]
+    assert notices.accelerator({"GCE_METADATA_HOST": host}) == "", "no worker"
+    assert notices.accelerator({"HSD_DISTRIBUTED": "auto", "GCE_METADATA_HOST": "127.0.0.1:9"}) == ""
+    first, *others = chips.CHIPS["v5e"].flags
+    name = first.partition("=")[0]
+    worker[chips.FLAGS] = f"--mine=1 {name}=false"
+    for _ in range(2):  # what is there already is not added again
+        chips.set_flags(worker, chips.CHIPS["v5e"])
+        assert worker[chips.FLAGS].split() == ["--mine=1", f"{name}=false", *others]
+    chips.set_flags(worker, None)
+    assert worker[chips.FLAGS].split() == ["--mine=1", f"{name}=false", *others]
 
 
 def test_a_preemption_ends_the_sampling_of_a_step_and_an_interrupt_does_not() -> None:
