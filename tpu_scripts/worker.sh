@@ -92,7 +92,7 @@ launch() {
       --property=LimitMEMLOCK=infinity --property=LimitNOFILE=1048576 --working-directory="$HSD_HOME/code" "${supervise[@]}"
   else
     (cd "$HSD_HOME/code" && exec setsid nohup ${HSD_USER:+setpriv --reuid="$HSD_USER" --regid="$HSD_USER" --init-groups} \
-      env "${environment[@]}" "${supervise[@]}" </dev/null >/dev/null 2>&1) &
+      env "${environment[@]}" "${supervise[@]}" </dev/null >/dev/null 2>&1 9>&-) &
   fi
   for _ in {1..100}; do
     if [[ -s $run/pid ]]; then printf 'worker %s running (pid %s)\n' "$host" "$(<"$run/pid")"; return; fi
@@ -184,7 +184,12 @@ status() {
 phase=${1:?a phase: setup, launch, stop, status, log or follow}
 shift
 case $phase in
-  setup | launch | supervise | stop | status) "$phase" "$@" ;;
+  setup | launch) # one at a time: the startup script and whoever is logged in may both want to
+    exec 9>>"$HSD_HOME/lock"
+    flock 9
+    "$phase" "$@"
+    ;;
+  supervise | stop | status) "$phase" "$@" ;;
   log) { cat "$run"/train.log.1 "$run"/train.log 2>/dev/null || true; } | tail -n "$1" ;;
   follow) exec tail -n "$1" -F "$run/train.log" ;;
   *) printf 'unknown phase %s\n' "$phase" >&2; exit 2 ;;

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from hsd_jax import plan, prepare, report
+from hsd_jax.runtime import cli
 from tests.support import fake_cloud
 from tests.support.fake_cloud import Cloud, executable
 from tests.support.paths import ROOT
@@ -517,6 +520,7 @@ def test_workers_get_weights_and_data_beside_the_code(cloud: Cloud) -> None:
     assert cloud.script("setup.sh", **files).returncode == 0, "repeating it is no error"
 
 
+PROGRAM = re.compile(r"python -m hsd_jax\.(\w+)(.*)")
 COMMAND = re.compile(r"^(?:\w+=\S+ )*tpu_scripts/(\w+\.sh)([^#\n]*)", re.M)
 
 
@@ -535,7 +539,33 @@ def test_every_command_of_the_operations_page_is_marked_and_understood(cloud: Cl
             variables = dict(word.split("=", 1) for word in line.split("tpu_scripts/")[0].split())
             done = cloud.script(found[1], *words, **{"HSD_AUTOSTART": "0"} | variables)
             assert done.returncode == 0, (line, done.stderr)
+        if found := PROGRAM.match(line.strip()):
+            assert "[tested]" in line or "[cloud]" in line, line
+            assert understood(found[1], shlex.split(found[2], comments=True)), line
     assert used == set(COMMANDS)
+
+
+def understood(module: str, argv: list[str]) -> bool:
+    """Whether a command of ours takes these flags; it does nothing yet."""
+    if module == "prepare":
+        kind, _ = prepare.COMMANDS[argv[0]]
+        return bool(cli.parse(kind, argv[1:], command=module, about=""))
+    if module == "report":
+        return bool(cli.parse(report.Arguments, argv, command=module, about=""))
+    return bool(plan.parse(argv))
+
+
+def test_setup_and_launch_wait_for_each_other_on_a_worker(cloud: Cloud) -> None:
+    """The startup script is at work when somebody sets up and launches over ssh: one training for each worker."""
+    assert cloud.script("create.sh").returncode == 0
+    assert cloud.script("setup.sh").returncode == 0
+    words = [cloud.checkout / "tpu_scripts" / "launch.sh"]
+    both = [subprocess.Popen(words, env=cloud.environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = "".join(process.communicate(timeout=60)[0] for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    assert said.count("running already") == 2 and said.count("running (pid") == 2, said
+    assert cloud.script("launch.sh", "--stop").returncode == 0, "and nobody holds the lock while it trains"
+    assert cloud.script("setup.sh").returncode == 0
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
