@@ -49,7 +49,7 @@ unset HSD_DISTRIBUTED
 if ((FAKE_WORKERS > 1)); then
   export JAX_COORDINATOR_ADDRESS=127.0.0.1:$FAKE_PORT JAX_NUM_PROCESSES=$FAKE_WORKERS JAX_PROCESS_ID=${FAKE_HOST##*-w}
 fi
-exec nice -n 10 "$FAKE_PYTHON" "$@"
+exec "$FAKE_PYTHON" "$@"
 """
 
 
@@ -98,7 +98,7 @@ def worker_variables(folder: Path, workers: int) -> dict[str, str]:
     return {
         "FAKE_PYTHON": sys.executable, "FAKE_WORKERS": str(workers), "FAKE_PORT": str(free_port()),
         "JAX_PLATFORMS": "cpu", "XLA_FLAGS": xla_flags.devices(2 // workers), "HSD_JAX_DATA": str(folder / "data"),
-        "HSD_CACHE": str(folder / "compiled"), "HSD_LOG_SECONDS": "2",
+        "HSD_CACHE": str(folder / "compiled"), "HSD_LOG_SECONDS": "30",
     }  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def watched(
     (checkout / ".gitignore").write_text("runs/\n__pycache__/\n")
     fake_cloud.commit(checkout)
     settings = fake_cloud.SETTINGS | variables | {"HSD_BUCKET": f"gs://{gcs_emulator.BUCKET}"}
-    settings |= {"HSD_POLL_SECONDS": "0.5", "HSD_SSH_PAUSE_SECONDS": "0.2"}
+    settings |= {"HSD_POLL_SECONDS": "2", "HSD_SSH_PAUSE_SECONDS": "0.2"}
     with fake_cloud.running(folder, checkout, TRAINING, settings) as cloud:
 
         def begin() -> subprocess.Popen[str]:
