@@ -143,7 +143,7 @@ def _memory_line(error: BaseException) -> str:
 def short(error: BaseException) -> str:
     """An error's own words on one line, their middle left out where there are many."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    line = " ".join(text.split())
+    line = " ".join(text.split()) or type(error).__name__
     return line if len(line) <= 2 * KEPT else f"{line[:KEPT]} ... {line[-KEPT:]}"
 
 

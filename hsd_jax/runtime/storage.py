@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import aiohttp
 from etils import epath
 from fsspec.config import conf
 
@@ -36,6 +37,13 @@ if "STORAGE_EMULATOR_HOST" in os.environ:
     os.environ.setdefault("TENSORSTORE_GCS_HTTP_URL", os.environ["STORAGE_EMULATOR_HOST"])
 
 logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # what it logs, with a traceback, it raises as well
+# By themselves the clients wait for ever for a storage that does not answer. What moves may take as long as it takes.
+SILENT_SECONDS = 15
+conf["gcs"].setdefault(
+    "requests_timeout", aiohttp.ClientTimeout(total=None, sock_connect=SILENT_SECONDS, sock_read=SILENT_SECONDS)
+)
+os.environ.setdefault("TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS", str(SILENT_SECONDS))
+os.environ.setdefault("TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES", "1")
 
 # How the clients of object stores say why a request failed, and what mends it.
 REASONS = (

@@ -148,6 +148,26 @@ def test_a_refused_upload_is_one_line(gcs: Cloud, pattern: str, word: str) -> No
     restores(CHECKPOINTS, 5)
 
 
+def test_a_storage_that_fails_again_and_again_is_one_line_soon(gcs: Cloud, monkeypatch: Any) -> None:
+    """TensorStore alone would try 32 times, with pauses of half a minute."""
+    written(5)
+    assert checkpoint.CONTEXTS
+    for known in checkpoint.CONTEXTS:
+        assert known["gcs_request_retries"]["max_retries"] * 8 + 6 * storage.SILENT_SECONDS < 150
+        quick = {"max_retries": 3, "initial_delay": "10ms", "max_delay": "10ms"}
+        monkeypatch.setitem(known, "gcs_request_retries", quick)
+    gcs.rules.append(Rule("10/state/ocdbt", status=503))
+    store = checkpoint.open_store(CHECKPOINTS)
+
+    def run() -> None:
+        checkpoint.save(store, 10, state_of(10), META)
+        checkpoint.close(store)
+
+    assert "the storage does not answer" in fails(run)
+    gcs.rules.clear()
+    restores(CHECKPOINTS, 5)
+
+
 def test_a_lost_upload_never_becomes_the_state_that_a_run_goes_on_from(gcs: Cloud) -> None:
     """The storage says that it was done, and it was not."""
     written(5)
