@@ -234,16 +234,20 @@ class Logging:
     """Write TensorBoard event files under the workdir."""
     wandb: str = ""
     """Weights & Biases project to log to; empty: nothing is sent anywhere."""
+    profile_steps: str = ""
+    """Steps to trace for xprof, as first:last (3:5); empty: none. Traces go to `profile/` in the workdir."""
 
 
 @dataclass(frozen=True)
 class Verifier:
     """How responses are graded."""
 
+    function: str = ""
+    """A reward function of your own, as package.module:function; empty: the verifiers of math and programs."""
     workers: int = 2
     """Grading processes on each host."""
     seconds: float = 5.0
-    """Hard limit of one math check."""
+    """Hard limit of one math check, or of one call of `function`."""
     test_seconds: float = 10.0
     """Hard limit of one test of a program."""
     check_seconds: float = 60.0

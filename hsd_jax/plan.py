@@ -28,10 +28,11 @@ from hsd_jax.planning.compile import measure_all
 from hsd_jax.planning.measured import NAMES, Measured, Plan
 from hsd_jax.planning.stages import components_for, stage_of
 from hsd_jax.planning.verdict import as_json, make_plan
-from hsd_jax.planning.workload import workload
+from hsd_jax.planning.workload import drawn_rows, workload
 from hsd_jax.runtime import cli, files, paths
 from hsd_jax.setup import method_overrides
 
+DRAWN_STEPS = 30  # steps whose rows a plan draws: seconds of work
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
 
@@ -98,7 +99,8 @@ def plan_one(given: Arguments, config: Config, topology: Topology, console: Cons
         console.print(tables.progress(measured), highlight=False, soft_wrap=True)
 
     measured = measure_all(partial(stage_of, config, topology, work), given.programs, tell)
-    return make_plan(str(given.config), config, topology, measured, work)
+    layout, window = components_for(topology, config).step.layout, config.data.context_tokens
+    return make_plan(str(given.config), config, topology, measured, drawn_rows(layout, work, window, DRAWN_STEPS), work)
 
 
 def write(path: Path, plans: Sequence[tuple[str, Plan]]) -> None:

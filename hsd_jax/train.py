@@ -29,7 +29,7 @@ from hsd_jax.rollout.collect import sample_and_grade, weights_for_sampling
 from hsd_jax.run import arguments, notices
 from hsd_jax.run.run_log import RunLog
 from hsd_jax.run.session import Run, open_run
-from hsd_jax.runtime import cli, faults, multihost, random_keys
+from hsd_jax.runtime import cli, faults, multihost, random_keys, timing
 from hsd_jax.runtime.compile_cache import enable_compilation_cache
 from hsd_jax.runtime.malloc import tune_malloc
 from hsd_jax.runtime.signals import Stop, watch
@@ -47,9 +47,11 @@ def train(run: Run, state: TrainState, stop: Stop) -> str:
     Returns how it was asked to stop, the same in all processes; "" where everything that was due is done.
     """
     log, first, alone = run.log, int(state.step) + 1, jax.process_count() == 1
+    traced = timing.steps_of(run.config.logging.profile_steps)
     for step in range(first, run.config.steps + 1):
         # nothing moves between host and device by accident
-        with jax.transfer_guard("disallow" if step > first else "allow"):
+        guard = jax.transfer_guard("disallow" if step > first else "allow")
+        with guard, timing.profiled(traced, step, log.path):
             weights = weights_for_sampling(run.rollouts, state.params, log.clock)
             draw = partial(sample_and_grade, run.rollouts, weights, step, log.clock)
             # hosts that draw again and again wait for each other meanwhile

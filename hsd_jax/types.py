@@ -80,6 +80,8 @@ class Contexts:
     context_index_PG: Array
 
 
+SUCCESS = 0.5  # a rollout with a reward above it succeeded
+
 Reason = Literal["correct", "wrong", "unknown words", "no_answer", "unparsed", "timeout", "crash"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 Phase = Literal["start", "sample", "grade", "update", "evaluate", "log", "save"]

@@ -19,6 +19,7 @@ from hsd_jax.evaluation.runner import ask_and_save
 from hsd_jax.evaluation.settings import EvalConfig, decisive, settled, verifier_of
 from hsd_jax.rollout.graders import open_graders
 from hsd_jax.rollout.grading import submit_to
+from hsd_jax.types import SUCCESS
 from hsd_jax.verifiers import cases
 
 
@@ -42,7 +43,7 @@ def measure(asking: EvalConfig, corpora: Sequence[Corpus], split: str, screen: C
             problems = _fitting(corpus, split, model.sampler.texts, first)
             log_file = corpus.directory / f"difficulty-{settings_hash(settings)}.jsonl"
             answered = ask_and_save(model, problems, asking, submit, log_file)
-            correct = {one.id: sum(reward >= 1 for reward in one.rewards) for one in answered}
+            correct = {one.id: sum(reward > SUCCESS for reward in one.rewards) for one in answered}
             file = difficulty.write(corpus.directory, correct, samples=asking.samples, settings=settings)
             screen.print(f"{corpus.source}: {len(correct)} questions measured, {file}", highlight=False)
 

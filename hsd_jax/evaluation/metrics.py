@@ -10,6 +10,7 @@ import numpy as np
 
 from hsd_jax.data.difficulty import BINS, bin_of
 from hsd_jax.errors import InputError
+from hsd_jax.types import SUCCESS
 
 Same = Callable[[str, str], bool]
 
@@ -43,7 +44,7 @@ def pass_at(correct: int, samples: int, k: int) -> float:
 
 def right_paths(rewards_PG: Sequence[Sequence[float]], texts_PG: Sequence[Sequence[str]]) -> np.ndarray:
     """How many different texts the right samples of each problem are [P]: a policy that narrows repeats itself."""
-    paired = zip(texts_PG, np.asarray(rewards_PG) >= 1.0, strict=True)
+    paired = zip(texts_PG, np.asarray(rewards_PG) > SUCCESS, strict=True)
     return np.array([len({text for text, right in zip(*row, strict=True) if right}) for row in paired])
 
 
@@ -123,7 +124,7 @@ def summarize(
     `answers_PG` holds the answers, "" for none; those that are the `same` are one vote.
     """
     samples = rewards_PG.shape[1]
-    right_PG = np.asarray(rewards_PG) >= 1.0
+    right_PG = np.asarray(rewards_PG) > SUCCESS
     values: dict[str, np.ndarray] = {f"mean@{samples}": mean_at(rewards_PG)}
     for k in ks(samples):
         values[f"pass@{k}"] = np.array([pass_at(int(row.sum()), samples, k) for row in right_PG])

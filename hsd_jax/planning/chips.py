@@ -33,6 +33,7 @@ class Chip:
     cloud: str
     usable_gib: float
     bf16_tflops: float
+    clock_ghz: float
     hbm_gbps: float
     link_gbps: float
     host_gib: float
@@ -41,9 +42,9 @@ class Chip:
 
 
 CHIPS = {
-    "v5e": Chip("v5e", "v5litepod", 15.75, 197, 810, 90, 64, 1),
-    "v5p": Chip("v5p", "v5p", 95.74, 459, 2765, 180, 112, 2),
-    "v6e": Chip("v6e", "v6e", 31.25, 918, 1638, 180, 192, 1),
+    "v5e": Chip("v5e", "v5litepod", 15.75, 197, 1.5, 810, 90, 64, 1),
+    "v5p": Chip("v5p", "v5p", 95.74, 459, 1.75, 2765, 180, 112, 2),
+    "v6e": Chip("v6e", "v6e", 31.25, 918, 1.75, 1638, 180, 192, 1),
 }
 ONE_HOST = (
     (1, 1),

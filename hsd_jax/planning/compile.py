@@ -123,6 +123,7 @@ def measure(stage_of: StageOf, name: str, words: str = os.devnull) -> Measured:
         memory={} if memory is None else vars(memory),
         out_of_memory=memory is None,
         flops=stage.flops(),
+        cycles=hlo.cycles(compiled.text),
         accessed=compiled.bytes_accessed,
         collectives=hlo.collectives(compiled.text),
         buffers=[*hlo.largest_buffers(compiled.text, BUFFERS_SHOWN), made],

@@ -16,6 +16,8 @@ HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
 INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*?) ([\w\-]+)\(")
 CALLED = re.compile(r"(calls|to_apply|condition|body|branch_computations)=(?:%([\w.\-]+)|\{([^}]*)\})")
+CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
+UNKNOWN = 2**62
 ASYNCHRONOUS = 'custom_call_target="AsyncCollectiveStart"'
 NO_BUFFER = {"parameter", "tuple", "get-tuple-element", "bitcast", "while", "constant", "conditional"}
 
@@ -90,6 +92,20 @@ def collectives(text: str) -> dict[str, dict[str, float]]:
                 match[2].split("(")[-1].split(")")[0] if "-start" in match[3] else match[2]
             )
     return found
+
+
+def cycles(text: str) -> float:
+    """The compiler's own estimate of one run on one chip, without exchanges; loops are counted by their length.
+
+    What it knows nothing of has the largest number there is, and counts nothing here.
+    """
+    program = parse(text)
+    return sum(
+        times * int(found[1])
+        for name, times in runs(program).items()
+        for line in program.lines.get(name, [])
+        if (found := CYCLES.search(line)) and int(found[1]) < UNKNOWN
+    )
 
 
 def _again(line: str, seen: set[str]) -> bool:

@@ -35,10 +35,26 @@ def matmul_flops(jaxpr: Jaxpr) -> float:
     return sum(repeats * _dot_flops(eqn) for eqn, repeats in _equations(jaxpr) if eqn.primitive.name == "dot_general")
 
 
+def products(jaxpr: Jaxpr) -> float:
+    """`matmul_flops`, with a `while` loop counted once, as one decode step: it runs until everybody has finished."""
+    try:
+        return matmul_flops(jaxpr)
+    except ValueError:  # a while loop around products
+        inner = [
+            (eqn, [_open(sub) for value in eqn.params.values() for sub in _subprograms(value)]) for eqn in jaxpr.eqns
+        ]
+        return sum(products(sub) for _, subs in inner for sub in subs) + sum(
+            matmul_flops(jaxpr.replace(eqns=[eqn])) for eqn, subs in inner if not subs
+        )
+
+
 def values(jaxpr: Jaxpr) -> Iterator[Value]:
-    """Every intermediate of the program and of the programs inside it."""
-    for eqn, _ in _equations(jaxpr):
-        for aval in (v.aval for v in eqn.outvars if hasattr(v.aval, "shape")):
+    """Every intermediate of the program and of the programs inside it, over all chips and before fusion."""
+    for eqn in jaxpr.eqns:
+        for sub in (_open(sub) for value in eqn.params.values() for sub in _subprograms(value)):
+            yield from values(sub)
+        shaped: list[Any] = [v.aval for v in eqn.outvars if hasattr(v.aval, "shape")]
+        for aval in shaped:
             item_bytes = getattr(aval.dtype, "itemsize", 1)
             yield Value(eqn.primitive.name, tuple(aval.shape), prod(aval.shape) * item_bytes)
 

@@ -7,10 +7,18 @@ from typing import Any
 
 from hsd_jax.planning.chips import GIB, Topology
 from hsd_jax.planning.jaxpr_cost import Value
-from hsd_jax.planning.roofline import Phase
 
 NAMES = ("weights", "prefill", "enter", "decode", "update")
 MARGIN_GIB = 0.25  # of every chip, kept free: the runtime's own buffers, and arrays that are freed a moment too late
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the step: seconds at the chip's limits, and as compiled."""
+
+    name: str
+    ideal: float
+    expected: float
 
 
 @dataclass(frozen=True)
@@ -34,8 +42,9 @@ class Measured:
     """A program's needs on one chip, in bytes. `resident` is there meanwhile; `fault` says why nothing was measured.
 
     `program` and `total` are the program alone and with what is resident; where the compiler ran out of memory
-    they are what it asked for. `cache` is the sampler's share of either. `flops` are matrix products, `accessed` bytes
-    of memory traffic with loop bodies once. Seconds are those of tracing and compiling, on the clock and of the CPU.
+    they are what it asked for. `cache` is the sampler's share of either. `flops` are matrix products, `cycles` those
+    that the compiler counts, `accessed` bytes of memory traffic with loop bodies once. Seconds are those of tracing
+    and compiling, on the clock and of the CPU.
     """
 
     stage: str
@@ -46,6 +55,7 @@ class Measured:
     memory: dict[str, int] = field(default_factory=dict)
     out_of_memory: bool = False
     flops: float = 0.0
+    cycles: float = 0.0
     accessed: float = 0.0
     collectives: dict[str, dict[str, float]] = field(default_factory=dict)
     buffers: list[str] = field(default_factory=list)

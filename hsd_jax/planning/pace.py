@@ -1,5 +1,6 @@
 """What the plan expects of the phases of a step while it runs, for the slice it really runs on."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ KINDS = {
     "TPU v6e": "v6e",
 }
 # The phases of a step that are planned, and the parts of the estimate that they do.
-PARTS = {"sample": ("move weights", "prefill", "decode"), "update": ("score and differentiate", "AdamW")}
+PARTS = {"sample": ("move weights", "prefill", "decode"), "update": ("score, differentiate, update",)}
 Pace = Callable[[float], dict[str, float]]
 
 
@@ -40,8 +41,9 @@ def pace(run: RunConfig, devices: Sequence[Any]) -> Pace:
     def expected(mean: float) -> dict[str, float]:
         if topology is None or mean <= 0:
             return {}
-        work = workload(run.config, run.method, mean=mean, prompt=0)
-        phases = roofline.phases_of(run.config, run.model, topology, work, update_flops=0.0)
+        rounded = 2 ** (round(8 * math.log2(mean)) / 8)  # a replay takes a second: steps of like lengths share one
+        work = workload(run.config, run.method, mean=rounded, prompt=0)
+        phases = roofline.phases_of(run.config, run.model, topology, work)
         seconds = {phase.name: phase.expected for phase in phases}
         return {f"plan/{phase}": sum(seconds[part] for part in names) for phase, names in PARTS.items()}
 

@@ -20,8 +20,7 @@ from hsd_jax.planning.abstract_args import (
     update_args,
 )
 from hsd_jax.planning.chips import Topology, set_flags
-from hsd_jax.planning.cost import largest, products
-from hsd_jax.planning.jaxpr_cost import jaxpr_of
+from hsd_jax.planning.jaxpr_cost import jaxpr_of, largest, products
 from hsd_jax.planning.measured import Stage
 from hsd_jax.planning.workload import Workload, planned_rows
 from hsd_jax.sampler import decode, decode_sharding, kv_cache

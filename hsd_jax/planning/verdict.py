@@ -9,7 +9,7 @@ from hsd_jax.planning.abstract_args import model_of
 from hsd_jax.planning.advice import advice
 from hsd_jax.planning.chips import GIB, Topology
 from hsd_jax.planning.measured import Measured, Plan, fits
-from hsd_jax.planning.workload import Workload
+from hsd_jax.planning.workload import DrawnRows, Workload
 from hsd_jax.setup import method_overrides
 from hsd_jax.setup.components import dtypes_of_copies
 from hsd_jax.update.frozen import FROZEN
@@ -18,11 +18,15 @@ from hsd_jax.update.frozen import FROZEN
 BYTES_PER_COPY = 4
 
 
-def make_plan(name: str, config: Config, topology: Topology, measured: list[Measured], work: Workload) -> Plan:
-    """Puts the parts together for the assumed texts."""
+def make_plan(
+    name: str, config: Config, topology: Topology, measured: list[Measured], rows: DrawnRows, work: Workload
+) -> Plan:
+    """Puts the parts together for the assumed texts. The update's seconds are those of `rows`, wider than compiled."""
     model = model_of(config.model.path)
-    update = next((m.flops for m in measured if m.stage == "update"), 0.0)
-    phases = roofline.phases_of(config, model, topology, work, update_flops=update)
+    seconds = roofline.seconds_of(topology, measured)
+    if "update" in seconds:
+        seconds["update"] *= rows.places
+    phases = roofline.phases_of(config, model, topology, work, seconds)
     moving = dtypes_of_copies(config, method_overrides.resolve(config.method)).keys() - FROZEN
     parameters = roofline.layer_params(model) + roofline.head_params(model) * (1 if model.tied else 2)
     return Plan(
@@ -30,11 +34,26 @@ def make_plan(name: str, config: Config, topology: Topology, measured: list[Meas
         topology=topology,
         measured=measured,
         phases=phases,
-        assumptions=[*roofline.assumptions(topology, work), *exchanges(measured, topology)],
+        assumptions=[
+            *roofline.assumptions(config, model, topology, work),
+            *exchanges(measured, topology),
+            *in_words(rows),
+        ],
         advice={m.stage: advice(config, topology, m) for m in measured if not fits(m, topology)},
         checkpoint_bytes=parameters * BYTES_PER_COPY * (3 + len(moving)),
         host_bytes=topology.chips_per_host * max((m.memory.get("host", 0) for m in measured), default=0),
     )
+
+
+def in_words(rows: DrawnRows) -> list[str]:
+    """What the update's rows are like in steps with drawn lengths; nothing where all texts lie in windows."""
+    if not rows.programs:
+        return []
+    return [
+        f"rows of the update in {rows.steps} steps of drawn lengths: {rows.filled:.2f} of the places are tokens,"
+        f" {rows.places:.2f} times as many places as compiled here (at most {rows.widest:.2f}), and {rows.programs}"
+        " update programs, each compiled when its rows are first met, which no second of a step contains"
+    ]
 
 
 def exchanges(measured: list[Measured], topology: Topology) -> list[str]:
@@ -45,8 +64,8 @@ def exchanges(measured: list[Measured], topology: Topology) -> list[str]:
     moved, count, beside = (sum(kind[name] for kind in found) for name in ("bytes", "count", "asynchronous"))
     seconds = moved / (topology.chip.link_gbps * 1e9)
     return [
-        f"exchanges of chips are not in the seconds: {moved / GIB:.0f} GiB a chip in the update, {seconds:.1f} s at"
-        f" the limit of the links; {beside:.0f} of {count:.0f} overlap with other work, as compiled"
+        f"exchanges of chips: {moved / GIB:.0f} GiB a chip in the update, {seconds:.1f} s at the limit of the links;"
+        f" {beside:.0f} of {count:.0f} overlap with other work, as compiled, and cost no seconds"
     ]
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hsd_jax.types import Array, Rollouts
+from hsd_jax.types import SUCCESS, Array, Rollouts
 
 NO_PEER = -1
 
@@ -125,8 +125,8 @@ def by_level(rule: Callable[[Array, Array], Array], level_PG: Array) -> Callable
 
 
 def successful(rewards_PG: Array) -> Array:
-    """Which rollouts succeeded: R = 1 (rewards are 0 or 1; shaping happens after this)."""
-    return rewards_PG > 0.5
+    """Which rollouts succeeded (shaping happens after this)."""
+    return rewards_PG > SUCCESS
 
 
 def free_of(control_ids: Sequence[int], rollouts: Rollouts) -> Array:

@@ -11,6 +11,7 @@ from math import comb
 import numpy as np
 
 from hsd_jax.reporting.logs import BAND, Group
+from hsd_jax.types import SUCCESS
 
 DIFFICULTIES = ("easy", "medium", "hard")
 
@@ -62,7 +63,7 @@ def observed(groups: Sequence[Group], group_size: int) -> Observed:
 
 
 def _of_group(group: Group, group_size: int) -> tuple[float, float, float]:
-    solved = np.array([rollout.reward > 0 for rollout in group.rollouts])
+    solved = np.array([rollout.reward > SUCCESS for rollout in group.rollouts])
     others, chosen = len(solved) - 1, group_size - 1
     peerless = np.array([comb(others - int(solved.sum() - own), chosen) / comb(others, chosen) for own in solved])
     with_peer = 1.0 - peerless
@@ -73,7 +74,7 @@ def difficulty_of(group: Group) -> str:
     """easy, medium or hard: thirds of the recorded initial pass rate, or of the group's own when none is recorded."""
     rate = group.difficulty
     if rate is None:
-        rate = float(np.mean([rollout.reward > 0 for rollout in group.rollouts])) if group.rollouts else 0.0
+        rate = float(np.mean([rollout.reward > SUCCESS for rollout in group.rollouts])) if group.rollouts else 0.0
     return "easy" if rate > 2 / 3 else "medium" if rate > 1 / 3 else "hard"
 
 

@@ -7,9 +7,10 @@ verdict by hidden tests has no detail (`verifiers.code`).
 from collections import Counter
 from collections.abc import Sequence
 
-from hsd_jax.types import Verdict
+from hsd_jax.types import SUCCESS, Verdict
 
 WRONG = "Its final answer {} is wrong."
+NOT_RIGHT = "It is not right."
 NO_ANSWER = "It gives no final answer."
 UNPARSED = "Its final answer cannot be read."
 TIMEOUT = "It takes too long."
@@ -19,11 +20,11 @@ FAILED = "It does not pass the tests."
 
 def of_rollout(kind: str, verdict: Verdict, finished: bool) -> str:
     """One or two sentences on a failed rollout; empty where it succeeded, or where the check itself failed."""
-    if verdict.reward > 0.5 or verdict.reason == "crash":
+    if verdict.reward > SUCCESS or verdict.reason == "crash":
         return ""
     said = [] if finished else [CUT]
     if verdict.reason in ("wrong", "unknown words"):
-        said.append(verdict.detail or FAILED if kind == "code" else _wrong(verdict))
+        said.append(verdict.detail or (FAILED if kind == "code" else _wrong(verdict)))
     elif verdict.reason == "timeout":
         said.append(TIMEOUT if kind == "code" else UNPARSED)
     else:
@@ -32,6 +33,8 @@ def of_rollout(kind: str, verdict: Verdict, finished: bool) -> str:
 
 
 def _wrong(verdict: Verdict) -> str:
+    if verdict.extracted is None:
+        return NOT_RIGHT
     return WRONG.format(" ".join((verdict.extracted or "").split()))
 
 
@@ -58,7 +61,7 @@ def wrong_answers(kinds: Sequence[str], verdicts: Sequence[Sequence[Verdict]]) -
 
 
 def _wrong_of_group(row: Sequence[Verdict]) -> list[str]:
-    own = [" ".join((v.extracted or "").split()) if v.reason == "wrong" and v.reward <= 0.5 else "" for v in row]
+    own = [" ".join((v.extracted or "").split()) if v.reason == "wrong" and v.reward <= SUCCESS else "" for v in row]
     counts = Counter(answer for answer in own if answer)
     usual = counts.most_common(1)[0][0] if counts else ""
-    return [usual if verdict.reward > 0.5 else answer for verdict, answer in zip(row, own, strict=True)]
+    return [usual if verdict.reward > SUCCESS else answer for verdict, answer in zip(row, own, strict=True)]

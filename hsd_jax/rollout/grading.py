@@ -6,7 +6,7 @@ A check whose processes fail (they are killed, or cannot start) is retried once 
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -30,6 +30,8 @@ class VerifierPool(Protocol):
     def submit_math(self, response: str, answer: str) -> Future[Verdict]: ...
 
     def submit_code(self, response: str, tests: Any) -> Future[Verdict]: ...
+
+    def submit_function(self, response: str, question: str, record: Mapping[str, Any]) -> Future[Verdict]: ...
 
 
 Submit = Callable[[Problem, str], Future[Verdict]]

@@ -14,6 +14,7 @@ from hsd_jax.rollout.generate import Draws
 from hsd_jax.rollout.grading import Submit
 from hsd_jax.runtime import random_keys
 from hsd_jax.setup.sampling import Sampler
+from hsd_jax.types import SUCCESS
 from models.qwen3 import Params
 
 PASS_KS = (1, 4, 16)
@@ -64,11 +65,11 @@ def by_source(sources: Sequence[str], sampled: Sequence[Samples], greedy: Sequen
 def measured(sampled: Sequence[Samples], greedy: Sequence[Samples]) -> dict[str, float]:
     """What a run records of an evaluation; pass@k is unbiased, right_paths a mean over questions."""
     samples = len(sampled[0].rewards)
-    right = [sum(reward >= 1 for reward in one.rewards) for one in sampled]
+    right = [sum(reward > SUCCESS for reward in one.rewards) for one in sampled]
     passed = {k: float(np.mean([pass_at(count, samples, k) for count in right])) for k in PASS_KS if k <= samples}
     paths = right_paths([one.rewards for one in sampled], [one.texts for one in sampled])
     return {
         **{f"eval/pass@{k}": share for k, share in passed.items()},
         "eval/right_paths": float(np.mean(paths)),
-        "eval/greedy": float(np.mean([one.rewards for one in greedy])),
+        "eval/greedy": float(np.mean(np.array([one.rewards for one in greedy]) > SUCCESS)),
     }

@@ -26,14 +26,12 @@ from hsd_jax.reporting import health
 from hsd_jax.reporting.coverage import Observed, group_sizes, observed
 from hsd_jax.reporting.logs import Group, Record, parse_group
 from hsd_jax.rollout.collect import RolloutStage, sample_and_grade, weights_for_sampling
-from hsd_jax.rollout.graders import open_graders
-from hsd_jax.rollout.grading import submit_to
+from hsd_jax.rollout.graders import open_graders, submit_in_training
 from hsd_jax.runtime import paths, random_keys
 from hsd_jax.runtime.timing import Clock
 from hsd_jax.setup import components
 from hsd_jax.setup.components import RunComponents
 from hsd_jax.update.compiled import compiled_step, run_update
-from hsd_jax.verifiers import cases
 
 Verdict = Literal["can help", "may help", "cannot help as configured"]
 # The checks of the health panel that mean something before the first update.
@@ -103,7 +101,7 @@ def look(parts: RunComponents) -> tuple[Record, list[Record]]:
     still = dataclasses.replace(parts.step.settings, optimizer=optax.set_to_zero())
     step = compiled_step(still, parts.step.layout, texts.frame, run.mesh)
     with open_graders(run.config.verifier, programs="code" in parts.questions.identity["weights"]) as graders:
-        submit = submit_to(graders, lambda problem: cases.visible(problem.visible))
+        submit = submit_in_training(graders, run.config.verifier)
         stage = RolloutStage(run.config, run.method, parts.sampler, parts.questions.steps, submit)
         state = components.initial_state(run, still.optimizer)
         batch = sample_and_grade(stage, weights_for_sampling(stage, state.params, clock), 1, clock)

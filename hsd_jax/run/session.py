@@ -19,8 +19,7 @@ from hsd_jax.data import batches
 from hsd_jax.errors import InputError, RunStopped
 from hsd_jax.monitoring import console, writers
 from hsd_jax.rollout.collect import RolloutStage
-from hsd_jax.rollout.graders import open_graders
-from hsd_jax.rollout.grading import submit_to
+from hsd_jax.rollout.graders import open_graders, submit_in_training
 from hsd_jax.rollout.test_suites import submit_all_tests
 from hsd_jax.run import held_out
 from hsd_jax.run.arguments import Arguments, resume_command
@@ -35,7 +34,6 @@ from hsd_jax.setup.components import RunComponents, RunConfig
 from hsd_jax.update import frozen
 from hsd_jax.update.compiled import CompiledStep, compiled_sizes, restore_compiled_sizes
 from hsd_jax.update.state import TrainState
-from hsd_jax.verifiers import cases
 from models.qwen3 import Params
 
 log = logging.getLogger(__name__)
@@ -102,9 +100,10 @@ def open_stages(
     graders = stack.enter_context(open_graders(config.verifier, programs="code" in questions.identity["weights"]))
     if jax.process_index() == 0:
         note(workdir.path, sandbox=graders.tier)
-    submit = submit_to(graders, lambda problem: cases.visible(problem.visible))
-    asked = HeldOut(parts.sampler, questions.held_out, config.evaluation, config.seed, submit_all_tests(graders))
-    rollouts = RolloutStage(config, parts.run.method, parts.sampler, questions.steps, submit)
+    training = submit_in_training(graders, config.verifier)
+    held_out_checks = training if config.verifier.function else submit_all_tests(graders)
+    asked = HeldOut(parts.sampler, questions.held_out, config.evaluation, config.seed, held_out_checks)
+    rollouts = RolloutStage(config, parts.run.method, parts.sampler, questions.steps, training)
     return rollouts, partial(held_out.scores, asked)
 
 

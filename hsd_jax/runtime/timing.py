@@ -1,15 +1,22 @@
-"""Seconds by phase, and programs that were compiled although their phase had run before."""
+"""Seconds by phase, programs that were compiled although their phase had run before, and traces of chosen steps."""
 
 import logging
+import re
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import jax
+from etils import epath
 
+from hsd_jax.errors import InputError
 from hsd_jax.runtime import faults
+from hsd_jax.runtime.paths import is_remote
 from hsd_jax.types import Phase
 
 log = logging.getLogger(__name__)
@@ -31,10 +38,10 @@ class Clock:
 
     @contextmanager
     def phase(self, name: Phase) -> Iterator[None]:
-        """Adds the time of the block to a phase, and names the phase on errors that leave it."""
+        """Adds the time of the block to a phase, and names the phase in profiles and on errors that leave it."""
         start, outer, self.now = time.monotonic(), self.now, name
         try:
-            with faults.stage(name):
+            with faults.stage(name), jax.profiler.TraceAnnotation(name):
                 yield
         finally:
             self.step[name] += time.monotonic() - start
@@ -114,3 +121,44 @@ def count_compilations(clock: Clock) -> Iterator[Compilations]:
         jax.config.update("jax_explain_cache_misses", before)
         for explainer in explainers:
             explainer.removeFilter(seen.on_explained)
+
+
+def steps_of(text: str) -> range:
+    """The steps that `3:5` (third to fifth) or `3` names; none for an empty text. Raises: InputError for others."""
+    found = re.fullmatch(r"(\d+)(?::(\d+))?", text)
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if text and not 1 <= first <= last:
+        raise InputError(f"logging.profile-steps must be first:last, such as 3:5, from 1 on; got {text!r}")
+    return range(first, last + 1) if text else range(0)
+
+
+@contextmanager
+def profiled(steps: range, step: int, workdir: epath.Path) -> Iterator[None]:
+    """Traces the block into `profile/step-N` of the workdir if the step is one of those chosen.
+
+    Every process writes its own file, in which phases have the names that they have in metrics.
+    """
+    if step not in steps:
+        yield
+        return
+    folder = workdir / "profile" / f"step-{step:06d}"
+    with (
+        _here(folder) as place,
+        jax.profiler.trace(str(place)),
+        jax.profiler.StepTraceAnnotation("step", step_num=step),
+    ):
+        yield
+
+
+@contextmanager
+def _here(folder: epath.Path) -> Iterator[Any]:
+    """The folder, or for a remote one a folder on this machine that is copied there at the end."""
+    if not is_remote(folder):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as name:
+        yield name
+        for file in sorted(path for path in Path(name).rglob("*") if path.is_file()):
+            target = folder / file.relative_to(name).as_posix()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read_bytes())

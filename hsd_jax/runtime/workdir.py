@@ -22,7 +22,7 @@ from hsd_jax.runtime.paths import as_record
 
 FILES, FOLDERS = (
     ("config.json", "metrics.jsonl", "lock"),
-    ("checkpoints", "rollouts", "report", "tensorboard", "evaluations", "errors"),
+    ("checkpoints", "rollouts", "report", "tensorboard", "evaluations", "errors", "profile"),
 )
 PARTS = FILES + FOLDERS
 # What may be in a directory before a run has begun there: other starts were refused, or ended before it.

@@ -23,6 +23,7 @@ def run_config(
     """
     method = method_overrides.resolve(config.method)
     validation.check(config, method, processes)
+    validation.check_logging(config)
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor, devices)
     validation.check_mesh(config, method, mesh)
     model = model_of(config.model.path)

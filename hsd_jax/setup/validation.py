@@ -11,6 +11,7 @@ from hsd_jax.methods import row
 from hsd_jax.methods.row import Method
 from hsd_jax.reading import donors
 from hsd_jax.reading.pieces import reads_block
+from hsd_jax.runtime.timing import steps_of
 
 MOST, SECONDS, MOMENT = 1e12, (1e-3, 1e9), (0, 0.999999)
 SEEDS = (0, 10**18)  # what every library that draws takes
@@ -87,6 +88,11 @@ def check(config: Config, method: Method, processes: int) -> None:
             f"data.problems-per-step is {data.problems_per_step}, but method.control {config.method.control} reads what"
             " belongs to another problem of the step; take 2 or more"
         )
+
+
+def check_logging(config: Config) -> None:
+    """Refuses steps to trace that are none."""
+    steps_of(config.logging.profile_steps)
 
 
 def check_positions(config: Config, max_positions: int) -> None:

@@ -9,12 +9,15 @@ A check may be submitted as soon as its rollout finishes, from any thread. Nothi
 """
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 from hsd_jax.types import Verdict
 from hsd_jax.verifiers import cases, code, comparison
+from hsd_jax.verifiers import function as own
 from hsd_jax.verifiers import math as math_verifier
 from hsd_jax.verifiers.equivalence import worker_pool
 from hsd_jax.verifiers.sandbox import tiers
@@ -22,7 +25,9 @@ from hsd_jax.verifiers.sandbox import tiers
 
 @dataclass(frozen=True)
 class Pool:
-    """Running graders. `submit_*` return at once; close (or leave the context) when no check is wanted any more."""
+    """Running graders; a reward function of the user's own has `function_workers` (`function.open_workers`).
+
+    `submit_*` return at once; close (or leave the context) when no check is wanted any more."""
 
     threads: ThreadPoolExecutor
     math_workers: worker_pool.WorkerPool
@@ -30,6 +35,8 @@ class Pool:
     tolerance: comparison.Tolerance
     allow_unsandboxed: bool
     tier: str
+    function: str = ""
+    function_workers: worker_pool.WorkerPool | None = None
 
     def submit_math(self, response: str, answer: str) -> "Future[Verdict]":
         """The verdict on a response to a mathematics question; easy answers are decided before this returns."""
@@ -39,6 +46,11 @@ class Pool:
             decided.set_result(verdict)
             return decided
         return self.threads.submit(math_verifier.grade_with, self.math_workers, response, answer)
+
+    def submit_function(self, response: str, question: str, record: Mapping[str, Any]) -> "Future[Verdict]":
+        """The verdict of the user's own function on a response; only where the pool was started with one."""
+        assert self.function_workers is not None, "started without a function"
+        return self.threads.submit(own.grade_with, self.function_workers, self.function, question, response, record)
 
     def same(self, left: str, right: str) -> bool:
         """Whether two answers to a mathematics question are one (`math.same`). Raises: TimeoutError."""
@@ -64,6 +76,8 @@ class Pool:
         """Cancels what has not begun, waits for running checks (each has its limit) and ends the workers."""
         self.threads.shutdown(wait=True, cancel_futures=True)
         worker_pool.close_set(self.math_workers)
+        if self.function_workers is not None:
+            worker_pool.close_set(self.function_workers)
 
     def __enter__(self) -> "Pool":
         return self

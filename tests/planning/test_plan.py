@@ -30,7 +30,7 @@ from hsd_jax.planning.compile import Started, _result, measure
 from hsd_jax.planning.measured import NAMES, Measured, fits
 from hsd_jax.planning.stages import components_for, stage_of
 from hsd_jax.planning.verdict import as_json, make_plan
-from hsd_jax.planning.workload import workload
+from hsd_jax.planning.workload import DrawnRows, workload
 from hsd_jax.sampler.decode_sharding import decode_mesh
 from hsd_jax.setup import build, components
 from hsd_jax.setup.method_overrides import resolve
@@ -44,6 +44,7 @@ BIG = Config(
     sampling=Sampling(tensor=4),
     optimizer=Optimizer(micro_batches=1, loss_chunk=1024),
 )
+ROWS = DrawnRows(30, 7, 0.4, 1.5, 2.0)
 needs_libtpu = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs libtpu")
 
 
@@ -166,15 +167,19 @@ def test_the_planned_state_is_the_state_of_a_run() -> None:
 def test_the_outcome_names_the_verdict_seconds_and_checkpoint() -> None:
     found = [measured("decode", 15.59, {"training state": 1.67}, cache=11.25), measured("update", 9)]
     work = workload(BIG, resolve(BIG.method), mean=1536, prompt=256)
-    made = make_plan("c.py", BIG, V5E, found, work)
+    made = make_plan("c.py", BIG, V5E, found, ROWS, work)
     content = json.loads(json.dumps(as_json(made)))
     assert content["fits"] is False and [p["fits"] for p in content["programs"]] == [False, True]
     assert set(content["advice"]) == {"decode"}
     assert content["accelerator"] == "v5litepod-64" and content["checkpoint_bytes"] == 8_190_427_136 * 12
     moving = dataclasses.replace(BIG, method=Method(name="sdpo"))
-    assert make_plan("c.py", moving, V5E, found, work).checkpoint_bytes == 8_190_427_136 * 16, "its teacher moves"
+    assert make_plan("c.py", moving, V5E, found, ROWS, work).checkpoint_bytes == 8_190_427_136 * 16, "its teacher moves"
     assert content["seconds_per_step"]["ideal"] == pytest.approx(35.3, rel=0.02)
-    assert make_plan("c.py", BIG, V5P, found, work).fits
+    assert any("0.40 of the places are tokens, 1.50 times" in line for line in content["assumptions"])
+    wide = [dataclasses.replace(found[1], cycles=15e9)]
+    taken = {phase.name: phase.expected for phase in make_plan("c.py", BIG, V5E, wide, ROWS, work).phases}
+    assert taken["score, differentiate, update"] == 15.0, "10 s as compiled, in rows 1.5 times as wide"
+    assert make_plan("c.py", BIG, V5P, found, ROWS, work).fits
 
 
 @pytest.mark.parametrize(
@@ -191,8 +196,8 @@ def test_a_compiler_that_ends_without_an_answer_is_told_from_a_program_that_does
     assert fault in ended.fault and said.closed
     small, large = measured("decode", 1), measured("decode", 200)
     work = workload(BIG, resolve(BIG.method), mean=1536, prompt=256)
-    assert (unknown := make_plan("c.py", BIG, V5E, [small, ended], work)).unknown and not unknown.fits
-    assert not make_plan("c.py", BIG, V5E, [large, ended], work).unknown
+    assert (unknown := make_plan("c.py", BIG, V5E, [small, ended], ROWS, work)).unknown and not unknown.fits
+    assert not make_plan("c.py", BIG, V5E, [large, ended], ROWS, work).unknown
     console = Console(record=True, width=200, file=io.StringIO())
     tables.show(unknown, console)
     assert "not known: a program did not compile" in (shown := console.export_text()) and fault in shown

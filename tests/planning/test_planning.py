@@ -2,7 +2,7 @@
 
 import pytest
 
-from hsd_jax.planning import aot, hlo, verdict
+from hsd_jax.planning import aot, hlo, roofline, verdict
 from hsd_jax.planning.chips import GIB, parse_topology
 from hsd_jax.planning.compile import Measured
 
@@ -45,6 +45,23 @@ def test_loops_count_by_their_length_and_one_channel_once() -> None:
     assert found["all-gather"] == {"count": 36.0, "bytes": 36.0 * 4096 * 1024 * 2, "asynchronous": 0.0}
     assert found["all-reduce"]["count"] == found["all-reduce"]["asynchronous"] == 1.0
     assert set(found) == {"all-gather", "all-reduce"}
+
+
+def test_cycles_count_by_the_length_of_their_loop() -> None:
+    def costs(line: str, cycles: int) -> tuple[str, str]:
+        return line, f'{line}, backend_config={{"window_config":{{"estimated_cycles":"{cycles}"}}}}'
+
+    text = MODULE.replace(*costs('metadata={op_name="jit(step)/big"}', 1000))
+    assert hlo.cycles(text) == 1000
+    assert hlo.cycles(text.replace(*costs("get-tuple-element(%carry), index=1", 10))) == 1000 + 36 * 10
+    assert hlo.cycles(text.replace('"1000"', f'"{2**63 - 1}"')) == 0, "what the compiler has no estimate for"
+
+
+def test_seconds_of_programs_are_their_cycles_and_what_waits_for_exchanges() -> None:
+    kinds = {"all-gather": {"count": 10.0, "bytes": 180e9, "asynchronous": 5.0}}
+    update, unknown = Measured("update", 0, 0, {}, cycles=35e9, collectives=kinds), Measured("decode", 0, 0, {})
+    found = roofline.seconds_of(parse_topology("v6e:8x8"), [update, unknown])
+    assert found == {"update": 20.0, "exchanges": 0.5}
 
 
 def test_an_exchange_that_is_fused_with_work_is_asynchronous() -> None:

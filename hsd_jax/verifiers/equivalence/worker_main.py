@@ -13,7 +13,7 @@ import sys
 MEMORY_BYTES = 2 << 30
 
 
-def main(limit_seconds: float) -> None:
+def main(limit_seconds: str) -> None:
     """Answers {"id", "gold", "given"} with {"id", "result"}: equal, different, unparsed, or memory and leaves."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -29,7 +29,7 @@ def main(limit_seconds: float) -> None:
     answers.flush()
     for line in sys.stdin:
         question = json.loads(line)
-        signal.setitimer(signal.ITIMER_REAL, limit_seconds)
+        signal.setitimer(signal.ITIMER_REAL, float(limit_seconds))
         result = _answer(algebra, question["gold"], question["given"])
         signal.setitimer(signal.ITIMER_REAL, 0)
         answers.write(json.dumps({"id": question["id"], "result": result}) + "\n")

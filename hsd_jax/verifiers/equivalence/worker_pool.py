@@ -1,11 +1,11 @@
-"""The set that lends math workers to checks: grows when all are busy, replaces the killed and the worn out."""
+"""The set that lends workers to checks: grows when all are busy, replaces the killed and the worn out."""
 
 import atexit
 import contextlib
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from hsd_jax.verifiers.equivalence.worker_process import CANNOT_START, Worker, WorkerDied, start_math_worker, stop
@@ -17,10 +17,11 @@ PATIENCE_SECONDS = 0.5
 
 @dataclass(eq=False)
 class WorkerPool:
-    """Idle math workers and how many exist; borrow with `borrowed`."""
+    """Idle workers and how many exist; borrow with `borrowed`. `start` makes one that has so many seconds a check."""
 
     limit_seconds: float = 5.0
     most: int = MOST_BORROWED
+    start: Callable[[float], Worker] = start_math_worker
     idle: list[Worker] = field(default_factory=list)
     existing: int = 0
     closed: bool = False
@@ -50,7 +51,7 @@ def _take(workers: WorkerPool) -> Worker:
     with workers.changed:
         while True:
             if workers.closed:
-                raise RuntimeError("this pool of math workers is closed")
+                raise RuntimeError("this pool of workers is closed")
             worker = _alive(workers)
             if worker is not None:
                 break
@@ -65,7 +66,7 @@ def _take(workers: WorkerPool) -> Worker:
         return worker
     begun = time.monotonic()
     try:
-        worker = start_math_worker(workers.limit_seconds)
+        worker = workers.start(workers.limit_seconds)
         worker.waited_seconds = time.monotonic() - begun
         return worker
     except BaseException:
@@ -110,7 +111,7 @@ def _add(workers: WorkerPool) -> None:
             return
         workers.existing += 1
     try:
-        worker = start_math_worker(workers.limit_seconds)
+        worker = workers.start(workers.limit_seconds)
     except (RuntimeError, OSError, WorkerDied):
         with workers.changed:
             workers.existing -= 1
@@ -134,9 +135,11 @@ def warm_up(workers: WorkerPool, count: int) -> None:
         raise RuntimeError(CANNOT_START)
 
 
-def open_set(*, limit_seconds: float = 5.0, most: int = MOST_BORROWED) -> WorkerPool:
-    """An empty set of math workers, closed at exit if not before."""
-    workers = WorkerPool(limit_seconds, most)
+def open_set(
+    *, limit_seconds: float = 5.0, most: int = MOST_BORROWED, start: Callable[[float], Worker] = start_math_worker
+) -> WorkerPool:
+    """An empty set of workers, closed at exit if not before."""
+    workers = WorkerPool(limit_seconds, most, start)
     _OPEN_SETS.add(workers)
     return workers
 

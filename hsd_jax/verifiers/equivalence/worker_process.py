@@ -8,14 +8,17 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 START_SECONDS = 60.0
+MATH_MODULE = "hsd_jax.verifiers.equivalence.worker_main"
 CANNOT_START = "the math worker did not start; `python -c 'import math_verify'` must work in this environment"
 
 
@@ -43,33 +46,44 @@ class Worker:
 def start_math_worker(limit_seconds: float) -> Worker:
     """A worker ready to do algebra, with an empty environment and a memory limit of its own.
 
+    Raises: as `start_worker`.
+    """
+    environment = {"SYMPY_GROUND_TYPES": "python", "SYMPY_USE_CACHE": "yes", "LC_ALL": "C.UTF-8"}
+    worker, _ = start_worker(MATH_MODULE, [str(limit_seconds + 2)], environment, CANNOT_START)
+    return worker
+
+
+def start_worker(
+    module: str, arguments: list[str], environment: Mapping[str, str], cannot_start: str
+) -> tuple[Worker, dict[str, object]]:
+    """A fresh interpreter that runs `module.main(*arguments)`, and the line in which it says that it is ready.
+
     Raises:
         WorkerDied: it was killed while it started.
-        RuntimeError: it cannot start in this environment.
+        RuntimeError: it cannot start in this environment (`cannot_start`).
     """
     code = (
         "import sys; sys.dont_write_bytecode = True; sys.path.append(sys.argv[1]); "
-        "from hsd_jax.verifiers.equivalence.worker_main import main; main(float(sys.argv[2]))"
+        f"from {module} import main; main(*sys.argv[2:])"
     )
     process = subprocess.Popen(
-        [sys.executable, "-I", "-c", code, str(ROOT), str(limit_seconds + 2)],
+        [sys.executable, "-I", "-c", code, str(ROOT), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={"SYMPY_GROUND_TYPES": "python", "SYMPY_USE_CACHE": "yes", "LC_ALL": "C.UTF-8"},
+        env=dict(environment),
         cwd="/",
         start_new_session=True,
     )
     worker = Worker(process)
     try:
-        read_line(worker, time.monotonic() + START_SECONDS)
+        return worker, json.loads(read_line(worker, time.monotonic() + START_SECONDS))
     except WorkerDied:
         if (process.returncode or 0) < 0:
             raise
-        raise RuntimeError(CANNOT_START) from None
+        raise RuntimeError(cannot_start) from None
     except WorkerTimeout:
-        raise RuntimeError(CANNOT_START) from None
-    return worker
+        raise RuntimeError(cannot_start) from None
 
 
 def ask(worker: Worker, question: dict[str, object], deadline: float) -> dict[str, object]:
@@ -121,9 +135,9 @@ def _readable(descriptor: int, seconds: float) -> bool:
 
 
 def stop(worker: Worker) -> None:
-    """Kills a worker and collects it."""
+    """Kills a worker, with what it has started, and collects it."""
     with contextlib.suppress(OSError):
-        worker.process.kill()
+        os.killpg(worker.process.pid, signal.SIGKILL)  # it leads a session of its own
     worker.process.wait()
     for pipe in (worker.process.stdin, worker.process.stdout):
         if pipe is not None:
