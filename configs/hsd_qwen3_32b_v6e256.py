@@ -5,7 +5,8 @@
 
 Paper row: Table 1, 32B: MATH-500 89.4, AIME-24 46.0, AIME-25 41.7, LCB-v5 46.8, HumanEval+ 87.3.
 Plan (commit 4eea45c), GiB on a chip of 31.25: sampler 27.7, update 25.9. It fits.
-Estimated step at a mean response of 1,536 tokens: 40 s ideal, 95 s expected (39 h for 1,500 steps).
+Estimated step at a mean response of 1,536 tokens: 40 s at the chip's limits; as compiled several times that
+(docs/sizing.md), not yet planned.
 Differs from the paper: Qwen3-32B with thinking off, since no 32B base model was released.
 """
 

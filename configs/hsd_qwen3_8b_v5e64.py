@@ -5,7 +5,8 @@
 
 Paper row: Table 1, 8B: MATH-500 83.6, AIME-24 31.4, AIME-25 28.1, LCB-v5 37.2, HumanEval+ 81.9.
 Plan (commit 4eea45c), GiB on a chip of 15.75: sampler 14.7, update 9.0 and 33.2 in a host's memory. It fits.
-Estimated step at a mean response of 1,536 tokens: 35 s ideal, 80 s expected (33 h for 1,500 steps).
+Estimated step at a mean response of 1,536 tokens: 35 s at the chip's limits, 126 s as compiled (52 h for 1,500 steps;
+docs/sizing.md), without the minutes that each new size of rows is compiled for.
 Differs from the paper: responses to code questions are capped at 4,096 tokens (paper: 8,192), for memory.
 """
 

@@ -5,7 +5,8 @@
 
 Paper row: Table 1, 8B: MATH-500 83.6, AIME-24 31.4, AIME-25 28.1, LCB-v5 37.2, HumanEval+ 81.9.
 Plan (commit 4eea45c), GiB on a chip of 95.74: sampler 26.8, update 21.6. It fits.
-Estimated step at a mean response of 1,536 tokens: 12 s ideal, 26 s expected (11 h for 1,500 steps).
+Estimated step at a mean response of 1,536 tokens: 12 s at the chip's limits, 75 s as compiled (31 h for 1,500 steps;
+docs/sizing.md), without the minutes that each new size of rows is compiled for.
 """
 
 from hsd_jax.config import Config, Data, Model, Optimizer, Sampling

@@ -5,7 +5,8 @@
 
 Paper row: Table 1, 8B: MATH-500 83.6, AIME-24 31.4, AIME-25 28.1, LCB-v5 37.2, HumanEval+ 81.9.
 Plan (commit 4eea45c), GiB on a chip of 31.25: sampler 27.0, update 18.3. It fits.
-Estimated step at a mean response of 1,536 tokens: 14 s ideal, 38 s expected (16 h for 1,500 steps).
+Estimated step at a mean response of 1,536 tokens: 14 s at the chip's limits, 81 s as compiled (34 h for 1,500 steps;
+docs/sizing.md), without the minutes that each new size of rows is compiled for.
 """
 
 from hsd_jax.config import Config, Data, Model, Optimizer, Sampling

@@ -22,8 +22,8 @@ BF16 = 2
 STATE_TRAFFIC = 28  # bytes per parameter that AdamW reads and writes in float32: gradient, weight and two moments
 # Where nothing is compiled: useful operations of the update over the time of its compiled cycles, as a share of peak,
 # and the share of bandwidth of a compiled decode step. Qwen3-8B, the configs' slices (docs/sizing.md).
-UPDATE = {"v5e": 0.19, "v5p": 0.19, "v6e": 0.071}
-DECODE = {"v5e": 0.44, "v5p": 0.44, "v6e": 0.76}
+UPDATE = {"v5e": 0.24, "v5p": 0.19, "v6e": 0.07}
+DECODE = {"v5e": 0.61, "v5p": 0.43, "v6e": 0.76}
 
 
 def layer_params(model: Qwen3Config) -> int:
