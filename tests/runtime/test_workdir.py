@@ -178,7 +178,7 @@ def test_a_file_that_is_written_whole_equals_one_that_is_appended_to(tmp_path: P
 def test_numbers_that_a_continued_run_owes_join_the_line_of_their_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remote: bool
 ) -> None:
-    monkeypatch.setattr(writers.paths, "is_remote", lambda _: remote)
+    monkeypatch.setattr(writers.files, "is_remote", lambda _: remote)
     file = epath.Path(tmp_path / "metrics.jsonl")
     for step in (1, 2):
         writers.jsonl_sink(file)(step, {"loss": step, "kl": float("nan")})
