@@ -33,6 +33,18 @@ def open_graders(settings: config.Verifier, *, programs: bool) -> pool.Pool:
         raise InputError(str(error)) from error
 
 
+def check_graders(settings: config.Verifier, *, programs: bool) -> None:
+    """Refuses what `open_graders` would, in seconds, before a run has written anything. Raises: InputError."""
+    if settings.function:
+        return function.check(settings.function, settings.seconds)
+    try:
+        if programs:
+            tiers.tier_for(allow_unsandboxed=settings.allow_unsandboxed)
+    except tiers.NoSandbox as error:
+        raise InputError(str(error)) from error
+    return None
+
+
 def submit_in_training(graders: VerifierPool, settings: config.Verifier) -> Submit:
     """The checks of training: by the user's own function, or math by its answer and programs by visible tests."""
     if settings.function:

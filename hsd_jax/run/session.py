@@ -19,7 +19,7 @@ from hsd_jax.data import batches
 from hsd_jax.errors import InputError, RunStopped
 from hsd_jax.monitoring import console, writers
 from hsd_jax.rollout.collect import RolloutStage
-from hsd_jax.rollout.graders import open_graders, submit_in_training
+from hsd_jax.rollout.graders import check_graders, open_graders, submit_in_training
 from hsd_jax.rollout.test_suites import submit_all_tests
 from hsd_jax.run import held_out
 from hsd_jax.run.arguments import Arguments, resume_command
@@ -59,6 +59,7 @@ def open_run(
     Raises: InputError if the workdir cannot be used; nothing was written then.
     """
     config, resume, clock = parts.run.config, resume_command(argv), Clock()
+    check_graders(config.verifier, programs="code" in parts.questions.identity["weights"])
     workdir = open_together(given, config)
     announce(parts.run, workdir, screen)
     with ExitStack() as stack:

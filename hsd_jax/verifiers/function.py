@@ -59,9 +59,14 @@ def start(name: str, limit_seconds: float) -> Worker:
     return worker
 
 
+def check(name: str, limit_seconds: float) -> None:
+    """Imports the function once, in a process of its own. Raises: InputError where it cannot be used."""
+    stop(start(name, limit_seconds))
+
+
 def open_workers(name: str, *, limit_seconds: float, count: int) -> worker_pool.WorkerPool:
     """Processes for the function, the first of them started now. Raises: InputError where it cannot be used."""
-    stop(start(name, limit_seconds))
+    check(name, limit_seconds)
     workers = worker_pool.open_set(limit_seconds=limit_seconds, most=count + 1, start=partial(start, name))
     worker_pool.warm_up(workers, count)
     return workers

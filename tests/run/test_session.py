@@ -1,6 +1,8 @@
 """Opening a run: a checkpoint whose files agree but cannot be read is passed over, and nothing is removed too early."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -8,12 +10,14 @@ import numpy as np
 import pytest
 from etils import epath
 
+from hsd_jax.config import Config, Verifier
 from hsd_jax.errors import InputError, RunStopped
 from hsd_jax.run import session
 from hsd_jax.runtime import checkpoint
 from hsd_jax.runtime.workdir import Workdir
 from hsd_jax.update import frozen
 from hsd_jax.update.state import TrainState
+from hsd_jax.verifiers.sandbox import tiers
 
 QUESTIONS = {"seed": 0, "fingerprint": "f"}
 
@@ -114,3 +118,23 @@ def test_a_frozen_copy_comes_from_where_it_came_before(tmp_path: Path, old: bool
     else:
         with pytest.raises(InputError, match="not those of weights/base that the run began with"):
             begun(0.25)
+
+
+@pytest.mark.parametrize("verifier", [Verifier(function="no_such_module:f"), Verifier()])
+def test_graders_that_cannot_work_are_refused_before_the_workdir_is_touched(
+    verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(**settings: Any) -> None:
+        raise tiers.NoSandbox("no sandbox here")
+
+    monkeypatch.setattr(tiers, "tier_for", none)
+    monkeypatch.setattr(session, "open_together", lambda *given: pytest.fail("the workdir was opened"))
+    run = SimpleNamespace(config=replace(Config(), verifier=verifier))
+    parts: Any = SimpleNamespace(run=run, questions=SimpleNamespace(identity={"weights": {"code": 1}}))
+    given: Any = None
+    screen: Any = None
+    with (
+        pytest.raises(InputError, match="no_such_module|no sandbox here"),
+        session.open_run(given, parts, screen, []),
+    ):
+        pytest.fail("the run began")
