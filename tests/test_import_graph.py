@@ -4,10 +4,15 @@ The list of offenders below must shrink: a new offender fails the test, and so d
 """
 
 import ast
+import sys
 from collections import Counter
 from functools import cache
 from graphlib import TopologicalSorter
+from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 FOUNDATIONS = ("hsd_jax.types", "hsd_jax.errors", "hsd_jax.config")
@@ -117,3 +122,36 @@ def test_functions_are_short_and_take_few_arguments() -> None:
                 many |= {f"{module}.{node.name} {count}"} if count > 6 else set()
     assert long == set()
     assert many == MANY_ARGUMENTS
+
+
+def installed_with(requirements: Path) -> set[str]:
+    """The distributions that a requirements file brings, with all that they need, extras included."""
+    found: set[tuple[str, str]] = set()
+
+    def need(wanted: Requirement) -> None:
+        for extra in ("", *wanted.extras):
+            key = canonicalize_name(wanted.name), extra
+            if key not in found:
+                found.add(key)
+                for inner in map(Requirement, metadata.requires(wanted.name) or ()):
+                    if inner.marker is None or inner.marker.evaluate({"extra": extra}):
+                        need(inner)
+
+    for line in requirements.read_text().splitlines():
+        if line.strip() and line[0] not in "#-":
+            need(Requirement(line))
+    return {name for name, _ in found}
+
+
+def test_what_is_imported_at_the_start_comes_with_the_short_requirements() -> None:
+    """Tests have more packages than a newcomer; what only some runs need is imported where they need it."""
+    there, of_module = installed_with(ROOT / "requirements.txt"), metadata.packages_distributions()
+    missing = set()
+    for module, tree in modules().items():
+        for node in tree.body if module.startswith(("hsd_jax", "models")) else ():
+            named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            named += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for top in {name.split(".")[0] for name in named} - sys.stdlib_module_names - {"hsd_jax", "models"}:
+                if not {canonicalize_name(name) for name in of_module.get(top, [])} & there:
+                    missing.add((module, top))
+    assert missing == set()

@@ -6,6 +6,7 @@ STORAGE_EMULATOR_HOST points all three to an emulator.
 
 import contextlib
 import hashlib
+import importlib.util
 import logging
 import os
 import re
@@ -16,7 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import aiohttp
 from etils import epath
 from fsspec.config import conf
 
@@ -39,9 +39,11 @@ if "STORAGE_EMULATOR_HOST" in os.environ:
 logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # what it logs, with a traceback, it raises as well
 # By themselves the clients wait for ever for a storage that does not answer. What moves may take as long as it takes.
 SILENT_SECONDS = 15
-conf["gcs"].setdefault(
-    "requests_timeout", aiohttp.ClientTimeout(total=None, sock_connect=SILENT_SECONDS, sock_read=SILENT_SECONDS)
-)
+if importlib.util.find_spec("aiohttp"):  # it comes with the packages for gs://, which a run on local files does without
+    from aiohttp import ClientTimeout
+
+    wait = ClientTimeout(total=None, sock_connect=SILENT_SECONDS, sock_read=SILENT_SECONDS)
+    conf["gcs"].setdefault("requests_timeout", wait)
 os.environ.setdefault("TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS", str(SILENT_SECONDS))
 os.environ.setdefault("TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES", "1")
 
