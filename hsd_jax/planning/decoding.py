@@ -28,7 +28,8 @@ from hsd_jax.sampler.scheduler import (
     next_prefill,
     next_shape,
 )
-from hsd_jax.sampler.state import Capacity, DecodeOutput, SamplerConfig
+from hsd_jax.sampler.state import DecodeOutput, SamplerConfig
+from hsd_jax.setup.sampling import capacity_of
 from models.qwen3 import Qwen3Config
 
 
@@ -50,9 +51,10 @@ def sampler_of(config: Config, model: Qwen3Config, topology: Topology, work: Wor
     """The sampler of one host of the slice, as `setup.sampling` makes it; nothing is compiled."""
     s, rows = config.sampling, work.rollouts // topology.hosts
     data = max(1, topology.chips_per_host // s.tensor)
+    room = capacity_of(s, prompt=config.data.prompt_tokens, longest=max(work.caps), rows=rows, data=data)
     return make_sampler_config(
         model,
-        Capacity(config.data.prompt_tokens, max(work.caps), -(-min(s.slots or rows, rows) // data) * data, s.chunk),
+        room,
         vocabulary=model.vocab_size,
         pad_id=0,
         dtype=s.dtype,
@@ -69,40 +71,40 @@ def hosts(program: SamplerConfig, work: Workload, count: int, *, seed: int = 0) 
 
 def replay(program: SamplerConfig, prompt: int, length_PG: np.ndarray) -> Replay:
     """Decodes responses of these lengths after prompts of one length, by the sampler's scheduler, on no device."""
-    board = new_slot_table(program, _batch(program, prompt, length_PG))
-    board.problem_B, board.rollout_B, board.age_B = (
-        np.full(next_shape(program, board)[0], -1, np.int32) for _ in range(3)
+    table = new_slot_table(program, _batch(program, prompt, length_PG))
+    table.problem_B, table.rollout_B, table.age_B = (
+        np.full(next_shape(program, table)[0], -1, np.int32) for _ in range(3)
     )
     steps, prefills, places, live, read = 0, 0, 0.0, 0.0, list[int]()
-    while board.waiting or (board.problem_B >= 0).any():
-        shape = next_shape(program, board)
-        if shape[0] != len(board.problem_B):
-            compact(board, shape[0])
-        while board.waiting and (board.problem_B < 0).any():
-            if board.waiting[-1][0] not in read:
-                read, prefills = next_prefill(program, board)[0], prefills + 1
-            assign(board, read)
-        written = _chunk(program, board, length_PG)
-        active = board.problem_B >= 0
-        keys = board.age_B[active][:, None] + np.arange(int(written.steps))
-        left = (length_PG[board.problem_B, board.rollout_B] - _written_before(board))[active]
+    while table.waiting or (table.problem_B >= 0).any():
+        shape = next_shape(program, table)
+        if shape[0] != len(table.problem_B):
+            compact(table, shape[0])
+        while table.waiting and (table.problem_B < 0).any():
+            if table.waiting[-1][0] not in read:
+                read, prefills = next_prefill(program, table)[0], prefills + 1
+            assign(table, read)
+        written = _chunk(program, table, length_PG)
+        active = table.problem_B >= 0
+        keys = table.age_B[active][:, None] + np.arange(int(written.steps))
+        left = (length_PG[table.problem_B, table.rollout_B] - _written_before(table))[active]
         live += float((keys * (np.arange(int(written.steps)) < left[:, None])).sum())
         steps, places = steps + int(written.steps), places + int(written.steps) * shape[0] * shape[1]
-        collect(board, written)
-        board.finished.clear()
-    return Replay(steps, prefills, places, live, board.used_steps / board.slot_steps)
+        collect(table, written)
+        table.finished.clear()
+    return Replay(steps, prefills, places, live, table.used_steps / table.slot_steps)
 
 
-def _written_before(board: SlotTable) -> np.ndarray:
-    """Tokens that each slot's rollout has so far; idle slots as they may."""
-    return np.asarray(board.rollouts.length_PG)[board.problem_B, board.rollout_B]
+def _written_before(table: SlotTable) -> np.ndarray:
+    """Tokens that each slot's rollout has so far; what idle slots say counts nowhere."""
+    return np.asarray(table.rollouts.length_PG)[table.problem_B, table.rollout_B]
 
 
-def _chunk(program: SamplerConfig, board: SlotTable, length_PG: np.ndarray) -> DecodeOutput:
+def _chunk(program: SamplerConfig, table: SlotTable, length_PG: np.ndarray) -> DecodeOutput:
     """What a chunk of decode steps would leave: rounds of `CHECK` until the chunk is full or enough slots are idle."""
-    active, before = board.problem_B >= 0, _written_before(board)
-    left = np.where(active, length_PG[board.problem_B, board.rollout_B] - before, 0)
-    steps, limit = 0, idle_limit(program, board)
+    active, before = table.problem_B >= 0, _written_before(table)
+    left = np.where(active, length_PG[table.problem_B, table.rollout_B] - before, 0)
+    steps, limit = 0, idle_limit(program, table)
     while steps < program.chunk and (steps == 0 or (left <= steps).sum() <= min(limit, len(left) - 1)):
         steps += CHECK
     nothing: Any = np.zeros((program.chunk, len(left)))

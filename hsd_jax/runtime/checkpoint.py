@@ -22,7 +22,6 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as policies
-from orbax.checkpoint._src.serialization import tensorstore_utils
 
 from hsd_jax.errors import InputError, RunStopped
 from hsd_jax.runtime import faults, files, manifest, multihost, paths, storage
@@ -38,7 +37,12 @@ WRITER = "async_save"  # Orbax's thread that writes
 GRACE_SECONDS = 30.0
 # With SILENT_SECONDS a failing storage is a fault after two minutes; TensorStore would try for a quarter of an hour.
 RETRIES = {"max_retries": 5, "initial_delay": "1s", "max_delay": "8s"}
-CONTEXTS = [v for k, v in vars(tensorstore_utils).items() if k.endswith("_TS_CONTEXT") and isinstance(v, dict)]
+try:  # a part of Orbax that it may move; without it a failing storage is only noticed later
+    from orbax.checkpoint._src.serialization import tensorstore_utils
+
+    CONTEXTS = [v for k, v in vars(tensorstore_utils).items() if k.endswith("_TS_CONTEXT") and isinstance(v, dict)]
+except ImportError:
+    CONTEXTS = []
 for known in CONTEXTS:
     known["gcs_request_retries"] = RETRIES
 

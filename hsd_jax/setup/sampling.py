@@ -26,6 +26,12 @@ class Sampler:
         return decode_params(params, config=self.program.config, dtype=self.program.dtype, mesh=self.program.mesh)
 
 
+def capacity_of(settings: config.Sampling, *, prompt: int, longest: int, rows: int, data: int) -> Capacity:
+    """Room for at most `rows` responses at a time, none over `longest` tokens, in whole multiples of the data axis."""
+    slots = -(-min(settings.slots or rows, rows) // data) * data
+    return Capacity(prompt, longest, slots, settings.chunk)
+
+
 def make_sampler(
     model: Qwen3Config,
     texts: Tokenization,
@@ -37,11 +43,10 @@ def make_sampler(
 ) -> Sampler:
     """A sampler of at most `rows` responses at a time, none over `longest` tokens, on this process's devices."""
     mesh = decode_mesh(tensor=settings.tensor, devices=devices)
-    data = mesh.shape["data"]
-    slots = -(-min(settings.slots or rows, rows) // data) * data
+    room = {"prompt": texts.windows.prompt, "longest": longest, "rows": rows, "data": mesh.shape["data"]}
     program = make_sampler_config(
         model,
-        Capacity(texts.windows.prompt, longest, slots, settings.chunk),
+        capacity_of(settings, **room),
         vocabulary=len(texts.tokenizer),
         pad_id=texts.pad_id,
         dtype=settings.dtype,
