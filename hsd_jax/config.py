@@ -36,6 +36,8 @@ class Data:
     """Name of a source (tiny, gsm8k, jsonl, ...), or several joined by + for a mixture."""
     path: str = ""
     """Directory of the source's files; empty for generated sources."""
+    fields: str = ""
+    """Where the fields of jsonl rows stand, if named otherwise: question=prompt.0.content,answer=target."""
     problems_per_step: int = 128
     """P, the questions of one step, over all processes."""
     mixture: tuple[int, int] = (4, 1)

@@ -31,7 +31,7 @@ from hsd_jax.data.curation.card_table import show_card, show_files, show_unmatch
 from hsd_jax.data.curation.decontamination import Rules, build_index, find
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.record_files import damage_refused
-from hsd_jax.data.sources import open_prepared, raw_directory, read_card
+from hsd_jax.data.sources import raw_directory, read_card
 from hsd_jax.data.tokenization import Windows
 from hsd_jax.errors import EXIT_DONE, InputError
 from hsd_jax.evaluation.difficulty import measure
@@ -62,6 +62,8 @@ class Build:
     """Directory of the dataset; must not exist."""
     path: Annotated[str, paths.GIVEN] = ""
     """Directory of the files, or of one directory per source; empty: where `fetch` puts them."""
+    fields: str = ""
+    """Where the fields of jsonl rows stand, if named otherwise: question=prompt.0.content,answer=target."""
     against: str = ""
     """Evaluation sets joined by + that must not occur in the training set, besides the sources' own test splits."""
     against_path: Annotated[str, paths.GIVEN] = ""
@@ -86,6 +88,8 @@ class Decontaminate:
     """Evaluation sets joined by +."""
     path: Annotated[str, paths.GIVEN] = ""
     """Directory of the files, or of one directory per source; empty: where `fetch` puts them."""
+    fields: str = ""
+    """Where the fields of jsonl rows stand, if named otherwise: question=prompt.0.content,answer=target."""
     against_path: Annotated[str, paths.GIVEN] = ""
     """Directory of the evaluation set's files, or of one directory per set; empty: where `fetch` puts them."""
     strict: bool = False
@@ -104,6 +108,8 @@ class Describe:
     """Sources joined by +, or prepared."""
     path: Annotated[str, paths.GIVEN] = ""
     """Directory of the files, or of one directory per source; empty: where `fetch` puts them."""
+    fields: str = ""
+    """Where the fields of jsonl rows stand, if named otherwise: question=prompt.0.content,answer=target."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,8 @@ class Difficulty:
     """Sources joined by +, or prepared."""
     path: Annotated[str, paths.GIVEN] = ""
     """Directory of the files, or of one directory per source; empty: where `fetch` puts them."""
+    fields: str = ""
+    """Where the fields of jsonl rows stand, if named otherwise: question=prompt.0.content,answer=target."""
     split: str = "train"
     """Which questions."""
     problems: int = 0
@@ -143,7 +151,7 @@ def build(given: Build, screen: Console) -> None:
     if out.exists():
         raise InputError(f"--out: {out} exists; name another directory or delete it")
     paths.check_writable(out, "--out")
-    corpora = _corpora(given.sources, given.path)
+    corpora = _corpora(given.sources, given.path, given.fields)
     evaluation = _evaluation(given.against, given.against_path)
     ledger = filters.Ledger()
     asked = [*dataset.problems(corpora, "test"), *dataset.problems(evaluation, "test")]
@@ -174,7 +182,7 @@ def decontaminate(given: Decontaminate, screen: Console) -> None:
     paths.check_writable_file(given.out, "--out")
     evaluation = _evaluation(given.against, given.against_path)
     index = build_index(dataset.problems(evaluation, "test"), Rules(strict=given.strict))
-    corpora = _corpora(given.sources, given.path)
+    corpora = _corpora(given.sources, given.path, given.fields)
     with dataset.compared_answers(given.workers) as same_answer:
         found = [find(index, problem, same_answer) for problem in dataset.problems(corpora, "train")]
     matches = [match for match in found if match]
@@ -188,7 +196,7 @@ def decontaminate(given: Decontaminate, screen: Console) -> None:
 
 def describe(given: Describe, screen: Console) -> None:
     """Shows every file with its split, counts by source, kind and difficulty, what was removed, and useless answers."""
-    corpora = _corpora(given.sources, given.path)
+    corpora = _corpora(given.sources, given.path, given.fields)
     names = sorted({name for corpus in corpora for name in corpus.splits})
     with damage_refused(corpora[0].directory):  # what a dataset says of itself comes with it from anywhere
         page = {
@@ -206,13 +214,11 @@ def describe(given: Describe, screen: Console) -> None:
 def difficulty(given: Difficulty, screen: Console) -> None:
     """Asks the model every question and keeps the counts of right answers next to each corpus."""
     check(given.asking)
-    measure(given.asking, _corpora(given.sources, given.path), given.split, screen, first=given.problems)
+    measure(given.asking, _corpora(given.sources, given.path, given.fields), given.split, screen, first=given.problems)
 
 
-def _corpora(names: str, path: str) -> list[Corpus]:
-    if names == "prepared":
-        return [open_prepared(Path(path) if path else None)]
-    return load_all(names, Path(path) if path else None)
+def _corpora(names: str, path: str, fields: str) -> list[Corpus]:
+    return load_all(names, Path(path) if path else None, fields=fields)
 
 
 def _evaluation(names: str, path: str) -> list[Corpus]:

@@ -11,7 +11,7 @@ from hsd_jax.data import batches, record_files
 from hsd_jax.data.batches import Corpus
 from hsd_jax.data.chat_template import ChatTemplate
 from hsd_jax.data.problems import Problem
-from hsd_jax.data.sources import SOURCES, load
+from hsd_jax.data.sources import OWN, SOURCES, load
 from hsd_jax.data.tokenization import Windows
 from hsd_jax.data.usable import LengthFilter, log_removed, usable_cached
 from hsd_jax.errors import InputError
@@ -28,14 +28,20 @@ class TrainingPool:
     left_out: Mapping[str, LengthFilter]
 
 
-def load_all(sources: str, path: Path | None = None, *, cache: Path | None = None) -> list[Corpus]:
-    """The corpora of one source, or of several joined by "+" whose files lie in `path/<source>`."""
+def load_all(sources: str, path: Path | None = None, *, fields: str = "", cache: Path | None = None) -> list[Corpus]:
+    """The corpora of one source, or of several joined by "+" whose files lie in `path/<source>`.
+
+    `fields` names the fields of one's own rows; see `sources.load`.
+    """
     names = sources.split("+")
     if len(names) == 1:
-        return [load(sources, path, cache=cache)]
+        return [load(sources, path, fields=fields, cache=cache)]
     if len(set(names)) < len(names):
         raise InputError(f"data.source: a source is named twice in {sources!r}")
-    return [load(name, _within(name, path), cache=cache) for name in names]
+    if fields and OWN not in names:
+        raise InputError(f"data.fields: none of {sources} has fields of your own; only {OWN!r} has")
+    own = {name: fields if name == OWN else "" for name in names}
+    return [load(name, _within(name, path), fields=own[name], cache=cache) for name in names]
 
 
 def _within(name: str, path: Path | None) -> Path | None:

@@ -1,4 +1,4 @@
-"""Rows of local files: JSONL (plain or gzip), JSON and parquet, each with the place it came from."""
+"""Rows of local files: JSONL (plain or gzip), JSON, parquet and arrow, each with the place it came from."""
 
 import gzip
 import hashlib
@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.ipc
 import pyarrow.parquet
 
 from hsd_jax.data.problems import long_integers, read_json
 from hsd_jax.errors import InputError
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet")
+SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet", ".arrow")
 # Files next to data that are not data, by name; hidden files and directories (.cache, ._train.jsonl) are another.
-NO_ROWS = re.compile(r"pins\.json|dataset_infos?\.json|dataset_dict\.json|state\.json")
+NO_ROWS = re.compile(r"pins\.json|dataset_infos?\.json|dataset_dict\.json|state\.json|(cache|tmp)-?\w*\.arrow")
 NO_ROWS_DIRECTORY = re.compile(r"\..*|__MACOSX|__pycache__", re.IGNORECASE)
 # The library raises of its own kinds and several of Python's.
-PARQUET_ERRORS = (OSError, ValueError, TypeError, KeyError, OverflowError, NotImplementedError, pyarrow.ArrowException)
+TABLE_ERRORS = (OSError, ValueError, TypeError, KeyError, OverflowError, NotImplementedError, pyarrow.ArrowException)
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # may be the half of one character that JSON spells in two
 
 
@@ -83,8 +84,8 @@ def rows(path: Path) -> Iterator[Row]:
 
     Raises: InputError for a file that cannot be read and for a row that is not a JSON object, with file and line.
     """
-    if path.name.endswith(".parquet"):
-        return _parquet(path)
+    if path.name.endswith((".parquet", ".arrow")):
+        return _table(path)
     if path.name.endswith(".json"):
         return _json(path)
     return _jsonl(path)
@@ -148,7 +149,7 @@ def _json(path: Path) -> Iterator[Row]:
         yield _checked(entry, f"{path}:{number}")
 
 
-def _parquet(path: Path) -> Iterator[Row]:
+def _table(path: Path) -> Iterator[Row]:
     number = 0
     for batch in _batches(path):
         for fields in batch:
@@ -157,12 +158,33 @@ def _parquet(path: Path) -> Iterator[Row]:
 
 
 def _batches(path: Path) -> Iterator[list[dict[str, Any]]]:
+    kind = path.suffix.removeprefix(".")
     try:
-        with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as table:
-            for batch in table.iter_batches(batch_size=512):
-                yield batch.to_pylist()
-    except PARQUET_ERRORS as error:
-        raise InputError(f"{path}: not a parquet file, or a damaged one ({error})") from error
+        yield from _parquet(path) if kind == "parquet" else _arrow(path)
+    except TABLE_ERRORS as error:
+        raise InputError(f"{path}: not a {kind} file, or a damaged one ({error})") from error
+
+
+def _parquet(path: Path) -> Iterator[list[dict[str, Any]]]:
+    with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True) as table:
+        for batch in table.iter_batches(batch_size=512):
+            yield batch.to_pylist()
+
+
+def _arrow(path: Path) -> Iterator[list[dict[str, Any]]]:
+    # The package datasets writes streams; other tools write files, which begin with these six bytes.
+    with pyarrow.OSFile(str(path)) as opened:
+        is_file = opened.read(6) == b"ARROW1"
+        opened.seek(0)
+        if is_file:
+            with pyarrow.ipc.open_file(opened) as table:
+                batches = [table.get_batch(index) for index in range(table.num_record_batches)]
+        else:
+            batches = pyarrow.ipc.open_stream(opened)
+        for batch in batches:
+            batch.validate(full=True)
+            for start in range(0, batch.num_rows, 512):
+                yield batch.slice(start, 512).to_pylist()
 
 
 def data_files(path: Path) -> tuple[list[Path], dict[Path, str]]:

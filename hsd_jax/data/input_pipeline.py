@@ -23,7 +23,8 @@ LOG = logging.getLogger(__name__)
 def read_questions(config: Config, texts: Tokenization) -> Questions:
     """Opens the sources and fixes the order of the questions."""
     data = config.data
-    corpora = data_corpora.load_all(data.source, Path(local_copy(data.path)) if data.path else None)
+    path = Path(local_copy(data.path)) if data.path else None
+    corpora = data_corpora.load_all(data.source, path, fields=data.fields)
     train = data_corpora.pool(corpora, "train", texts.tokenizer, texts.chat, texts.windows)
     rows = {source: [*chain(*found.indices.values())] for source, found in train.left_out.items()}
     overlap.check(corpora, rows, allowed=data.allow_shared_questions)

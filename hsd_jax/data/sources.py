@@ -7,7 +7,7 @@ corpus.splits["train"][0]                 # -> Problem
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from typing import Any
 from hsd_jax.data import difficulty, files, readers, record_files, splits, tiny
 from hsd_jax.data.batches import Corpus
 from hsd_jax.data.problems import Problem
+from hsd_jax.data.readers.field_map import parse_fields
 from hsd_jax.data.record_files import BUILDER_VERSION, Rows
 from hsd_jax.errors import InputError, nearest, printable
 from hsd_jax.runtime import paths
 
 LOG = logging.getLogger(__name__)
-PREPARED, CARD = "prepared", "card.json"
+OWN, PREPARED, CARD = "jsonl", "prepared", "card.json"
 READERS_VERSION = "3"  # goes up when the readers make other problems of the same files
 TINY_SIZES, TINY_SEED = {"train": ("train", 4096), "test": ("heldout", 512)}, 0
 Splits = Mapping[str, Callable[[], Rows]]
@@ -35,7 +36,7 @@ class Source:
     to the reason why such a file is not read together with others.
     """
 
-    read: Callable[[list[Path], str], Rows]
+    read: Callable[..., Rows]
     license: str
     split: str = ""
     with_tests: bool = False
@@ -78,7 +79,7 @@ SOURCES: dict[str, Source] = {
         needs_path=False,
         settings=" ".join(str(size) for _, size in TINY_SIZES.values()) + f" {TINY_SEED}",
     ),
-    "jsonl": Source(readers.own, "the user's own", with_tests=True),
+    OWN: Source(readers.own, "the user's own", with_tests=True),
     "gsm8k": Source(readers.gsm8k, "MIT", leave_out={"socratic": "the same questions, asked in steps"}),
     "math": Source(readers.math, HUB_MATH),
     "numina": Source(readers.numina, "Apache-2.0"),
@@ -105,18 +106,18 @@ SOURCES: dict[str, Source] = {
 }
 
 
-def load(source: str, path: Path | None = None, *, cache: Path | None = None) -> Corpus:
+def load(source: str, path: Path | None = None, *, fields: str = "", cache: Path | None = None) -> Corpus:
     """The prepared dataset of a source, built on first use.
 
     The dataset is in `cache` (default: HSD_JAX_DATA, else ~/.cache/hsd_jax) under a name made of the source, the
     hash of all its bytes and the builder's version, so a changed source is never mistaken for the old one. Without
     `path`, files are looked for where `prepare fetch` puts them. The source "prepared" is a directory made by
-    `prepare build`.
+    `prepare build`. `fields` says where the fields of "jsonl" stand in its rows (question=prompt,answer=target).
     Raises: InputError for an unknown source, a missing path or a row that cannot be read (file and line).
     """
-    if source == PREPARED:
+    if source == PREPARED and not fields:
         return open_prepared(path)
-    row = find(source)
+    row = with_fields(source, fields) if fields else find(source)
     root, found, left_out = _files(source, row, path, cache or default_cache())
     names = {file: file.relative_to(root).as_posix() for file in found}
     assigned = row.assigned(found)
@@ -131,6 +132,14 @@ def load(source: str, path: Path | None = None, *, cache: Path | None = None) ->
             directory, row.splits(found), with_tests=row.with_tests, sources=_sources(row, assigned, names)
         )
     return open_corpus(source, fingerprint, directory, left_out)
+
+
+def with_fields(source: str, fields: str) -> Source:
+    """The row of a source whose fields have other names. Raises: InputError for a source whose fields are known."""
+    if source != OWN:
+        raise InputError(f"data.fields: only the source {OWN!r} has fields of your own; {source!r} is read as it is")
+    row, names = SOURCES[source], parse_fields(fields)
+    return replace(row, read=partial(row.read, names=names), settings=f"fields {sorted(names.items())}")
 
 
 def _sources(row: Source, assigned: Mapping[Path, str], names: Mapping[Path, str]) -> Iterator[dict[str, Any]]:

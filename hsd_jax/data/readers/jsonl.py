@@ -1,6 +1,7 @@
-r"""A user's own problems, one JSON object per line.
+r"""A user's own problems, one JSON object per line, or one row of a parquet file or of a datasets directory.
 
     {"question": "What is 6 times 7?", "answer": "42"}
+    {"question": "Which is a prime?", "choices": ["9", "11", "15"], "answer": "B"}
     {"question": "Read n, print 2n.", "kind": "code", "tests": [{"input": "3\n", "output": "6\n"}]}
 
 Optional: `id` (unique), `solution`, `hidden_tests`, `difficulty` (pass rate). A test is either {"input", "output"}
@@ -8,23 +9,30 @@ Optional: `id` (unique), `solution`, `hidden_tests`, `difficulty` (pass rate). A
 "unordered" the order of the result does not matter). A null field counts as absent, but for a call's `output`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hsd_jax.data.files import Row, rows, shown, stem
 from hsd_jax.data.problems import KINDS, Problem, Test
+from hsd_jax.data.readers.choices import with_choices
 from hsd_jax.data.readers.common import checked_tests
+from hsd_jax.data.readers.field_map import renamed
 from hsd_jax.data.record_files import Rows
 from hsd_jax.errors import InputError
 
 TEST_FORMS = ({"input", "output"}, {"call", "args", "output"}, {"call", "args", "output", "rule"})
 
 
-def own(files: list[Path], split: str) -> Rows:
-    """The problems in file order; a row without an id is named by its split, file and number."""
+def own(files: list[Path], split: str, *, names: Mapping[str, str] | None = None) -> Rows:
+    """The problems in file order; a row without an id is named by its split, file and number.
+
+    `names` says where our fields stand in the rows (`field_map.parse_fields`).
+    """
     seen: dict[str, str] = {}
     for file in files:
-        for number, row in enumerate(rows(file)):
+        for number, came in enumerate(rows(file)):
+            row = with_choices(renamed(came, names or {}))
             name = row.words("id", f"{split}-{stem(file)}-{number:05d}")
             if name in seen:
                 raise InputError(f"{row.place}: the id {name!r} was used before, in {seen[name]}; make ids unique")
