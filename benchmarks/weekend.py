@@ -134,7 +134,7 @@ def watched(
     (checkout / ".gitignore").write_text("runs/\n__pycache__/\n")
     fake_cloud.commit(checkout)
     settings = fake_cloud.SETTINGS | variables | {"HSD_BUCKET": f"gs://{gcs_emulator.BUCKET}"}
-    settings |= {"HSD_POLL_SECONDS": "2", "HSD_SSH_PAUSE_SECONDS": "0.2"}
+    settings |= {"HSD_POLL_SECONDS": "2", "HSD_SSH_PAUSE_SECONDS": "0.2", "HSD_PARTLY_LOOKS": "30"}
     with fake_cloud.running(folder, checkout, TRAINING, settings) as cloud:
 
         def begin() -> subprocess.Popen[str]:

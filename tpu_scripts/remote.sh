@@ -65,13 +65,15 @@ upload_code() {
   git -C "$repository" archive --format=tar.gz "$HSD_COMMIT" | gcloud storage cp - "$archive"
 }
 
-# Reads `worker.sh status` lines and prints one word for the whole run. A worker whose setup broke comes first: the others
-# wait for it. A run lives as long as one worker runs; after that a refusal, a worker that is not set up, or a saved
-# preemption explains the other workers' ends. It is done when every worker says so.
+# Reads `worker.sh status` lines and prints one word for the whole run. A worker whose setup broke, or that refused its
+# input, comes first: the others wait for it. They may also wait for one that ended before it could say so (partly).
+# After that a worker that is not set up, or a saved preemption, explains the others' ends. The run is done when every
+# worker says so.
 summarize() {
   awk '$1 == "worker" { sub(/[^a-z]+$/, "", $3); count[$3]++; total++ }
     END {
-      n = split("broken running refused absent preempted failed", order, " ")
+      if (count["running"] && (count["failed"] || count["preempted"])) count["partly"]++
+      n = split("broken refused partly running absent preempted failed", order, " ")
       for (i = 1; i <= n; i++) if (count[order[i]]) { print order[i]; exit }
       print (total && count["done"] == total) ? "done" : "unreachable"
     }'

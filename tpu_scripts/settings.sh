@@ -45,6 +45,9 @@
 : "${HSD_SSH_PAUSE_SECONDS=20}"
 : "${HSD_RETRIES=3}"
 : "${HSD_STEADY_LOOKS=5}"
+# Looks in a row at a run some of whose workers have ended, after which they are launched again; until then the others
+# should have noticed and ended too.
+: "${HSD_PARTLY_LOOKS=3}"
 # Seconds after which watch ends a look at the run, or a script that it has started, and tries again.
 : "${HSD_LOOK_SECONDS=600}"
 : "${HSD_ACT_SECONDS=7200}"

@@ -2,9 +2,9 @@
 # Shows the state of the slice and of the run on every worker.
 #
 # Usage: tpu_scripts/status.sh [--dry-run] [--help]
-# The last line is one word for the whole run: running, done, failed, refused, preempted (saved; launch resumes it),
-# absent (never launched), broken (a worker's setup failed), unreachable, or the state of a slice that is not ACTIVE
-# (PREEMPTED where one of its nodes was taken away). Exit codes: 0 shown, 1 failed, 2 refused.
+# The last line is one word for the whole run: running, partly (some workers run, some have ended), done, failed,
+# refused, preempted (saved; launch resumes it), absent (never launched), broken (a worker's setup failed), unreachable,
+# or the state of a slice that is not ACTIVE (PREEMPTED where one of its nodes was taken away). Exit codes: 0 shown, 1 failed, 2 refused.
 
 # shellcheck source=common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"

@@ -4,8 +4,10 @@
 # Usage: tpu_scripts/watch.sh [--delete-when-done] [--dry-run] [--help] [-- FLAGS OF hsd_jax.train]
 # Every HSD_POLL_SECONDS: a SUSPENDED, FAILED or PREEMPTED slice is deleted and asked for again; on an ACTIVE one a
 # preempted run (saved) is relaunched and a failed one too, at most HSD_RETRIES times in a row (a run that was seen for
-# HSD_STEADY_LOOKS looks counts as one that works); a worker whose setup broke is set up again. What cannot be read or done now (an expired token, a sleeping laptop, no capacity) is tried for ever,
-# with pauses that grow to an hour; so is what does not come back, and the deletion in the end. With HSD_AUTOSTART=1 new workers resume by themselves (and are set up from here if they
+# HSD_STEADY_LOOKS looks counts as one that works); so is a worker for which the others still wait after
+# HSD_PARTLY_LOOKS looks; a worker whose setup broke is set up again. What cannot be read or done now (an expired token,
+# a sleeping laptop, no capacity) is tried for ever, with pauses that grow to an hour; so is what does not come back, and
+# the deletion in the end. With HSD_AUTOSTART=1 new workers resume by themselves (and are set up from here if they
 # have not after HSD_STARTUP_LOOKS looks); without it watch runs setup.sh and launch.sh on them. Give the same flags after
 # -- as to create or launch. Exit codes: 0 the run is done, 1 it keeps failing (the slice stays, and costs money), 2 refused.
 
@@ -33,7 +35,7 @@ if ((dry_run)); then
 fi
 
 trap 'exit 130' INT # within lets it come only after the command
-failures=0 steady=0 waits=0 absent=0 creating=0
+failures=0 steady=0 waits=0 absent=0 partly=0 creating=0
 # Counts failures of the run in a row and gives up after HSD_RETRIES.
 count_failure() {
   failures=$((failures + 1))
@@ -77,6 +79,7 @@ while true; do
   verdict=${shown##*run: }
   case $verdict in running) steady=$((steady + 1)) waits=0 ;; unreachable | unknown) ;; *) steady=0 ;; esac
   if ((steady >= HSD_STEADY_LOOKS)); then failures=0; fi
+  case $verdict in partly) partly=$((partly + 1)) ;; unreachable | unknown) ;; *) partly=0 ;; esac
   case $verdict in
     done) finish ;;
     refused) say "$shown"; say "the run refused its input: logs.sh shows the line; fix it, then setup.sh and launch.sh"; exit "$EXIT_REFUSED" ;;
@@ -87,6 +90,11 @@ while true; do
     SUSPENDED | FAILED | PREEMPTED) say "$HSD_NAME is $verdict: asking for it again"; create ;;
     preempted) say "the run was preempted and saved; resuming it"; launch ;;
     failed) count_failure "the run failed"; launch ;;
+    partly)
+      waits=0
+      if ((partly < HSD_PARTLY_LOOKS)); then say "a worker has ended; the others should notice"
+      else partly=0; count_failure "the others wait for a worker that has ended"; launch; fi
+      ;;
     broken) say "$shown"; say "the setup of a worker broke; setting up again"; set_up ;;
     absent)
       absent=$((absent + 1))

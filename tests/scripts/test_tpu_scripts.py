@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -309,6 +310,19 @@ def test_watch_gives_up_on_a_run_that_keeps_failing(cloud: Cloud) -> None:
     assert cloud.script("launch.sh").returncode == 0
     cloud.wait_for("refused")
     assert cloud.script("watch.sh").returncode == 2
+
+
+def test_watch_launches_a_worker_for_which_the_others_wait(cloud: Cloud) -> None:
+    """One that ends while it starts can tell nobody, and the others wait for it; it is not launched for ever."""
+    ready(cloud)
+    supervisor = cloud.home / "vm" / "hsd-w0" / "run" / "supervisor"
+    os.killpg(int(supervisor.read_text()), signal.SIGKILL)
+    cloud.wait_for("partly")
+    cloud.write("code", "1")
+    done = cloud.script("watch.sh", HSD_RETRIES="1", HSD_POLL_SECONDS="0.3", HSD_PARTLY_LOOKS="2")
+    assert "a worker has ended; the others should notice" in done.stderr
+    assert "hsd-w1 running already" in done.stdout + done.stderr
+    assert done.returncode == 1 and "the others wait for a worker that has ended 2 times in a row" in done.stderr
 
 
 def watched(cloud: Cloud, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
