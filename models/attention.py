@@ -73,6 +73,11 @@ def reference_attention(q: Array, k: Array, v: Array, q_segments_BS: Array, k_se
     return attend_with_lse(q, k, v, visible(q_segments_BS, k_segments_BX))[0]
 
 
+def bidirectional_attention(q: Array, k: Array, v: Array, q_segments_BS: Array, k_segments_BX: Array) -> Array:
+    """Every query sees all keys of its segment, those after it too: the attention of masked-diffusion models."""
+    return attend_with_lse(q, k, v, q_segments_BS[:, :, None] == k_segments_BX[:, None, :])[0]
+
+
 def cudnn_attention(q: Array, k: Array, v: Array, q_segments_BS: Array, k_segments_BX: Array) -> Array:
     """cuDNN's fused kernel (GPU; bfloat16 or float16, head size a multiple of 8 up to 128)."""
     mask_B1SX = visible(q_segments_BS, k_segments_BX)[:, None]

@@ -5,6 +5,7 @@ that share a context, and decoding with a cache are three `attend` functions aro
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -20,6 +21,19 @@ Array = jax.Array
 Params = dict[str, Any]
 # (q_BSNH, k_BSKH, v_BSKH), queries and keys rotated -> (out_BSNH, whatever the caller wants handed out)
 Attend = Callable[[Array, Array, Array], tuple[Array, Any]]
+
+
+@dataclass(frozen=True)
+class LayerHooks:
+    """What a caller does inside the layers.
+
+    `attend(inputs)` is a layer's attention, where `inputs` is its slice of `per_layer` (any pytree with a leading L
+    axis); `keep(x_BSD, aux)` says what a layer hands out of its output and of what its attention handed out.
+    """
+
+    attend: Callable[[Any], Attend]
+    per_layer: Any = ()
+    keep: Callable[[Array, Any], Any] = lambda x_BSD, aux: aux
 
 
 def param_shapes(config: Qwen3Config) -> Params:
@@ -148,12 +162,21 @@ def forward(
     segments_BS = jnp.zeros(tokens_BS.shape, jnp.int32) if segments_BS is None else segments_BS
     positions_BS = positions_of(valid_BS, segments_BS)
     attend = attend_to_self(attention, valid_BS, segments_BS)
+    return run_layers(config, params, tokens_BS, positions_BS, LayerHooks(lambda _: attend), how)[0]
 
-    def body(x: Array, weights: Params) -> tuple[Array, Any]:
-        return layer(config, weights, x, positions_BS, attend)
 
-    x, _ = scan_layers(body, embed(params, tokens_BS, how), params["layers"], how)
-    return final_norm(config, params, x)
+def run_layers(
+    config: Qwen3Config, params: Params, tokens_BS: Array, positions_BS: Array, hooks: LayerHooks, how: Compute = PLAIN
+) -> tuple[Array, Any]:
+    """Final hidden states [B, S, D] (after the last norm), and what the layers hand out, stacked on an L axis."""
+
+    def body(x: Array, layer_inputs: tuple[Params, Any]) -> tuple[Array, Any]:
+        weights, inputs = layer_inputs
+        x, aux = layer(config, weights, x, positions_BS, hooks.attend(inputs))
+        return x, hooks.keep(x, aux)
+
+    x, kept = scan_layers(body, embed(params, tokens_BS, how), (params["layers"], hooks.per_layer), how)
+    return final_norm(config, params, x), kept
 
 
 def logits(params: Params, hidden: Array) -> Array:

@@ -40,7 +40,7 @@ def prefill(program: SamplerConfig, params: DecodeParams, prompts: Padded) -> Ca
     x = qwen3.embed(params, tokens_RC, Compute(program.dtype))
     entries = []
     for weights in params["layers"]:
-        x, entry = qwen3.layer(program.config, weights, x, positions_RC, attend)
+        x, entry = qwen3.layer(program.config, weights, x, positions_RC, program.wrap_attend(weights, attend))
         entries.append(entry)
     keys, values = zip(*entries, strict=True)
     # every shard of the slots may need any prompt, so prompts are whole on the data axis
@@ -104,7 +104,8 @@ def decode_step(
     x = qwen3.embed(params, slots.token_B[:, None], Compute(program.dtype))
     keys, values = [], []
     for weights, k_BKSH, v_BKSH in zip(params["layers"], cache.keys, cache.values, strict=True):
-        x, (k, v) = qwen3.layer(config, weights, x, position_B1, cached_attend(k_BKSH, v_BKSH, place, visible_BS))
+        attend = program.wrap_attend(weights, cached_attend(k_BKSH, v_BKSH, place, visible_BS))
+        x, (k, v) = qwen3.layer(config, weights, x, position_B1, attend)
         keys.append(k)
         values.append(v)
     hidden_BD = qwen3.final_norm(config, params, x)[:, 0]

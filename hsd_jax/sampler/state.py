@@ -1,5 +1,6 @@
 """The records of the sampler: what is compiled for, the cache, what every slot is doing, and what it has written."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from jax.sharding import Mesh
 from jax.tree_util import register_dataclass
 
 from hsd_jax.sampler.decode_sharding import DecodeSharding
-from models.qwen3 import Qwen3Config
+from models.qwen3 import Attend, Params, Qwen3Config
 
 Array = jax.Array
 CHECK = 8  # decode steps between checks whether any slot is still active: a check is a reduction over all rows
@@ -28,6 +29,11 @@ class Capacity:
     chunk: int = 64
 
 
+def as_is(weights: Params, attend: Attend) -> Attend:
+    """A layer's attention, unchanged."""
+    return attend
+
+
 @dataclass(frozen=True)
 class SamplerConfig:
     """Everything that shapes the compiled programs of the sampler. See `buckets.make_sampler_config`.
@@ -35,6 +41,8 @@ class SamplerConfig:
     `vocabulary` is the tokenizer's size: ids from there on are never sampled. `shapes` are the cache shapes (slots,
     length) that may be used, `chunk` the most steps between two host syncs, `prefill_batch` the number of
     prompts read at once. `mesh` (None: one device) holds only devices of this process, with axes "data" and "tensor".
+    `wrap_attend(weights, attend)` is the attention of a layer with these `DecodeParams`, which may hold arrays of the
+    caller's: it sees, and may change, queries, rotated keys and values before they are cached.
     """
 
     config: Qwen3Config
@@ -47,6 +55,7 @@ class SamplerConfig:
     prefill_batch: int
     dtype: str
     mesh: Mesh | None
+    wrap_attend: Callable[[Params, Attend], Attend] = as_is
 
     @property
     def layout(self) -> DecodeSharding:

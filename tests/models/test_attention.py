@@ -12,6 +12,7 @@ from models.attention import (
     NO_KEY_LSE,
     attend_with_lse,
     attention_for,
+    bidirectional_attention,
     merge_attention,
     on_mesh,
     reference_attention,
@@ -120,3 +121,11 @@ def test_platforms():
     assert attention_for("cpu") is reference_attention
     with pytest.raises(InputError, match=r"platform = 'npu', allowed: \['cpu', 'gpu', 'tpu'\]"):
         attention_for("npu")
+
+
+def test_bidirectional_attention_sees_all_keys_of_its_segment():
+    q, k, v = random_qkv(20, 20)
+    segments_BS, _ = segments_of(20, 20)
+    mask = np.asarray(segments_BS)[:, :, None] == np.asarray(segments_BS)[:, None, :]
+    out, _ = by_definition(*map(np.asarray, (q, k, v)), mask)
+    np.testing.assert_allclose(bidirectional_attention(q, k, v, segments_BS, segments_BS), out, atol=1e-5)

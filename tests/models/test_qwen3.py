@@ -11,7 +11,22 @@ import pytest
 from hsd_jax.errors import InputError
 from models import hf
 from models.attention import reference_attention
-from models.qwen3 import Qwen3, Qwen3Config, cast, forward, init_params, logits, params_of, positions_of, rms_norm
+from models.qwen3 import (
+    LayerHooks,
+    Params,
+    Qwen3,
+    Qwen3Config,
+    attend_to_self,
+    cast,
+    forward,
+    init_params,
+    layer,
+    logits,
+    params_of,
+    positions_of,
+    rms_norm,
+    run_layers,
+)
 from models.scan import POLICIES, Compute
 from tests.support.random_qwen3 import GOLDEN_CASES, hf_config, hf_weights, padded_batch, write_hf
 from tests.support.tiny_config import tiny_config
@@ -202,3 +217,30 @@ def test_initial_weights_have_no_zero_block():
     for path, leaf in jax.tree.leaves_with_path(params):
         assert float(jnp.mean(leaf == 0)) < 0.01, path
     assert not np.array_equal(params["layers"]["q_LDNH"][0], params["layers"]["q_LDNH"][1])
+
+
+def test_layers_take_arrays_of_the_caller_and_hand_out_what_it_wants(model: Qwen3):
+    """Hidden states after every layer, and the effect of values shifted in one layer alone, against a plain loop."""
+    tokens, valid = (jnp.asarray(x) for x in padded_batch(97))
+    positions = positions_of(valid, jnp.zeros(tokens.shape, jnp.int32))
+    plain = attend_to_self(reference_attention, valid, jnp.zeros(tokens.shape, jnp.int32))
+    shift_L = jnp.arange(CONFIG.layers) * 0.5
+
+    @jax.jit
+    def all_ways(params: Params) -> tuple:
+        hooks = LayerHooks(lambda shift: lambda q, k, v: plain(q, k, v + shift), shift_L, lambda x, _: x)
+        x, loop = params["embed_VD"][tokens], []
+        for i in range(CONFIG.layers):
+            weights = {name: w[i] for name, w in params["layers"].items()}
+            x, _ = layer(CONFIG, weights, x, positions, lambda q, k, v, i=i: plain(q, k, v + shift_L[i]))
+            loop.append(x)
+        unshifted = run_layers(CONFIG, params, tokens, positions, LayerHooks(lambda _: plain))[0]
+        ordinary = forward(CONFIG, params, tokens, valid)
+        return run_layers(CONFIG, params, tokens, positions, hooks), jnp.stack(loop), unshifted, ordinary
+
+    (hidden, kept_LBSD), loop_LBSD, unshifted, ordinary = all_ways(params_of(model))
+    np.testing.assert_allclose(kept_LBSD, loop_LBSD, atol=1e-5)
+    last = rms_norm(loop_LBSD[-1], params_of(model)["final_norm_D"], CONFIG.norm_eps)
+    np.testing.assert_allclose(hidden, last, atol=1e-5)
+    np.testing.assert_array_equal(unshifted, ordinary)
+    assert float(jnp.abs(hidden - unshifted).max()) > 0.01

@@ -286,3 +286,32 @@ def test_impossible_programs_are_refused_by_name(model, change, words):
         make_sampler_config(model[0], Capacity(**sizes), vocabulary=vocabulary, pad_id=0, mesh=mesh)
     with pytest.raises(InputError, match="tensor"):
         decode_mesh(tensor=3)
+
+
+def test_a_wrapped_attention_acts_on_prompts_and_responses(model, program, prompts):
+    """Log-probabilities of rollouts whose values are scaled in one layer are those of a forward pass that does so."""
+    config, params = model
+    scale_L = jnp.asarray([1.0, 0.3])
+
+    def wrap(weights, attend):
+        return lambda q, k, v: attend(q, k, v * weights["scale"])
+
+    other = dataclasses.replace(program, wrap_attend=wrap, shapes=((4, 144),))
+    weights = decode_params(params, config=config, dtype=program.dtype)
+    weights["layers"] = tuple(w | {"scale": x} for w, x in zip(weights["layers"], scale_L, strict=True))
+    got = run(other, weights, prompts, limits=[9] * 4, group=1, chosen=sampling_params(temperature=1.1))
+    rows = np.zeros((4, WINDOW + 9), np.int32)
+    for p, n in enumerate(prompts.length):
+        rows[p, : n + 9] = np.concatenate([prompts.tokens[p, :n], got.response_PGT[p, 0, :9]])
+
+    @jax.jit
+    def logprobs(rows):
+        plain = qwen3.attend_to_self(qwen3.reference_attention, rows >= 0, rows * 0)
+        hooks = qwen3.LayerHooks(lambda scale: lambda q, k, v: plain(q, k, v * scale), scale_L)
+        hidden, _ = qwen3.run_layers(config, params, rows, jnp.indices(rows.shape)[1], hooks)
+        return jax.nn.log_softmax(qwen3.logits(params, hidden))
+
+    logprob = np.asarray(logprobs(rows))
+    for p, n in enumerate(prompts.length):
+        expected = logprob[p, np.arange(n - 1, n + 8), rows[p, n : n + 9]]
+        np.testing.assert_allclose(got.logprob_PGT[p, 0, :9], expected, atol=1e-4)
