@@ -1,0 +1,217 @@
+"""AtManRL, attention saliency as a reward (arXiv:2604.16158), on the tiny model.
+
+    python -m examples.related.atmanrl
+
+A rollout is rewarded for being right, and for reasoning that its answer depends on. How much it depends is learnt for
+each rollout: an additive mask H on the attention scores, on the columns of the reasoning, starts by suppressing them,
+and an inner optimizer re-enables those that the answer needs, while the model's weights stay:
+
+    min_H   -1/N sum_n log p(answer token n | reasoning, H)      H starts at c = -0.4, AdamW (.6, .9999, decay .05),
+                                                                 H <= 0 by a clamp, 10 H is added to the scores
+    R = R_out + R_sal     R_out = 0 right, -1 wrong;  R_sal = 1 - mean over the causal region of H / c
+    A = R - mean of the group;  clipped policy gradient with the ratio of the sequence, .2
+
+The sign: as printed, R_sal is the mean of H / c, which is 1 where a column stays suppressed and 0 where it was needed,
+so that it would reward reasoning that nothing depends on; the text says the opposite. `main` prints both on a toy
+trace with and without lines that nothing reads: 1 - mean(H / c) is larger without them, as it should be. Decay moves H
+towards 0 on its own, the same everywhere.
+
+One gradient instead of many steps: d log p(answer) / d H at H = 0, `proxy`; its rank correlation, over the columns of a
+rollout, with the learnt mask is printed.
+
+Choices where the paper is silent, and deviations: one mask for all layers and heads; 20 inner steps of 1e-2 instead of
+200 of 1e-3 while training (both are compared); the ratio is that of GSPO, the mean over tokens; the answer is the digit
+in the box, the reasoning everything before the last line; one update per batch. A solution of this task has one form,
+so traces cannot become shorter, which is the effect that the paper reports.
+
+Measured (RESULTS.md, "Related systems"): see there.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from scipy.stats import spearmanr
+
+from examples.related import bench
+from examples.related.bench import Bench, Texts
+from hsd_jax.data import tiny
+from hsd_jax.divergence import log_probs, pick
+from models import qwen3
+from models.qwen3 import Params, Qwen3Config
+
+SEEDS, STEPS, P, G, HELD_OUT = 3, 8, 8, 4, 128
+RATE, CLIP, WINDOW = 2e-4, 0.2, 136
+START, SCALE = -0.4, 10.0
+LONG, SHORT = (200, 1e-3), (20, 1e-2)  # inner steps and their rate: the paper's, and ours while training
+LAST_LINE = "The answer is"
+
+
+class Traces(NamedTuple):
+    """Rollouts: `answer_BS` marks the tokens of the answer, `region_BSS` where the mask may act: query, column."""
+
+    texts: Texts
+    answer_BS: Array
+    region_BSS: Array
+
+
+def traces_of(lab: Bench, prompts: list[list[int]], responses: list[list[int]]) -> Traces:
+    """Finds the answer (what is in the box) and the columns of the reasoning (all that stands before the last line).
+
+    A response without a box has no answer, and no region.
+    """
+    texts = bench.texts_of(zip(prompts, responses, strict=True), WINDOW)
+    answer, columns = np.zeros((2, *texts.tokens_BS.shape), bool)
+    for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
+        pieces = [lab.tokenizer.decode([i], skip_special_tokens=False) for i in response]
+        ends = np.cumsum([len(piece) for piece in pieces])
+        text = "".join(pieces)
+        line, box = text.rfind(LAST_LINE), text.rfind("\\boxed{")
+        if 0 <= line < box:
+            first = int(np.searchsorted(ends, box + len("\\boxed{"), side="right"))
+            answer[row, len(prompt) + min(first, len(response) - 1)] = True
+            columns[row, len(prompt) : len(prompt) + int(np.searchsorted(ends, line, side="right"))] = True
+    causal_SS = np.tri(WINDOW, dtype=bool)
+    region_BSS = columns[:, None, :] & causal_SS & np.asarray(texts.valid_BS)[:, :, None]
+    return Traces(texts, jnp.asarray(answer), jnp.asarray(region_BSS))
+
+
+def answer_logp(config: Qwen3Config, params: Params, traces: Traces, bias_BSS: Array) -> Array:
+    """1/N sum_n log p(answer token n), [B], with `bias_BSS` added to the attention scores of all layers and heads."""
+    tokens_BS, valid_BS, _ = traces.texts
+    mask_BSS = jnp.tri(WINDOW if tokens_BS.shape[1] == WINDOW else tokens_BS.shape[1], dtype=bool) & valid_BS[:, None]
+    attend = lambda q, k, v: (  # noqa: E731
+        jax.nn.dot_product_attention(q, k, v, bias=bias_BSS[:, None], mask=mask_BSS[:, None]),
+        (),
+    )
+    positions_BS = qwen3.positions_of(valid_BS, jnp.zeros_like(tokens_BS))
+    hidden_BSD, _ = qwen3.run_layers(config, params, tokens_BS, positions_BS, qwen3.LayerHooks(lambda _: attend))
+    logp_BS = pick(log_probs(qwen3.logits(params, hidden_BSD[:, :-1])), tokens_BS[:, 1:])
+    answer_BS = traces.answer_BS[:, 1:]
+    return jnp.sum(answer_BS * logp_BS, axis=1) / jnp.maximum(jnp.sum(answer_BS, axis=1), 1)
+
+
+@partial(jax.jit, static_argnames=("config", "steps", "rate"))
+def learn_mask(config: Qwen3Config, params: Params, traces: Traces, steps: int, rate: float) -> Array:
+    """H [B, S, S] after the inner optimizer; 0 outside the region."""
+    inner = optax.adamw(rate, b1=0.6, b2=0.9999, weight_decay=0.05)
+
+    def loss(mask_BSS: Array) -> Array:
+        return -jnp.sum(answer_logp(config, params, traces, SCALE * mask_BSS))
+
+    def step(_: int, carry: tuple[Array, optax.OptState]) -> tuple[Array, optax.OptState]:
+        mask_BSS, state = carry
+        gradient = jax.grad(loss)(mask_BSS) * traces.region_BSS
+        changes, state = inner.update(gradient, state, mask_BSS)
+        return jnp.minimum(mask_BSS + changes, 0), state
+
+    start_BSS = START * traces.region_BSS
+    return jax.lax.fori_loop(0, steps, step, (start_BSS, inner.init(start_BSS)))[0]
+
+
+def saliency(mask_BSS: Array, region_BSS: Array) -> Array:
+    """1 - mean over the region of H / c, [B]: the share that had to be re-enabled."""
+    return 1 - jnp.sum(mask_BSS / START, axis=(1, 2)) / jnp.maximum(jnp.sum(region_BSS, axis=(1, 2)), 1)
+
+
+@partial(jax.jit, static_argnames="config")
+def proxy(config: Qwen3Config, params: Params, traces: Traces) -> Array:
+    """d log p(answer) / d H at H = 0, [B, S, S]: one gradient says what a little less attention would cost."""
+    zero_BSS = jnp.zeros(traces.region_BSS.shape)
+    gradient = jax.grad(lambda mask_BSS: jnp.sum(answer_logp(config, params, traces, SCALE * mask_BSS)))(zero_BSS)
+    return gradient * traces.region_BSS
+
+
+def by_column(x_BSS: Array, region_BSS: Array) -> np.ndarray:
+    """Mean over the queries of every column of the region, NaN elsewhere, [B, S]."""
+    count_BS = np.asarray(region_BSS.sum(axis=1))
+    return np.where(count_BS > 0, np.asarray(x_BSS.sum(axis=1)) / np.maximum(count_BS, 1), np.nan)
+
+
+def rank_correlation(a_BS: np.ndarray, b_BS: np.ndarray) -> float:
+    """Spearman's, over the columns of a rollout, mean over the rollouts that have some."""
+    rows = [(a[~np.isnan(a)], b[~np.isnan(b)]) for a, b in zip(a_BS, b_BS, strict=True)]
+    return float(np.mean([spearmanr(*row).statistic for row in rows if len(row[0]) > 2]))
+
+
+def policy_loss(config: Qwen3Config, params: Params, batch: tuple[Texts, Array, Array]) -> Array:
+    """-mean_i min(s_i A_i, clip(s_i, 1 - .2, 1 + .2) A_i), s_i = exp(mean_t log p / p_old) of the sequence."""
+    texts, old_BS, advantage_B = batch
+    change_BS = texts.weights_BS * (bench.token_logp(config, params, texts) - old_BS)
+    ratio_B = jnp.exp(jnp.sum(change_BS, axis=1) / jnp.sum(texts.weights_BS, axis=1))
+    return -jnp.mean(jnp.minimum(ratio_B * advantage_B, jnp.clip(ratio_B, 1 - CLIP, 1 + CLIP) * advantage_B))
+
+
+def toy(lab: Bench, params: Params) -> None:
+    """Prints the reward with both signs for a trace, and for the same trace after lines that nothing reads."""
+    problem = tiny.TinyProblem("toy", "Evaluate from left to right, modulo 10: 7+3-2+4", "2", "")
+    trace = "7+3=0\n0-2=8\n8+4=2\n"
+    responses = [lab.encode(text + LAST_LINE + " \\boxed{2}." + bench.STOP) for text in (trace, "1+1=2\n" * 3 + trace)]
+    traces = traces_of(lab, [lab.prompt(problem)] * 2, responses)
+    mask_BSS = learn_mask(lab.config, params, traces, *LONG)
+    for name, value in zip(("trace", "unread lines, then trace"), saliency(mask_BSS, traces.region_BSS), strict=True):
+        print(f"toy: {name:26} 1 - mean(H/c) {float(value):.4f}   mean(H/c), as printed {1 - float(value):.4f}")
+    column_S = by_column(1 - mask_BSS / START, traces.region_BSS)[0]
+    shown = [i for i in range(WINDOW) if not np.isnan(column_S[i])]
+    words = [lab.tokenizer.decode([int(traces.texts.tokens_BS[0, i])]).replace("\n", "|") for i in shown]
+    print("toy: re-enabled by column  " + " ".join(f"{w}{column_S[i]:.2f}" for w, i in zip(words, shown, strict=True)))
+
+
+def train(lab: Bench, params: Params, seed: int, *, with_saliency: bool) -> tuple[Params, list[float], list[float]]:
+    """STEPS updates; the mean saliency and length of the rollouts of each."""
+    optimizer, key = bench.adamw(RATE), jax.random.key(seed)
+    state, seen, lengths = optimizer.init(params), [], []
+    problems = list(tiny.generate(STEPS * P, split="train", seed=seed))
+    for step in range(STEPS):
+        asked = [problem for problem in problems[step * P : (step + 1) * P] for _ in range(G)]
+        prompts = [lab.prompt(problem) for problem in asked]
+        responses = bench.write(lab, bench.decode_weights(lab, params), prompts, jax.random.fold_in(key, step))
+        traces = traces_of(lab, prompts, responses)
+        salient_B = saliency(learn_mask(lab.config, params, traces, *SHORT), traces.region_BSS)
+        reward_B = np.array([lab.solved(*pair) for pair in zip(asked, responses, strict=True)]) - 1.0
+        reward_PG = (reward_B + with_saliency * np.asarray(salient_B)).reshape(P, G)
+        advantage_B = jnp.asarray((reward_PG - reward_PG.mean(axis=1, keepdims=True)).ravel())
+        batch = traces.texts, logps(lab.config, params, traces.texts), advantage_B
+        params, state, _ = bench.update(policy_loss, lab.config, optimizer, params, state, batch)
+        seen.append(float(salient_B.mean()))
+        lengths.append(float(np.mean([len(ids) for ids in responses])))
+    return params, seen, lengths
+
+
+logps = jax.jit(bench.token_logp, static_argnums=0)
+
+
+def main() -> None:
+    """Prints the toy traces, how well the proxies rank columns, and what training does with and without saliency."""
+    lab, base = bench.open_bench(slots=P * G)
+    toy(lab, base)
+    held_out = list(tiny.generate(HELD_OUT, split="heldout", seed=0))
+    prompts = [lab.prompt(problem) for problem in held_out[: P * G]]
+    traces = traces_of(lab, prompts, bench.write(lab, bench.decode_weights(lab, base), prompts, jax.random.key(9)))
+    learnt, quick = (
+        by_column(1 - learn_mask(lab.config, base, traces, *how) / START, traces.region_BSS) for how in (LONG, SHORT)
+    )
+    gradient = by_column(proxy(lab.config, base, traces), traces.region_BSS)
+    print(f"rank correlation with the mask of 200 steps, {P * G} rollouts: mask of 20 steps", end=" ")
+    print(f"{rank_correlation(quick, learnt):.3f}, one gradient {rank_correlation(gradient, learnt):.3f}", flush=True)
+    table: dict[str, list[tuple[float, ...]]] = {}
+    for seed in range(SEEDS):
+        key = jax.random.key(100 + seed)
+        before = bench.pass_at_1(lab, base, held_out, key)
+        for name, with_saliency in (("outcome", False), ("outcome + saliency", True)):
+            params, seen, lengths = train(lab, base, seed, with_saliency=with_saliency)
+            after = bench.pass_at_1(lab, params, held_out, key)
+            table.setdefault(name, []).append((before, after, seen[0], seen[-1], lengths[-1]))
+            print(f"seed {seed}  {name:20} pass@1 {before:.3f} -> {after:.3f}", flush=True)
+    columns = "pass@1 before", "after", "saliency, first", "last", "tokens, last"
+    print(f"\n{'reward':20}" + "".join(f"{column:26}" for column in columns))
+    for name, rows in table.items():
+        print(f"{name:20}" + "".join(f"{bench.spread(values):26}" for values in zip(*rows, strict=True)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""Asking a question as a probe of hidden states (arXiv:2605.31561), on the tiny model.
+
+    python -m examples.related.question_probe
+
+A student stops half-way and asks a teacher a question. Before any answer comes, its hidden states, before and after
+asking, tell whether it will be right in the end; a probe on them decides whether to ask. No weights are trained by
+this. Only the abstract of the source is known to us: layer, kind of probe, thresholds and data are our choices.
+
+    student   7+3=0|0-2=8|8*7=7|   Check 8*7?|                    the question is generated, any of its own steps
+    teacher                                     It is 8*7=6|      exact
+    student                                                       goes on from there, or had gone on without asking
+
+    probe     log-odds of being right = w . h + b, h standardized; logistic regression with a ridge, Newton's method
+    AUC       share of pairs (right, wrong) that the probe orders rightly, predicted by five-fold cross-validation
+    gate      ask where the probe, before asking, gives being right without help less than one half
+    rescue    share of the wrong that are right when they ask;  harm: share of the right that are wrong when they ask
+
+So that the base can ask, it is fine-tuned first, on solutions with its own habitual errors in which a uniformly drawn
+step is asked about, the teacher's words without loss. After the answer it starts anew from the step it asked about.
+
+Control: a probe that sees lengths alone (operations in the question, tokens before the question). The gate is compared
+with one that asks as often, at random.
+
+Measured (RESULTS.md, "Related systems"): see there.
+"""
+
+import re
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from scipy.stats import rankdata
+
+from examples.related import bench
+from examples.related.bench import Bench, Texts
+from hsd_jax.data import tiny
+from models import qwen3
+from models.attention import reference_attention
+from models.qwen3 import Params, Qwen3Config
+from tools.tiny_documents import Mixture, slips
+
+SEEDS, ASKED, DOCUMENTS, EPOCHS, RATE = 3, 384, 1024, 2, 1e-3
+WINDOW, FOLDS, RIDGE = 176, 5, 10.0
+QUESTION, ANSWER = re.compile(r"Check (\d)([-+*])(\d)\?\n"), "It is {}\n"
+
+
+class Trajectories(NamedTuple):
+    """Of every problem: prompt, what was written before the question, the question, and both outcomes."""
+
+    prompts: list[list[int]]
+    before: list[list[int]]
+    questions: list[list[int]]
+    right_alone: np.ndarray
+    right_asked: np.ndarray
+
+
+def teacher(question: str) -> str:
+    """The exact answer to a question; the teacher says so where it cannot read it."""
+    found = QUESTION.fullmatch(question)
+    if not found:
+        return "It cannot be read\n"
+    a, operator, b = int(found[1]), found[2], int(found[3])
+    value = {"+": a + b, "-": a - b, "*": a * b}[operator] % 10
+    return ANSWER.format(f"{a}{operator}{b}={value}")
+
+
+def half(text: str) -> str:
+    """The first lines of a solution, a little more than half of its steps."""
+    lines = text.splitlines(keepends=True)
+    return "".join(lines[: len(lines) // 2 + 1])
+
+
+def document(lab: Bench, rng: np.random.Generator) -> tuple[list[int], list[int], list[int]]:
+    """A prompt, a solution that asks, and which of its tokens are the student's own."""
+    mix, chain = Mixture(), tiny.random_chain(rng)
+    while tiny.split_of(chain) != "train":
+        chain = tiny.random_chain(rng)
+    written = half(tiny.solution(chain, slips(rng, chain, mix, attempt=False)))
+    step = int(rng.integers(written.count("\n")))
+    asked = written.splitlines()[step].split("=")[0]
+    question = f"Check {asked}?\n"
+    answer = teacher(question)
+    rest = tiny.Chain((int(answer[-2]), *chain.numbers[step + 2 :]), chain.operators[step + 1 :])
+    end = (
+        tiny.solution(rest, slips(rng, rest, mix, attempt=False))
+        if rest.operators
+        else f"The answer is \\boxed{{{answer[-2]}}}."
+    )
+    pieces = [(written, 1), (question, 1), (answer, 0), (end + bench.STOP, 1)]
+    ids = [(i, own) for text, own in pieces for i in lab.encode(text)]
+    prompt = lab.prompt(tiny.TinyProblem("", tiny.question(chain), "", ""))
+    return prompt, [i for i, _ in ids], [own for _, own in ids]
+
+
+def documents(lab: Bench, rng: np.random.Generator) -> Texts:
+    """What the base learns asking from; the teacher's tokens are only read."""
+    rows = [document(lab, rng) for _ in range(DOCUMENTS)]
+    texts = bench.texts_of([(prompt, ids) for prompt, ids, _ in rows], WINDOW)
+    weights_BS = np.zeros(texts.weights_BS.shape, np.float32)
+    for row, (prompt, ids, own) in zip(weights_BS, rows, strict=True):
+        row[len(prompt) : len(prompt) + len(ids)] = own
+    return texts._replace(weights_BS=jnp.asarray(weights_BS))
+
+
+def ask(lab: Bench, params: Params, problems: list[tiny.TinyProblem], key: Array) -> Trajectories:
+    """Every problem solved without a question, and from its half on with one."""
+    weights, text = bench.decode_weights(lab, params), lab.tokenizer.decode
+    prompts = [lab.prompt(problem) for problem in problems]
+    alone = bench.write(lab, weights, prompts, jax.random.fold_in(key, 0))
+    before = [lab.encode(half(text(ids))) for ids in alone]
+    opening, line = lab.encode("Check "), lab.encode("\n")[-1]
+    heads = [[*p, *b, *opening] for p, b in zip(prompts, before, strict=True)]
+    asked = bench.write(lab, weights, heads, jax.random.fold_in(key, 1), limit=6)
+    questions = [opening + (ids[: ids.index(line) + 1] if line in ids else ids) for ids in asked]
+    told = [q + lab.encode(teacher(text(q))) for q in questions]
+    heads = [[*p, *b, *t] for p, b, t in zip(prompts, before, told, strict=True)]
+    rest = bench.write(lab, weights, heads, jax.random.fold_in(key, 2))
+    right = [np.array([lab.solved(*pair) for pair in zip(problems, rows, strict=True)]) for rows in (alone, rest)]
+    return Trajectories(prompts, before, questions, *right)
+
+
+def hidden_states(config: Qwen3Config, params: Params, texts: Texts) -> Array:
+    """The output of every layer at the last token of every text, [L, B, D]."""
+    segments = jnp.zeros(texts.tokens_BS.shape, jnp.int32)
+    attend = qwen3.attend_to_self(reference_attention, texts.valid_BS, segments)
+    last_B = jnp.sum(texts.valid_BS, axis=1) - 1
+    hooks = qwen3.LayerHooks(
+        lambda _: attend, keep=lambda x_BSD, _: jnp.take_along_axis(x_BSD, last_B[:, None, None], axis=1)[:, 0]
+    )
+    positions_BS = qwen3.positions_of(texts.valid_BS, segments)
+    return qwen3.run_layers(config, params, texts.tokens_BS, positions_BS, hooks)[1]
+
+
+def fit(x_BE: np.ndarray, y_B: np.ndarray, ridge: float = RIDGE) -> np.ndarray:
+    """w of min_w sum_B log(1 + exp(-+ x . w)) + ridge/2 |w|^2, by Newton's method; x has a column of ones."""
+    w_E, penalty_EE = np.zeros(x_BE.shape[1]), ridge * np.eye(x_BE.shape[1])
+    for _ in range(15):
+        p_B = 1 / (1 + np.exp(-x_BE @ w_E))
+        gradient_E = x_BE.T @ (p_B - y_B) + ridge * w_E
+        w_E = w_E - np.linalg.solve(x_BE.T * (p_B * (1 - p_B)) @ x_BE + penalty_EE, gradient_E)
+    return w_E
+
+
+def predictions(x_BE: np.ndarray, y_B: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Probability of being right, of every row by a probe fitted without its fold."""
+    fold_B, predicted_B = rng.permutation(len(y_B)) % FOLDS, np.zeros(len(y_B))
+    for fold in range(FOLDS):
+        mean_E, scale_E = x_BE[fold_B != fold].mean(axis=0), x_BE[fold_B != fold].std(axis=0) + 1e-6
+        z_BE = np.pad((x_BE - mean_E) / scale_E, ((0, 0), (0, 1)), constant_values=1)
+        w_E = fit(z_BE[fold_B != fold], y_B[fold_B != fold])
+        predicted_B[fold_B == fold] = 1 / (1 + np.exp(-z_BE[fold_B == fold] @ w_E))
+    return predicted_B
+
+
+def auc(score_B: np.ndarray, y_B: np.ndarray) -> float:
+    """P(score of a right one > score of a wrong one), ties by half."""
+    right = int(y_B.sum())
+    return float((rankdata(score_B)[y_B].sum() - right * (right + 1) / 2) / (right * (len(y_B) - right)))
+
+
+def flips(alone_B: np.ndarray, asked_B: np.ndarray) -> tuple[float, float]:
+    """(rescue, harm): share of the wrong that become right, share of the right that become wrong."""
+    return float(asked_B[~alone_B].mean()), float((~asked_B[alone_B]).mean())
+
+
+def measure(lab: Bench, params: Params, problems: list[tiny.TinyProblem], seed: int) -> dict[str, float]:
+    """One seed's column of the table."""
+    got, rng = ask(lab, params, problems, jax.random.key(seed)), np.random.default_rng(seed)
+    states = jax.jit(hidden_states, static_argnums=0)
+    parts = list(zip(got.prompts, got.before, got.questions, strict=True))
+    before_LBD = np.asarray(states(lab.config, params, bench.texts_of([(p, b) for p, b, _ in parts], WINDOW)))
+    after_LBD = np.asarray(states(lab.config, params, bench.texts_of([(p, [*b, *q]) for p, b, q in parts], WINDOW)))
+    length_BE = np.array([[len(p), len(b)] for p, b, _ in parts], float)
+    gate_B = predictions(before_LBD[-1], got.right_alone, rng) < 0.5
+    random_B = rng.permutation(gate_B)
+    column = {}
+    for layer in range(lab.config.layers):
+        for name, x in (("before", before_LBD[layer]), ("after", after_LBD[layer])):
+            column[f"AUC, {name} asking, layer {layer}"] = auc(predictions(x, got.right_asked, rng), got.right_asked)
+    column["AUC, lengths alone"] = auc(predictions(length_BE, got.right_asked, rng), got.right_asked)
+    column["AUC of the gate, right without help"] = auc(
+        predictions(before_LBD[-1], got.right_alone, rng), got.right_alone
+    )
+    column["right, never asking"] = float(got.right_alone.mean())
+    column["right, always asking"] = float(got.right_asked.mean())
+    for name, where_B in (("by the gate", gate_B), ("as often at random", random_B)):
+        column[f"right, asking {name}"] = float(np.where(where_B, got.right_asked, got.right_alone).mean())
+    column["asked by the gate"] = float(gate_B.mean())
+    column["rescued of the wrong"], column["harmed of the right"] = flips(got.right_alone, got.right_asked)
+    readable = [bool(QUESTION.fullmatch(lab.tokenizer.decode(q))) for q in got.questions]
+    column["questions that can be read"] = float(np.mean(readable))
+    return column
+
+
+def main() -> None:
+    """Teaches the base to ask, then prints what its hidden states know."""
+    lab, base = bench.open_bench(prompt_tokens=128)
+    columns = []
+    for seed in range(SEEDS):
+        rng = np.random.default_rng(seed)
+        params = bench.fine_tune(lab, base, documents(lab, rng), rng, epochs=EPOCHS, rate=RATE)
+        columns.append(measure(lab, params, list(tiny.generate(ASKED, split="heldout", seed=seed)), seed))
+        print(f"seed {seed}  " + "  ".join(f"{name}: {value:.3f}" for name, value in columns[-1].items()), flush=True)
+    print()
+    for name in columns[0]:
+        print(f"{name:40}{bench.spread([column[name] for column in columns])}")
+
+
+if __name__ == "__main__":
+    main()
