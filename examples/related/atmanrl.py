@@ -35,7 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from examples.related import bench
 from examples.related.bench import Bench, Texts
@@ -83,7 +83,7 @@ def traces_of(lab: Bench, prompts: list[list[int]], responses: list[list[int]]) 
 def answer_logp(config: Qwen3Config, params: Params, traces: Traces, bias_BSS: Array) -> Array:
     """1/N sum_n log p(answer token n), [B], with `bias_BSS` added to the attention scores of all layers and heads."""
     tokens_BS, valid_BS, _ = traces.texts
-    mask_BSS = jnp.tri(WINDOW if tokens_BS.shape[1] == WINDOW else tokens_BS.shape[1], dtype=bool) & valid_BS[:, None]
+    mask_BSS = jnp.tri(tokens_BS.shape[1], dtype=bool) & valid_BS[:, None]
     attend = lambda q, k, v: (  # noqa: E731
         jax.nn.dot_product_attention(q, k, v, bias=bias_BSS[:, None], mask=mask_BSS[:, None]),
         (),
@@ -107,7 +107,8 @@ def learn_mask(config: Qwen3Config, params: Params, traces: Traces, steps: int, 
         mask_BSS, state = carry
         gradient = jax.grad(loss)(mask_BSS) * traces.region_BSS
         changes, state = inner.update(gradient, state, mask_BSS)
-        return jnp.minimum(mask_BSS + changes, 0), state
+        mask_BSS = jnp.minimum(jnp.asarray(optax.apply_updates(mask_BSS, changes)), 0)
+        return mask_BSS, state
 
     start_BSS = START * traces.region_BSS
     return jax.lax.fori_loop(0, steps, step, (start_BSS, inner.init(start_BSS)))[0]
@@ -135,7 +136,7 @@ def by_column(x_BSS: Array, region_BSS: Array) -> np.ndarray:
 def rank_correlation(a_BS: np.ndarray, b_BS: np.ndarray) -> float:
     """Spearman's, over the columns of a rollout, mean over the rollouts that have some."""
     rows = [(a[~np.isnan(a)], b[~np.isnan(b)]) for a, b in zip(a_BS, b_BS, strict=True)]
-    return float(np.mean([spearmanr(*row).statistic for row in rows if len(row[0]) > 2]))
+    return float(np.mean([np.corrcoef(rankdata(a), rankdata(b))[0, 1] for a, b in rows if len(a) > 2]))
 
 
 def policy_loss(config: Qwen3Config, params: Params, batch: tuple[Texts, Array, Array]) -> Array:

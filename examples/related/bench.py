@@ -54,7 +54,11 @@ class Bench:
     @property
     def stop(self) -> int:
         """The id that ends a response."""
-        return self.tokenizer.token_to_id(STOP)
+        return self.special(STOP)
+
+    def special(self, name: str) -> int:
+        """The id of a token that is one by name."""
+        return self.encode(name)[0]
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text."""
@@ -77,7 +81,7 @@ def open_bench(*, prompt_tokens: int = 80, slots: int = 128) -> tuple[Bench, Par
     """The tiny model with a sampler of one cache shape, and its weights."""
     config, tokenizer = Qwen3Config.from_hf(MODEL), Tokenizer.from_file(str(MODEL / "tokenizer.json"))
     room = sampler.Capacity(prompt_tokens, RESPONSE, slots, chunk=16)
-    pad = tokenizer.token_to_id(PAD)
+    pad = tokenizer.encode(PAD, add_special_tokens=False).ids[0]
     program = sampler.make_sampler_config(config, room, vocabulary=tokenizer.get_vocab_size(), pad_id=pad)
     program = replace(program, shapes=program.shapes[-1:], prefill_batch=slots)  # one shape: little to compile
     return Bench(config, tokenizer, program), hf.load_params(MODEL, config)
@@ -152,7 +156,7 @@ def update(
     params: Params,
     state: optax.OptState,
     batch: Any,
-) -> tuple[Params, optax.OptState, Array]:
+) -> tuple[Any, optax.OptState, Array]:
     """One step on `loss(config, params, batch)`."""
     value, gradient = jax.value_and_grad(lambda p: loss(config, p, batch))(params)
     changes, state = optimizer.update(gradient, state, params)
