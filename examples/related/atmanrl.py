@@ -24,7 +24,7 @@ Choices where the paper is silent, and deviations: one mask for all layers and h
 in the box, the reasoning everything before the last line; one update per batch. A solution of this task has one form,
 so traces cannot become shorter, which is the effect that the paper reports.
 
-Measured (RESULTS.md, "Related systems"): see there.
+Measured: not yet run to the end; formulas are tested (RESULTS.md, "Related systems").
 """
 
 from functools import partial

@@ -21,7 +21,7 @@ and on right ones that follow a reference solution. Masks: a share drawn uniform
 what is masked (the usual weight 1 / share is left out: it adds noise, and the optimum of each position is the same).
 Chains have three to five operations, so that minutes are enough; a response fills 48 places, blocks have 12.
 
-Measured (RESULTS.md, "Related systems"): see there.
+Measured: not yet run to the end; formulas are tested (RESULTS.md, "Related systems").
 """
 
 from functools import partial

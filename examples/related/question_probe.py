@@ -21,7 +21,7 @@ step is asked about, the teacher's words without loss. After the answer it start
 Control: a probe that sees lengths alone (operations in the question, tokens before the question). The gate is compared
 with one that asks as often, at random.
 
-Measured (RESULTS.md, "Related systems"): see there.
+Measured: not yet run to the end; formulas are tested (RESULTS.md, "Related systems").
 """
 
 import re

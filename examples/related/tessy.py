@@ -22,7 +22,7 @@ whitespace; here no boundary falls into a word.
 Compared with texts that the teacher writes alone, and texts of the student alone, by pass@1 after the same number of
 updates, by how surprising the texts are to the student before (nats per token), and by the form it writes in after.
 
-Measured (RESULTS.md, "Related systems"): see there.
+Measured: not yet run to the end; formulas are tested (RESULTS.md, "Related systems").
 """
 
 import re
