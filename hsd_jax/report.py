@@ -3,12 +3,15 @@
     python -m hsd_jax.report --workdir runs/tiny
     python -m hsd_jax.report --workdir runs/hsd --compare runs/grpo runs/opsd --figures
     python -m hsd_jax.report --workdir gs://BUCKET/runs/hsd-8b
+    python -m hsd_jax.report --serve runs/tiny
     python -m hsd_jax.report --before-you-train --config configs/tiny.py
 
-The file loads nothing and opens from disk. The last form trains nothing: it samples a few groups with the untrained
+The file loads nothing and opens from disk; with --serve, this machine's browser sees it renew itself while the run goes
+on. The last form trains nothing: it samples a few groups with the untrained
 model and says whether the method can help there.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,8 @@ from typing import Annotated
 from etils import epath
 
 from hsd_jax.errors import EXIT_DONE, InputError
-from hsd_jax.reporting.write import MEGABYTE, write_page
+from hsd_jax.reporting import live
+from hsd_jax.reporting.write import MEGABYTE, live_page, write_page
 from hsd_jax.runtime import cli, paths
 
 
@@ -36,6 +40,12 @@ class Arguments:
     """Directory to write to; by default WORKDIR/report."""
     max_megabytes: float = 24.0
     """Largest size of the page; when rollouts do not all fit, some of every step are kept and the page says so."""
+    serve: Annotated[str | None, paths.GIVEN] = None
+    """Directory of a run whose page is served, and renewed while the run goes on, until Ctrl-C; nothing is written."""
+    host: str = "127.0.0.1"
+    """Address to serve at; by default this machine alone reaches it. Others than the loopback show it to a network."""
+    port: int = 8000
+    """Port to serve at; 0 takes a free one."""
     before_you_train: bool = False
     """Sample a few groups with the untrained model of --config and predict whether the method can help."""
     config: Annotated[str | None, paths.GIVEN] = None
@@ -65,6 +75,8 @@ def write_report(arguments: Arguments) -> list[epath.Path]:
 def main(argv: Sequence[str]) -> int:
     """The command; returns its exit code."""
     arguments = cli.parse(Arguments, argv, command="report", about=__doc__ or "")
+    if arguments.serve is not None:
+        return serve(arguments)
     if arguments.out:
         paths.check_writable(arguments.out, "--out")
     elif arguments.workdir:
@@ -76,6 +88,24 @@ def main(argv: Sequence[str]) -> int:
     if arguments.config is not None:
         raise InputError("--config belongs to --before-you-train; a run's own settings are in its workdir")
     return _announce(arguments)
+
+
+def serve(arguments: Arguments) -> int:
+    """Serves a run's page until Ctrl-C. Raises: InputError for a missing directory, or an address that is taken."""
+    if arguments.workdir or arguments.out or arguments.figures or arguments.before_you_train:
+        raise InputError(
+            "--serve writes nothing and trains nothing: give it alone, or with --compare, --host and --port"
+        )
+    run = live_page(arguments.serve or "", arguments.compare, arguments.max_megabytes)
+    with live.start(run, host=arguments.host, port=arguments.port) as server:
+        print(
+            f"serving {arguments.serve} at http://{arguments.host}:{server.server_port}/ (Ctrl-C ends it)", flush=True
+        )
+        if not live.is_local(arguments.host):
+            print("everyone who reaches this machine sees the page: it holds the run's texts", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+    return EXIT_DONE
 
 
 def run_preflight(arguments: Arguments) -> None:

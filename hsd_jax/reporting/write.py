@@ -7,9 +7,11 @@ from pathlib import Path
 
 from etils import epath
 
+from hsd_jax.errors import InputError
 from hsd_jax.reporting import figures, paper_figures
 from hsd_jax.reporting.credit_profile import credit_profile_text, offset_profile
 from hsd_jax.reporting.diagnostics import rollouts_of
+from hsd_jax.reporting.live import Live
 from hsd_jax.reporting.logs import read_groups, read_run
 from hsd_jax.reporting.page import render
 from hsd_jax.runtime import files, storage
@@ -31,17 +33,38 @@ def write_page(
 
     Raises: InputError when a directory does not exist.
     """
-    main = _load(workdir, texts=True)
-    others = [_load(path, texts=False) for path in compare]
+    loaded = load_runs(workdir, compare)
     folder = epath.Path(out or epath.Path(workdir) / "report")
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "index.html"
-    page = render.render(main, others, int(max_megabytes * MEGABYTE))
+    page = render.render(*loaded, int(max_megabytes * MEGABYTE))
     files.replace(target, page.encode("utf-8", "replace"))
     if not with_figures:
         return [target]
-    runs = render.run_data(main, others)
+    runs = render.run_data(*loaded)
     return [target, *_write_figures([*figures.curves(runs), *figures.credit_figures(runs)], folder / "figures")]
+
+
+def load_runs(workdir: Place, compare: Sequence[Place]) -> tuple[render.Loaded, list[render.Loaded]]:
+    """The run to show, and those to compare it with. Raises: InputError when a directory does not exist."""
+    return _load(workdir, texts=True), [_load(path, texts=False) for path in compare]
+
+
+def live_page(workdir: Place, compare: Sequence[Place], max_megabytes: float) -> Live:
+    """The page of a run that goes on, for `live.start`. Raises: InputError when its directory does not exist."""
+    root = epath.Path(workdir)
+    if not root.is_dir():
+        raise InputError(f"--serve: {workdir} does not exist; start the run first, or name its directory")
+
+    def version() -> str:
+        parts = [root / name for name in READ if (root / name).exists()]
+        found = [file for part in parts for file in (sorted(part.iterdir()) if part.is_dir() else [part])]
+        return " ".join(f"{file.name}:{(told := file.stat()).length}:{told.mtime}" for file in found)
+
+    def page() -> str:
+        return render.render(*load_runs(workdir, compare), int(max_megabytes * MEGABYTE))
+
+    return Live(version, page)
 
 
 def _load(workdir: Place, *, texts: bool) -> render.Loaded:

@@ -125,10 +125,10 @@ def chromium() -> Iterator[Page]:
     to_browser, from_browser = _high_pipe(), _high_pipe()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, open(os.devnull, "r+b") as null:
         actions = [
+            (os.POSIX_SPAWN_DUP2, null.fileno(), 1),  # first: its number may be 3 or 4
+            (os.POSIX_SPAWN_DUP2, null.fileno(), 2),
             (os.POSIX_SPAWN_DUP2, to_browser[0], 3),
             (os.POSIX_SPAWN_DUP2, from_browser[1], 4),
-            (os.POSIX_SPAWN_DUP2, null.fileno(), 1),
-            (os.POSIX_SPAWN_DUP2, null.fileno(), 2),
         ]
         arguments = [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
         child = os.posix_spawn(program, arguments, os.environ, file_actions=actions, setpgroup=0)
