@@ -196,7 +196,7 @@ def measure(lab: Bench, params: Params, problems: list[tiny.TinyProblem], seed: 
 
 def main() -> None:
     """Teaches the base to ask, then prints what its hidden states know."""
-    lab, base = bench.open_bench(prompt_tokens=128)
+    lab, base = bench.open_bench(prompt_tokens=144)
     columns = []
     for seed in range(SEEDS):
         rng = np.random.default_rng(seed)
