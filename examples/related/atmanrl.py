@@ -130,7 +130,7 @@ def proxy(config: Qwen3Config, params: Params, traces: Traces) -> Array:
 def by_column(x_BSS: Array, region_BSS: Array) -> np.ndarray:
     """Mean over the queries of every column of the region, NaN elsewhere, [B, S]."""
     count_BS = np.asarray(region_BSS.sum(axis=1))
-    return np.where(count_BS > 0, np.asarray(x_BSS.sum(axis=1)) / np.maximum(count_BS, 1), np.nan)
+    return np.where(count_BS > 0, np.asarray((x_BSS * region_BSS).sum(axis=1)) / np.maximum(count_BS, 1), np.nan)
 
 
 def rank_correlation(a_BS: np.ndarray, b_BS: np.ndarray) -> float:

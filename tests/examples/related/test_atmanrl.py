@@ -65,6 +65,8 @@ def test_saliency_is_the_share_that_was_re_enabled(traces: Traces) -> None:
     assert float(atmanrl.saliency(quarter, region)[0]) == pytest.approx(wanted, abs=1e-6)
     columns = atmanrl.by_column(quarter / START, region)[0]
     np.testing.assert_allclose(columns, [np.nan, np.nan, 0, 1, 1, 1, np.nan, np.nan])
+    rest = atmanrl.by_column(1 - quarter / START, region)[0]  # 1 outside of the region, which does not count
+    np.testing.assert_allclose(rest, 1 - columns)
     assert atmanrl.rank_correlation(columns[None], columns[None]) == pytest.approx(1)
 
 
