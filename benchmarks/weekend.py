@@ -1,16 +1,17 @@
 """A weekend on a pod in miniature: a tiny run under `tpu_scripts/watch.sh`, random faults, and the run without any.
 
-python -m benchmarks.weekend [--faults 200] [--workers 1] [--seed 0] [--minutes 600]
+python -m benchmarks.weekend [--faults 200] [--workers 1] [--seed 0] [--minutes 600] [--folder DIR]
 
 The workers are processes of this machine behind a stand-in `gcloud`, the bucket is an emulator; scripts, training and
 clients of the storage are the real ones. Two in three faults come when the run has made a step since the one before,
 the others while it still recovers. Fails (exit code 1) where `watch` gives up, no step is made for five minutes, or
-metrics, rollouts and weights differ by a bit from the undisturbed run's. `--minutes` ends the faults early.
+metrics, rollouts and weights differ by a bit from the undisturbed run's. `--minutes` ends the faults early; with a
+folder it ends the sitting (exit code 3), and the same command goes on from there, as after a power failure.
 """
 
 import argparse
-import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -18,9 +19,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,13 @@ import numpy as np
 from etils import epath
 
 from benchmarks.weekend_faults import FAULTS, RUN, Weekend, signal_session
-from hsd_jax.runtime import checkpoint
+from benchmarks.weekend_outcome import differences
 from tests.support import fake_cloud, gcs_emulator, xla_flags
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
-from tests.support.train_process import OF_TIME
 
 STUCK_SECONDS = 300
+PAUSED = 3
 CODE = ("hsd_jax", "models", "configs", "assets", "tpu_scripts", "requirements.txt", "requirements.lock")
 SMALL = [
     *("--data.problems-per-step", "2", "--sampling.group-size", "2", "--sampling.response-tokens", "16"),
@@ -55,12 +57,42 @@ exec "$FAKE_PYTHON" "$@"
 
 @dataclass(frozen=True)
 class Seen:
-    """How a weekend went: faults by name, the longest time without a step, and what `watch` said and ended with."""
+    """How a weekend went: faults by name, the longest time without a step, and what `watch` said and ended with.
+
+    `paused`: its minutes were over before it was.
+    """
 
     faults: Counter[str]
     longest: float
     code: int | None
     said: str
+    paused: bool
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What goes on in another sitting: the faults that have been, and the bucket as it was after the last of them."""
+
+    path: Path
+    faults: int
+    workers: int
+    seed: int
+
+    def read(self) -> tuple[Counter[str], Any]:
+        """The faults and the storage; none of either at the beginning."""
+        if not self.path.exists():
+            return Counter(), None
+        asked, done, storage = pickle.loads(self.path.read_bytes())
+        if asked != (self.faults, self.workers, self.seed):
+            sys.exit(f"{self.path.parent} holds a weekend of (faults, workers, seed) {asked}; give these, or no folder")
+        return done, storage
+
+    def write(self, weekend: Weekend, done: Counter[str]) -> None:
+        """Keeps them."""
+        part = self.path.with_suffix(".part")
+        with weekend.storage.lock:
+            part.write_bytes(pickle.dumps(((self.faults, self.workers, self.seed), done, weekend.storage.storage)))
+        part.replace(self.path)
 
 
 def main() -> int:
@@ -70,20 +102,30 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=600)
+    parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
     steps = 2 * -(-given.faults // 2) + 2
-    with tempfile.TemporaryDirectory(prefix="weekend-") as name, ExitStack() as stack:
-        folder = Path(name)
+    with ExitStack() as stack:
+        folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="weekend-")))
+        folder = folder.absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = Kept(folder / "kept.pickle", given.faults, given.workers, given.seed)
         variables = worker_variables(folder, given.workers)
         whole = undisturbed(folder, variables, steps, given.workers)
         print(f"the undisturbed run: {steps} steps, {given.workers} processes", flush=True)
-        storage = stack.enter_context(gcs_emulator.running())
+        before, held = kept.read()
+        storage = stack.enter_context(gcs_emulator.running(held))
         os.environ.update(storage.environment)
-        weekend = stack.enter_context(watched(folder, variables | storage.environment, storage, given.seed, steps))
-        seen = disturb(weekend, given.faults, steps, given.minutes)
+        sitting = Path(tempfile.mkdtemp(prefix="sitting-", dir=folder))
+        random = np.random.default_rng([given.seed, before.total()])
+        weekend = stack.enter_context(watched(sitting, variables | storage.environment, storage, random, steps))
+        seen = disturb(weekend, before, given, steps, partial(kept.write, weekend))
         listing = ", ".join(f"{fault} {count}" for fault, count in sorted(seen.faults.items()))
         print(f"faults          {seen.faults.total()}: {listing}")
         print(f"longest         {seen.longest:.0f} s without a step")
+        if seen.paused:
+            print("the minutes are over; the same command goes on")
+            return PAUSED
         print(f"watch           ended with code {seen.code}")
         if seen.code != 0:
             print(seen.said[-4000:], *tails(weekend), sep="\n")
@@ -104,6 +146,10 @@ def worker_variables(folder: Path, workers: int) -> dict[str, str]:
 
 def undisturbed(folder: Path, variables: dict[str, str], steps: int, workers: int) -> epath.Path:
     """The run that nothing happens to, in a local directory; its compiled programs are there for the other one."""
+    over = folder / "whole-is-over"
+    if over.exists():
+        return epath.Path(folder / "whole")
+    shutil.rmtree(folder / "whole", ignore_errors=True)
     command = [sys.executable, "-m", "hsd_jax.train", "--config", "configs/tiny.py", *SMALL, "--steps", str(steps)]
     command += ["--workdir", str(folder / "whole")]
     running = []
@@ -116,12 +162,13 @@ def undisturbed(folder: Path, variables: dict[str, str], steps: int, workers: in
             running.append(subprocess.Popen(command, cwd=ROOT, env=known, stdout=said, stderr=said))
     if any([process.wait() for process in running]):
         sys.exit("the undisturbed run failed: " + (folder / "whole-0.txt").read_text()[-2000:])
+    over.touch()
     return epath.Path(folder / "whole")
 
 
 @contextmanager
 def watched(
-    folder: Path, variables: dict[str, str], storage: gcs_emulator.Cloud, seed: int, steps: int
+    folder: Path, variables: dict[str, str], storage: gcs_emulator.Cloud, random: np.random.Generator, steps: int
 ) -> Iterator[Weekend]:
     """A slice that was asked for, and `watch` over the run on it."""
     checkout = folder / "checkout"
@@ -147,34 +194,38 @@ def watched(
         created = cloud.script("create.sh")
         if created.returncode:
             sys.exit(created.stderr)
-        weekend = Weekend(cloud, storage, np.random.default_rng(seed), begin, begin())
+        weekend = Weekend(cloud, storage, random, begin, begin())
         try:
             yield weekend
         finally:
             signal_session(weekend.watch.pid, signal.SIGKILL)
 
 
-def disturb(weekend: Weekend, faults: int, steps: int, minutes: float) -> Seen:
+def disturb(
+    weekend: Weekend, done: Counter[str], given: argparse.Namespace, steps: int, keep: Callable[[Counter[str]], None]
+) -> Seen:
     """Lets the faults happen, one for each step or so, and waits for the end."""
-    end, done = time.monotonic() + 60 * minutes, Counter[str]()
+    end, faults, paused = time.monotonic() + 60 * given.minutes, given.faults, False
     made, since, longest = 0, time.monotonic(), 0.0
-    due, at_once = 1, False
-    while weekend.watch.poll() is None:
+    due, at_once = max(1, done.total() * steps // faults), False
+    while weekend.watch.poll() is None and not paused:
         now = time.monotonic()
         if (step := step_of(weekend)) != made:
             made, since = step, now
         longest = max(longest, now - since)
         if now - since > STUCK_SECONDS:
             break
+        paused = bool(given.folder) and now >= end
         if done.total() < faults and now < end and (at_once or made >= min(due, steps - 2)):
             time.sleep(weekend.seconds(4 if at_once else 1))
             fault = weekend.one_of(FAULTS)
             if fault(weekend):
                 done[fault.__name__] += 1
+                keep(done)
                 say(weekend, f"=== fault {done.total()} at step {made}: {fault.__name__}")
                 due, at_once = done.total() * steps // faults, bool(weekend.random.random() < 1 / 3)
         time.sleep(0.1)
-    return Seen(done, longest, weekend.watch.poll(), transcript(weekend).read_text())
+    return Seen(done, longest, weekend.watch.poll(), transcript(weekend).read_text(), paused)
 
 
 def transcript(weekend: Weekend) -> Path:
@@ -200,41 +251,9 @@ def step_of(weekend: Weekend) -> int:
 def tails(weekend: Weekend) -> list[str]:
     """The last lines of every worker's log."""
     files = sorted(weekend.cloud.home.glob("vm/*/run/train.log"))
-    return ["\n".join([str(file.parents[1].name), *file.read_text().splitlines()[-40:]]) for file in files]
-
-
-def differences(whole: epath.Path, other: epath.Path, steps: int) -> list[str]:
-    """In what two runs differ: lines of metrics (but for times), files of rollouts, arrays of the last checkpoint."""
-    mine, theirs = lines(other), lines(whole)
-    found = [f"{len(mine)} lines instead of {len(theirs)}"] if len(mine) != len(theirs) else []
-    found += [f"metrics of step {b['step']}" for a, b in zip(mine, theirs, strict=False) if a != b]
-    rollouts = [{file.name: file.read_bytes() for file in (root / "rollouts").iterdir()} for root in (whole, other)]
-    names = rollouts[0].keys() | rollouts[1].keys()
-    found += [f"rollouts/{name}" for name in sorted(names) if rollouts[0].get(name) != rollouts[1].get(name)]
-    if checkpoint.latest_valid_step(other / "checkpoints") != steps:
-        return [*found, "no last checkpoint"]
-    a, b = (arrays(root / "checkpoints" / str(steps) / "state") for root in (whole, other))
-    if a.keys() != b.keys():
-        return [*found, "the arrays of the last checkpoint"]
-    return found + [name for name in a if not np.array_equal(a[name], b[name])]
-
-
-def lines(workdir: epath.Path) -> list[dict[str, Any]]:
-    """The metrics without what depends on the machine's speed."""
-    read = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    return [{name: value for name, value in line.items() if not name.startswith(OF_TIME)} for line in read]
-
-
-def arrays(folder: epath.Path) -> dict[str, np.ndarray]:
-    """Every array of a state by its path, on the host."""
-    import jax
-    import orbax.checkpoint as ocp
-
-    with ocp.PyTreeCheckpointer() as reader:
-        tree = reader.metadata(folder).item_metadata.tree
-        how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-        read = reader.restore(folder, args=ocp.args.PyTreeRestore(restore_args=how))
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(read)}
+    said = ["\n".join([str(file.parents[1].name), *file.read_text().splitlines()[-40:]]) for file in files]
+    codes = sorted(weekend.cloud.home.glob("vm/*/run/exit_code"))
+    return [*said, *(f"{file.parents[1].name} ended with code {file.read_text()}" for file in codes)]
 
 
 if __name__ == "__main__":

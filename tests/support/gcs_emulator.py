@@ -81,11 +81,12 @@ class Cloud:
 
 
 @contextmanager
-def running() -> Iterator[Cloud]:
-    """An emulator on the loopback with one empty bucket `gs://bucket`."""
-    storage = Storage(use_memory_fs=True)
-    buckets.create_bucket(BUCKET, storage)
-    storage.buckets[BUCKET].pop("softDeletePolicy", None)
+def running(storage: Storage | None = None) -> Iterator[Cloud]:
+    """An emulator on the loopback with one bucket `gs://bucket`, empty or as another one left its storage."""
+    if storage is None:
+        storage = Storage(use_memory_fs=True)
+        buckets.create_bucket(BUCKET, storage)
+        storage.buckets[BUCKET].pop("softDeletePolicy", None)
     with (
         mock.patch.object(ThreadingHTTPServer, "request_queue_size", 128),
         ThreadingHTTPServer(("127.0.0.1", 0), partial(server.RequestHandler, storage)) as web,
