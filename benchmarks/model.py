@@ -39,7 +39,7 @@ def write_random(directory: Path, config: Qwen3Config, dtype: str) -> int:
     """A random checkpoint; returns its bytes."""
     shapes, rng = param_shapes(config), np.random.default_rng(0)
     tensors = {}
-    for entry, layer in hf_layout.entries(config.layers, config.tied):
+    for entry, layer in hf_layout.entries(shapes):
         name, stacked = entry.theirs.format(layer), (shapes["layers"] if entry.stacked else shapes)[entry.ours]
         shape = hf_layout.file_shape(entry, hf_layout.sizes(entry, stacked))
         drawn = rng.standard_normal(shape, np.float32) * 0.02 + ("norm" in name)

@@ -19,7 +19,7 @@ class Model:
     """Which weights to start from."""
 
     path: str = "assets/tiny_qwen3"
-    """A Hugging Face directory of a dense Qwen3: config.json, tokenizer, safetensors."""
+    """A Hugging Face directory of a dense Qwen3, Qwen2 or Llama: config.json, tokenizer, safetensors."""
     compute_dtype: Dtype = "bfloat16"
     """Number format of activations and matrix products; master weights and losses are always float32."""
     remat: Remat = "full"

@@ -1,4 +1,4 @@
-"""Qwen3 from and to Hugging Face directories.
+"""Models from and to Hugging Face directories.
 
 Loading streams: every process reads only the slices its devices own, piece by piece, straight into sharded arrays.
 What is wrong with a directory is found from the file headers, before any weight is read, and told at once.
@@ -112,7 +112,7 @@ def _expected(config: Qwen3Config) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor a directory of this configuration must hold."""
     shapes = param_shapes(config)
     expected: dict[str, tuple[int, ...]] = {}
-    for entry, layer in hf_layout.entries(config.layers, config.tied):
+    for entry, layer in hf_layout.entries(shapes):
         shape = (shapes["layers"] if entry.stacked else shapes)[entry.ours]
         expected[entry.theirs.format(layer)] = hf_layout.file_shape(entry, hf_layout.sizes(entry, shape))
     return expected

@@ -1,8 +1,9 @@
-"""The one table between our parameters and the tensors of a Hugging Face Qwen3, and the two directions across it."""
+"""The one table between our parameters and the tensors of a Hugging Face directory, and both directions across it."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,9 @@ TABLE = (
     Entry("o_LNHD", _LAYER + "self_attn.o_proj.weight", ("D", "NH")),
     Entry("q_norm_LH", _LAYER + "self_attn.q_norm.weight", ("H",)),
     Entry("k_norm_LH", _LAYER + "self_attn.k_norm.weight", ("H",)),
+    Entry("q_bias_LNH", _LAYER + "self_attn.q_proj.bias", ("NH",)),
+    Entry("k_bias_LKH", _LAYER + "self_attn.k_proj.bias", ("KH",)),
+    Entry("v_bias_LKH", _LAYER + "self_attn.v_proj.bias", ("KH",)),
     Entry("mlp_norm_LD", _LAYER + "post_attention_layernorm.weight", ("D",)),
     Entry("gate_LDF", _LAYER + "mlp.gate_proj.weight", ("F", "D")),
     Entry("up_LDF", _LAYER + "mlp.up_proj.weight", ("F", "D")),
@@ -48,15 +52,19 @@ TABLE = (
 )
 
 
-def entries(layers: int, tied: bool) -> Iterator[tuple[Entry, int]]:
-    """Every tensor of a model in the file's order, with its layer (-1: none)."""
-    for entry in (e for e in TABLE if not e.stacked and e.theirs == EMBEDDING):
-        yield entry, -1
-    for layer in range(layers):
-        yield from ((entry, layer) for entry in TABLE if entry.stacked)
-    for entry in TABLE:
-        if not entry.stacked and entry.theirs != EMBEDDING and not (tied and entry.theirs == HEAD):
-            yield entry, -1
+def entries(params: Mapping[str, Any]) -> Iterator[tuple[Entry, int]]:
+    """Every tensor of a model with these parameters (or shapes) in the file's order, with its layer (-1: none)."""
+    ends = [entry for entry in TABLE if not entry.stacked and entry.ours in params]
+    inside = [entry for entry in TABLE if entry.stacked and entry.ours in params["layers"]]
+    layers = range(shape_of(params["layers"][inside[0].ours])[0])
+    yield from ((entry, -1) for entry in ends if entry.theirs == EMBEDDING)
+    yield from ((entry, layer) for layer in layers for entry in inside)
+    yield from ((entry, -1) for entry in ends if entry.theirs != EMBEDDING)
+
+
+def shape_of(leaf: Any) -> tuple[int, ...]:
+    """The shape of a parameter, or the shape itself."""
+    return leaf if isinstance(leaf, tuple) else tuple(leaf.shape)
 
 
 def sizes(entry: Entry, shape: tuple[int, ...]) -> dict[str, int]:

@@ -54,7 +54,7 @@ def save_params(
     stored = dtype or params["embed_VD"].dtype.name
     if stored not in tensor_files.CODES:
         raise InputError(f"dtype = {stored!r}, allowed in a model directory: {', '.join(tensor_files.CODES)}")
-    files = _split(_plan(config, params, dtype), max_file_bytes)
+    files = _split(_plan(params, dtype), max_file_bytes)
     names = (
         [SINGLE] if len(files) == 1 else [f"model-{i + 1:05}-of-{len(files):05}.safetensors" for i in range(len(files))]
     )
@@ -74,9 +74,9 @@ def save_params(
         _describe(directory, config, source, stored)
 
 
-def _plan(config: Qwen3Config, params: Params, dtype: str) -> Iterator[Planned]:
+def _plan(params: Params, dtype: str) -> Iterator[Planned]:
     """Every tensor to write, in order."""
-    for entry, layer in hf_layout.entries(config.layers, config.tied):
+    for entry, layer in hf_layout.entries(params):
         array = (params["layers"] if entry.stacked else params)[entry.ours]
         shape = hf_layout.file_shape(entry, hf_layout.sizes(entry, array.shape))
         yield entry.theirs.format(layer), shape, jnp.dtype(dtype or array.dtype), entry, layer

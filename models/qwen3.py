@@ -1,7 +1,8 @@
-"""Qwen3, dense, from 0.6B to 32B: a pure decoder layer over a parameter dict, and a flax.nnx module in front of it.
+"""Dense decoders (Qwen3, Qwen2, Llama): a pure decoder layer over a parameter dict, and a flax.nnx module before it.
 
 A decoder layer does not know what it attends to: the caller passes `attend`. Plain sequences, groups of responses
-that share a context, and decoding with a cache are three `attend` functions around the same `layer`.
+that share a context, and decoding with a cache are three `attend` functions around the same `layer`. In what families
+differ, a row of `models.families` says.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from models.attention import Attention, reference_attention
 from models.config import Qwen3Config as Qwen3Config
+from models.families import HEADS, frequencies, rms_norm
 from models.scan import PLAIN, Compute, scan_layers
 
 Array = jax.Array
@@ -47,8 +49,7 @@ def param_shapes(config: Qwen3Config) -> Params:
             "k_LDKH": (c.layers, c.width, c.kv_heads, c.head_dim),
             "v_LDKH": (c.layers, c.width, c.kv_heads, c.head_dim),
             "o_LNHD": (c.layers, c.heads, c.head_dim, c.width),
-            "q_norm_LH": (c.layers, c.head_dim),
-            "k_norm_LH": (c.layers, c.head_dim),
+            **HEADS[c.family].shapes(c),
             "mlp_norm_LD": (c.layers, c.width),
             "gate_LDF": (c.layers, c.width, c.mlp_width),
             "up_LDF": (c.layers, c.width, c.mlp_width),
@@ -74,18 +75,12 @@ def init_params(config: Qwen3Config, key: Array, dtype: Any = jnp.float32) -> Pa
     return jax.tree.unflatten(treedef, [leaf(p, s, k) for (p, s), k in zip(shapes, keys, strict=True)])
 
 
-def rms_norm(x: Array, scale: Array, eps: float) -> Array:
-    """x / sqrt(mean(x^2) + eps) * scale over the last axis, computed in float32."""
-    x32 = x.astype(jnp.float32)
-    normed = x32 * jax.lax.rsqrt(jnp.mean(jnp.square(x32), axis=-1, keepdims=True) + eps)
-    return (normed * scale.astype(jnp.float32)[(None,) * (x.ndim - 1)]).astype(x.dtype)
+def rotate(x_BSNH: Array, positions_BS: Array, frequencies_H: Array) -> Array:
+    """Rotary position embedding, halves convention, angles in float32 (bf16 angles are wrong past position 256).
 
-
-def rotate(x_BSNH: Array, positions_BS: Array, theta: float) -> Array:
-    """Rotary position embedding, halves convention, angles in float32 (bf16 angles are wrong past position 256)."""
-    half = x_BSNH.shape[-1] // 2
-    frequencies = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    angles_BSH = positions_BS[..., None].astype(jnp.float32) * frequencies[None, None, :]
+    `frequencies_H` has one angle per position and pair, H / 2 of them.
+    """
+    angles_BSH = positions_BS[..., None].astype(jnp.float32) * frequencies_H[None, None, :]
     cos, sin = jnp.cos(angles_BSH)[:, :, None, :], jnp.sin(angles_BSH)[:, :, None, :]
     a, b = jnp.split(x_BSNH.astype(jnp.float32), 2, axis=-1)
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x_BSNH.dtype)
@@ -103,10 +98,10 @@ def layer(config: Qwen3Config, weights: Params, x_BSD: Array, positions_BS: Arra
     """One decoder layer; `weights` are one layer's slice (leading L axis gone). Returns (x_BSD, aux of attend)."""
     w = cast(weights, x_BSD.dtype)
     h = rms_norm(x_BSD, w["attn_norm_LD"], config.norm_eps)
-    q = rms_norm(jnp.einsum("bsd,dnh->bsnh", h, w["q_LDNH"]), w["q_norm_LH"], config.norm_eps)
-    k = rms_norm(jnp.einsum("bsd,dkh->bskh", h, w["k_LDKH"]), w["k_norm_LH"], config.norm_eps)
-    v = jnp.einsum("bsd,dkh->bskh", h, w["v_LDKH"])
-    q, k = rotate(q, positions_BS, config.rope_theta), rotate(k, positions_BS, config.rope_theta)
+    q, k = jnp.einsum("bsd,dnh->bsnh", h, w["q_LDNH"]), jnp.einsum("bsd,dkh->bskh", h, w["k_LDKH"])
+    q, k, v = HEADS[config.family].adjust(config, w, q, k, jnp.einsum("bsd,dkh->bskh", h, w["v_LDKH"]))
+    frequencies_H = frequencies(config)
+    q, k = rotate(q, positions_BS, frequencies_H), rotate(k, positions_BS, frequencies_H)
     q, k, v = checkpoint_name((q, k, v), "qkv")
     out_BSNH, aux = attend(q, k, v)
     out_BSNH = checkpoint_name(out_BSNH, "attention")

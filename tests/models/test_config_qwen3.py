@@ -4,7 +4,7 @@ import pytest
 
 from hsd_jax.errors import InputError
 from models.config import Qwen3Config
-from tests.support.random_qwen3 import hf_config
+from tests.support.random_qwen3 import FAMILY_CASES, LLAMA3, hf_config
 
 
 def test_every_field_is_read_from_the_file():
@@ -40,7 +40,8 @@ def test_to_hf_is_read_back_as_the_same_config():
     ("change", "named"),
     [
         ({"model_type": "qwen3_moe"}, "model_type = 'qwen3_moe'"),
-        ({"model_type": "llama"}, "model_type = 'llama'"),
+        ({"model_type": "llama"}, "architectures = ['Qwen3ForCausalLM'], expected null or [\"LlamaForCausalLM\"]"),
+        ({"model_type": "mistral"}, "model_type = 'mistral', expected 'qwen3' or 'qwen2' or 'llama' (dense)"),
         ({"architectures": ["Qwen3MoeForCausalLM"]}, "architectures = ['Qwen3MoeForCausalLM']"),
         ({"num_experts": 8}, "num_experts = 8"),
         ({"attention_bias": True}, "attention_bias = True"),
@@ -97,3 +98,43 @@ def test_all_faults_are_told_at_once(tmp_path):
     (tmp_path / "config.json").write_text("{broken")
     with pytest.raises(InputError, match="not valid JSON"):
         Qwen3Config.from_hf(tmp_path)
+
+
+def test_other_families_are_read_and_written():
+    llama = Qwen3Config.from_hf(FAMILY_CASES["llama, scaled rope"])
+    assert (llama.family, llama.head_dim, llama.kv_heads, llama.tied) == ("llama", 8, 2, True)
+    assert (llama.rope_type, llama.rope_factor, llama.rope_original, llama.rope_theta) == ("llama3", 8.0, 32.0, 1e4)
+    for raw in FAMILY_CASES.values():
+        config = Qwen3Config.from_hf(raw)
+        assert Qwen3Config.from_hf(config.to_hf()) == config
+
+
+def test_what_older_releases_leave_out_is_derived():
+    raw = FAMILY_CASES["llama"]
+    for name in ("num_key_value_heads", "rope_theta", "tie_word_embeddings"):
+        raw = {field: value for field, value in raw.items() if field != name}
+    config = Qwen3Config.from_hf(raw)
+    assert (config.head_dim, config.kv_heads, config.rope_theta, config.tied) == (8, 4, 1e4, False)
+
+
+@pytest.mark.parametrize(
+    ("case", "change", "named"),
+    [
+        ("llama", {"attention_bias": True}, "attention_bias = True"),
+        ("llama", {"mlp_bias": True}, "mlp_bias = True"),
+        ("llama", {"sliding_window": 4096}, "sliding_window = 4096"),
+        ("llama", {"rope_interleaved": True}, "rope_interleaved = True"),
+        ("llama", {"num_attention_heads": 5}, "head_dim = None, expected"),
+        ("llama, scaled rope", {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "rope_scaling"),
+        ("llama, scaled rope", {"rope_scaling": {"rope_type": "longrope"}}, "rope_scaling = {'rope_type': 'longrope'"),
+        ("llama, scaled rope", {"rope_scaling": {**LLAMA3, "low_freq_factor": 4.0}}, "must be below high_freq_factor"),
+        ("llama, scaled rope", {"rope_parameters": {**LLAMA3, "factor": 2.0}}, "rope_parameters differ"),
+        ("qwen2", {"use_sliding_window": True}, "use_sliding_window = True"),
+        ("qwen2", {"layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),
+        ("qwen2", {"rope_scaling": {"type": "yarn", "factor": 4.0}}, "rope_scaling = {'type': 'yarn'"),
+    ],
+)
+def test_what_other_families_have_beyond_ours_is_refused_by_name(case: str, change: dict, named: str):
+    with pytest.raises(InputError) as error:
+        Qwen3Config.from_hf(FAMILY_CASES[case] | change)
+    assert named in str(error.value) and "\n" not in str(error.value)

@@ -11,6 +11,7 @@ import pytest
 from hsd_jax.errors import InputError
 from models import hf
 from models.attention import reference_attention
+from models.families import rms_norm
 from models.qwen3 import (
     LayerHooks,
     Params,
@@ -24,7 +25,6 @@ from models.qwen3 import (
     logits,
     params_of,
     positions_of,
-    rms_norm,
     run_layers,
 )
 from models.scan import POLICIES, Compute

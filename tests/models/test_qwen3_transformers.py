@@ -1,4 +1,4 @@
-"""Parity with transformers' Qwen3ForCausalLM on random weights, over a grid of tiny configurations."""
+"""Parity with transformers on random weights, over a grid of tiny configurations of all families."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models import hf
-from tests.support.random_qwen3 import hf_config, hf_weights, padded_batch, write_hf
+from tests.support.random_qwen3 import FAMILY_CASES, hf_config, hf_weights, padded_batch, write_hf
 
 torch = pytest.importorskip("torch", reason="the oracle is transformers on torch; recorded logits cover its absence")
 transformers = pytest.importorskip("transformers")
@@ -31,12 +31,15 @@ GRID: dict[str, dict[str, Any]] = {
 
 
 def oracle(directory: Path) -> Any:
-    return transformers.Qwen3ForCausalLM.from_pretrained(directory, dtype="float32", attn_implementation="eager")
+    return transformers.AutoModelForCausalLM.from_pretrained(directory, dtype="float32", attn_implementation="eager")
 
 
-@pytest.mark.parametrize("name", GRID)
+CASES = {name: hf_config(**changes) for name, changes in GRID.items()} | FAMILY_CASES
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_logits(name: str, tmp_path: Path):
-    config = hf_config(**GRID[name])
+    config = CASES[name]
     directory = write_hf(tmp_path, config, hf_weights(config))
     model, theirs = hf.load(directory), oracle(directory)
     tokens, valid = padded_batch(config["vocab_size"])
@@ -58,6 +61,17 @@ def test_logits(name: str, tmp_path: Path):
     bound = min(2e-4, 1e-5 * scale)
     assert np.abs(got[:3] - wanted)[valid].max() <= bound
     assert np.abs(got[3] - np.concatenate(packed)).max() <= bound
+
+
+@pytest.mark.parametrize("name", FAMILY_CASES)
+def test_saved_directories_of_other_families_load_in_transformers(name: str, tmp_path: Path):
+    model = hf.load(write_hf(tmp_path / "source", FAMILY_CASES[name], hf_weights(FAMILY_CASES[name])))
+    hf.save(model, tmp_path / "copy")
+    theirs, loading = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "copy", output_loading_info=True)
+    assert not loading["missing_keys"] and not loading["unexpected_keys"]
+    tokens = np.arange(40)[None] * 7 % 97
+    wanted = theirs(torch.tensor(tokens)).logits.detach().numpy()
+    assert np.abs(np.asarray(model(jnp.asarray(tokens))) - wanted).max() <= 2e-5 * np.abs(wanted).max()
 
 
 def test_64_greedy_tokens_are_identical(tmp_path: Path):

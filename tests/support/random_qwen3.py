@@ -1,4 +1,4 @@
-"""Random Qwen3 checkpoints in Hugging Face form, written without code of models/: the other side of comparisons."""
+"""Random checkpoints in Hugging Face form, written without code of models/: the other side of comparisons."""
 
 import json
 import math
@@ -45,9 +45,32 @@ GOLDEN_CASES = {
 }
 
 
+_OTHER = {
+    name: value for name, value in BASE.items() if name not in ("head_dim", "attention_bias", "use_sliding_window")
+} | {"rope_theta": 1e4}
+_QWEN2 = {**_OTHER, "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "use_sliding_window": False}
+_LLAMA = {**_OTHER, "architectures": ["LlamaForCausalLM"], "model_type": "llama", "rms_norm_eps": 1e-5}
+# A window so short that the frequencies of the tests' few positions fall into all three parts of the rule.
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+FAMILY_CASES = {
+    "llama": _LLAMA,
+    "llama, scaled rope": {**_LLAMA, "rope_scaling": LLAMA3, "tie_word_embeddings": True},
+    "llama, head size given": {**_LLAMA, "head_dim": 12, "num_key_value_heads": 1},
+    "qwen2": _QWEN2,
+    "qwen2, tied": {**_QWEN2, "tie_word_embeddings": True, "num_key_value_heads": 4},
+}
+
+
 def hf_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor, [out, in], as transformers names them."""
-    width, mlp, size = config["hidden_size"], config["intermediate_size"], config["head_dim"]
+    width, mlp = config["hidden_size"], config["intermediate_size"]
+    size = config.get("head_dim") or width // config["num_attention_heads"]
     queries, keys = config["num_attention_heads"] * size, config["num_key_value_heads"] * size
     layer = {
         "input_layernorm": (width,),
@@ -55,15 +78,16 @@ def hf_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
         "self_attn.k_proj": (keys, width),
         "self_attn.v_proj": (keys, width),
         "self_attn.o_proj": (width, queries),
-        "self_attn.q_norm": (size,),
-        "self_attn.k_norm": (size,),
+        **({"self_attn.q_norm": (size,), "self_attn.k_norm": (size,)} if config["model_type"] == "qwen3" else {}),
         "post_attention_layernorm": (width,),
         "mlp.gate_proj": (mlp, width),
         "mlp.up_proj": (mlp, width),
         "mlp.down_proj": (width, mlp),
     }
     shapes = {"model.embed_tokens.weight": (config["vocab_size"], width), "model.norm.weight": (width,)}
+    biases = {"q_proj": queries, "k_proj": keys, "v_proj": keys} if config["model_type"] == "qwen2" else {}
     for i in range(config["num_hidden_layers"]):
+        shapes |= {f"model.layers.{i}.self_attn.{name}.bias": (length,) for name, length in biases.items()}
         shapes |= {f"model.layers.{i}.{name}.weight": shape for name, shape in layer.items()}
     if not config["tie_word_embeddings"]:
         shapes["lm_head.weight"] = (config["vocab_size"], width)
