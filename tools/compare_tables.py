@@ -111,5 +111,5 @@ def _interval(values: Sequence[float], form: str) -> str:
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table of a head and its rows."""
-    lines = [f"| {' | '.join(row)} |" for row in rows]
+    lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])

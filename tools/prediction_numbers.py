@@ -21,7 +21,7 @@ def interval(values: Sequence[float | None] | np.ndarray, name: str) -> tuple[fl
     """The mean over questions and a 95 % bootstrap interval; `name` addresses the draws. nan without values."""
     held = np.array([value for value in values if value is not None], float)
     if not len(held):
-        return (float("nan"),) * 3
+        return float("nan"), float("nan"), float("nan")
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     means = held[rng.integers(0, len(held), (DRAWS, len(held)))].mean(axis=1)
     low, high = np.percentile(means, (2.5, 97.5))
