@@ -10,6 +10,7 @@ from hsd_jax.reading.pieces import (
     ANSWER,
     FEEDBACK,
     PEER,
+    QUESTION,
     SOLUTION,
     Attempts,
     Fixed,
@@ -51,7 +52,8 @@ def changed_views(views: Views, given: Mapping[str, Any]) -> Views:
 
 def words_of(reads: Reads) -> str:
     """What a view reads besides the question, in order."""
-    return " + ".join(map(_piece_words, content(reads))) or "nothing"
+    blind = " without the question" * (QUESTION not in reads)
+    return (" + ".join(map(_piece_words, content(reads))) or "nothing") + blind
 
 
 def _piece_words(piece: Piece) -> str:

@@ -13,6 +13,7 @@ from hsd_jax.losses import TokenLoss
 from hsd_jax.methods import METHODS, Method, has_teacher, peer_of, readings
 from hsd_jax.methods.controls import controlled
 from hsd_jax.methods.view_options import changed_views, words_of
+from hsd_jax.methods.words import word_of
 from hsd_jax.reading.pieces import reads_block
 
 log = logging.getLogger(__name__)
@@ -234,5 +235,5 @@ def _word(name: str, value: Any) -> str:
         return "; ".join(f"{view} ({of.weights}): {words_of(of.reads)}" for view, of in value) or "none"
     if callable(value):
         known = {id(v): k for k, v in TABLES.get(name, {}).items()}
-        return known.get(id(value), getattr(value, "__qualname__", "own").split(".<locals>")[0])
-    return str(value)
+        return known.get(id(value), word_of(value))
+    return word_of(value)

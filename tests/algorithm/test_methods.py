@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,13 +18,14 @@ import tests.support.method_cases as cases
 import tests.support.method_formulas as formulas
 import tests.support.step_case as qwen3
 from hsd_jax import advantages, losses, methods
-from hsd_jax.methods import METHODS, View, targets, view_options, weighing
-from hsd_jax.reading.pieces import attempts, reads_block
+from hsd_jax.methods import METHODS, View, targets, view_options, weighing, words
+from hsd_jax.reading.pieces import attempts
 from hsd_jax.update.inputs import build_inputs, choose_peers
 from hsd_jax.update.step import update
 from models.qwen3 import init_params
 from tests.support.method_cases import REWARDS, Result, batch, run
 from tests.support.paths import ROOT
+from tools import method_table
 
 # Rows in which all code paths of the step occur: full and top-k divergence, a third stream, an EMA and a synced
 # teacher, group and rollout ratios, a penalty, a memory.
@@ -309,19 +311,20 @@ def test_the_gate_of_antisd_closes_and_opens() -> None:
 
 
 def test_docs_have_every_row_as_it_is() -> None:
-    """Teacher, normalization and reference KL of the table in docs/methods.md are those of the rows."""
+    """The tables of docs/methods.md are those that the rows make; the README names every row."""
     text = (ROOT / "docs" / "methods.md").read_text()
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| `")]
-    rows = {cell[0].strip("`"): cell[1:] for cell in cells if len(cell) == 7}
-    assert set(rows) == set(METHODS) == set(formulas.FORMULAS)
-    for name, (reads, teacher, _, _, divided_by, reference) in rows.items():
-        row = METHODS[name]
-        pieces = methods.pieces(row)
-        assert all(word in reads for word in ("answer", "solution") if reads_block(pieces, word))
-        assert bool(methods.peer_of(row)) == ("peer" in reads or "success" in reads)
-        assert teacher.split()[0].lower() == (row.teacher if methods.has_teacher(row) else "–")
-        assert divided_by.split(" (")[0].replace(" ", "_") == row.normalize.__name__
-        assert reference == ("full, 1e-3" if row.beta else "none") and row.beta in (0.0, 1e-3)
+    assert method_table.page(text) == text
+    named = (ROOT / "README.md").read_text().split("Methods: ")[1].split("; any with")[0]
+    assert set(re.findall(r"`(\w+)`", named)) == set(METHODS) == set(formulas.FORMULAS)
+
+
+def test_a_row_says_what_it_is_made_of() -> None:
+    made = losses.distillation(losses.tempered(losses.pointwise_clipped_kl(0.06), 1.1))
+    assert words.word_of(made) == "distillation(tempered(pointwise_clipped_kl(0.06), 1.1))"
+    assert words.word_of(partial(losses.jsd_logp, alpha=0.5)) == "jsd_logp(0.5)"
+    assert set(words.functions_in(made)) == {"distillation", "tempered", "pointwise_clipped_kl"}
+    for name, row in METHODS.items():
+        assert row.source in words.cells_of(name, row)[-1] and "<" not in words.minimized(row)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from tests.support.paths import ROOT
 DOCS = ROOT / "docs"
 WORDS = re.compile(r"\b(same|exact|exactly|never|always)\b", re.IGNORECASE)
 WHOLE_PAGES = ("reliability.md", "verification.md")  # the list itself, and rules that are tables of tests
+MADE = re.compile(r"<!-- made by .*?<!-- end -->", re.DOTALL)  # from rows and docstrings; test_methods.py holds it
 ROW = re.compile(r"^\| (\S+\.md) \| “(.+)” \| (.+) \| (any|float32|bfloat16|-) \|$", re.MULTILINE)
 
 
@@ -22,7 +23,7 @@ def promises() -> list[tuple[str, str, str]]:
 
 def sentences(page: Path) -> Iterator[str]:
     """The sentences and table rows of a page that hold such a word, each on one line."""
-    joined = re.sub(r"\n(?=[^\n|#])", " ", page.read_text())
+    joined = re.sub(r"\n(?=[^\n|#])", " ", MADE.sub("", page.read_text()))
     for line in joined.splitlines():
         for sentence in [line] if line.startswith("|") else re.split(r"(?<=[.;:])\s+(?=\S)", line):
             if WORDS.search(sentence):
