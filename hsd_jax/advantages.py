@@ -3,7 +3,9 @@
 Each kind of function has one signature, and a method's row names one of each kind.
 """
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -126,10 +128,18 @@ def equal_in_group(rewards_PG: Array) -> Array:
 # --- which tokens are in the loss: (steps_T, updates so far) -> bool [T]
 
 
-def counted_tokens(steps_T: Array, step: Array, *, skip: int, horizon: int, grows_every: int) -> Array:
-    """All but the first `skip` tokens up to a `horizon` (0: none), which grows by itself now and then (0: never)."""
-    reach = (horizon or len(steps_T)) * (1 + (step // grows_every if grows_every else 0))
-    return (steps_T >= skip) & (steps_T < reach)
+def counted_tokens(steps_T: Array, step: Array, *, skip: int, horizon: float, grows_every: int) -> Array:
+    """All but the first `skip` tokens, up to the horizon (`reach`)."""
+    return (steps_T >= skip) & (steps_T < reach(len(steps_T), step, horizon, grows_every))
+
+
+def reach(window: int, step: Any, horizon: float, grows_every: int) -> Any:
+    """Tokens of a response up to the horizon after so many updates: as many again every `grows_every` (0: never).
+
+    A horizon below 1 is a share of the window, 0 is none. Source: arXiv:2605.31490.
+    """
+    first = math.ceil(horizon * window) if horizon < 1 else int(horizon)
+    return (first or window) * (1 + (step // grows_every if grows_every else 0))
 
 
 # --- normalization: the tokens in the loss, of the global batch -> weights_PGT

@@ -146,10 +146,14 @@ class Method:
     """Leave rollouts that hit the cap out of the loss."""
     skip_tokens: int | None = None
     """First tokens of every response that are left out of the loss."""
-    horizon: int | None = None
-    """Only this many tokens of every response are in the loss; 0: all."""
+    horizon: float | None = None
+    """Only this many tokens of every response are in the loss; below 1 a share of the window; 0: all."""
     horizon_every: int | None = None
     """Updates after which the horizon grows by itself again and again; 0: it stays."""
+    horizon_stops: bool | None = None
+    """Also end sampling at the horizon: cheaper, but rewards of responses that are cut say nothing."""
+    overlap: int | None = None
+    """Measure how far the likeliest tokens of student and teacher, this many, are the same ones; 0: not at all."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Group and batch statistics never appear: they were computed before and live in `
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ class TokenInputs:
     log-probability of the id under the policy that ratios are taken to, None where that is the student as it is here;
     `log_ratio` is the log of its rollout's ratio (0 unless the method weighs whole rollouts, see `advantages`);
     `strength` is the method's schedule; `reward` is its rollout's; `share` is what the method makes beforehand of
-    statistics of the whole rollout (`shares`), None where it makes nothing.
+    statistics of the whole rollout (`shares`), by name; empty where it makes nothing.
     """
 
     id: Array
@@ -39,7 +39,7 @@ class TokenInputs:
     log_ratio: Array
     strength: Array
     reward: Array
-    share: Array | None = None
+    share: Mapping[str, Array] = field(default_factory=dict)
 
 
 TokenLoss = Callable[[Array, Others, TokenInputs], Array]
@@ -50,8 +50,8 @@ AdvantageAt = Callable[[Array, Others, TokenInputs], Array]
 class Shares:
     """What is noted at every token, and what tokens count for by it in their whole rollout (`shares`)."""
 
-    note: Callable[[Array, Others], dict[str, Array]]
-    make: Callable[[Mapping[str, Array], Array], Array]
+    note: Callable[[Array, Others, Array], dict[str, Array]]
+    make: Callable[[Mapping[str, Array], Array], dict[str, Array]]
 
 
 def ratio_to_old(logprob: Array, token: TokenInputs) -> Array:
@@ -88,6 +88,54 @@ def top_k_with_tail(divergence: Divergence, k: int) -> Divergence:
         return divergence(*(_with_tail(jnp.take_along_axis(logp, ids, axis=-1)) for logp in (student, teacher)))
 
     return truncated
+
+
+def on_teachers_top(divergence: Divergence, k: int) -> Divergence:
+    """A divergence on the teacher's k likeliest tokens alone, both sides renormalized. Source: arXiv:2606.19327."""
+
+    def truncated(student: Array, teacher: Array) -> Array:
+        _, ids = lax.top_k(teacher, min(k, teacher.shape[-1]))
+        return divergence(
+            *(jax.nn.log_softmax(jnp.take_along_axis(logp, ids, axis=-1), axis=-1) for logp in (student, teacher))
+        )
+
+    return truncated
+
+
+SUPPORTS: dict[str, Callable[[Array, Array], Array]] = {
+    "student": lambda of_student, of_teacher: of_student,
+    "teacher": lambda of_student, of_teacher: of_teacher,
+    "intersection": jnp.logical_and,
+    "union": jnp.logical_or,
+    "difference": jnp.logical_xor,
+}
+
+
+def on_support(support: str, k: int) -> TokenLoss:
+    """sum_S sg(w(v) (log p_S(v) - log p_T(v))) log p_S(v), w = p_S over its sum on S; S of the k likeliest of either.
+
+    Source: arXiv:2604.13016, released code, at ratios of 1, where its clips have no effect.
+    """
+
+    def loss(student: Array, others: Others, token: TokenInputs) -> Array:
+        teacher, fixed = others["teacher"], lax.stop_gradient(student)
+        kept = SUPPORTS[support](is_likeliest(fixed, k), is_likeliest(teacher, k))
+        weight = share_on(kept, fixed)
+        return token.distill * jnp.sum(jnp.where(kept, weight * (fixed - teacher) * student, 0.0), axis=-1)
+
+    return loss
+
+
+def is_likeliest(logp: Array, k: int) -> Array:
+    """Which entries are among the k highest along the last axis; all that equal the last of them are."""
+    best, _ = lax.top_k(logp, min(k, logp.shape[-1]))
+    return logp >= best[..., -1:]
+
+
+def share_on(kept: Array, logp: Array) -> Array:
+    """exp(logp) over its sum on the kept entries; 0 elsewhere."""
+    probs = jnp.where(kept, jnp.exp(logp), 0.0)
+    return probs / jnp.maximum(jnp.sum(probs, axis=-1, keepdims=True), 1e-30)
 
 
 def _with_tail(logp: Array) -> Array:

@@ -1,12 +1,14 @@
 """Losses whose target, or whose advantage, is made of more than one view."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from hsd_jax.divergence import IMPOSSIBLE, entropy_logp, jsd_logp, pick, reverse_kl_logp
 from hsd_jax.losses import AdvantageAt, Others, TokenInputs, TokenLoss
-from hsd_jax.types import Array
+from hsd_jax.types import SUCCESS, Array
 
 
 def purified(alpha: float, limit: float, beta: float) -> TokenLoss:
@@ -37,21 +39,50 @@ def sampled_reverse_with_baseline(student: Array, others: Others, token: TokenIn
 
 
 def routed(policy: TokenLoss, divergence: TokenLoss) -> TokenLoss:
-    """Distillation, times `share`, where a token is distilled; the policy gradient elsewhere.
+    """Distillation, times the share "weight", where a token is distilled; the policy gradient elsewhere.
 
     Source: arXiv:2604.02288.
     """
 
     def loss(student: Array, others: Others, token: TokenInputs) -> Array:
-        share = 1.0 if token.share is None else token.share
-        return (1 - token.distill) * policy(student, others, token) + share * divergence(student, others, token)
+        taught = shared(divergence)(student, others, token)
+        return (1 - token.distill) * policy(student, others, token) + taught
 
     return loss
 
 
 def shared(loss: TokenLoss) -> TokenLoss:
-    """A token loss times `share`."""
-    return lambda student, others, token: (1.0 if token.share is None else token.share) * loss(student, others, token)
+    """A token loss times the share "weight"."""
+    return lambda student, others, token: token.share.get("weight", 1.0) * loss(student, others, token)
+
+
+def polarized_gaps(views: tuple[str, ...], temperature: float) -> TokenLoss:
+    """mean_k s_k (2 R - 1) (log 2 - softplus(-d_k^2 / (2 temperature))), d_k = log p_Tk(o) - log p_S(o), R 0 or 1.
+
+    s_k is the share of view k (`shares.polarity`): a teacher that favors a success or disfavors a failure pulls, one
+    that does the opposite pushes. Source: arXiv:2605.28791, released code.
+    """
+
+    def loss(student: Array, others: Others, token: TokenInputs) -> Array:
+        logprob, outcome = pick(student, token.id), jnp.where(token.reward > SUCCESS, 1.0, -1.0)
+        gaps = [(token.share[name], pick(others[name], token.id) - logprob) for name in views]
+        bounded = [sign * (jnp.log(2.0) - jax.nn.softplus(-(gap**2) / (2 * temperature))) for sign, gap in gaps]
+        return token.distill * outcome * sum(bounded, start=jnp.zeros_like(logprob)) / len(views)
+
+    return loss
+
+
+def trust_region(alpha: float, loss: Callable[[Array, Array], Array]) -> TokenLoss:
+    """A divergence to softmax((1 - alpha) log "still" + alpha log "teacher"): a moving teacher held near a still one.
+
+    Source: arXiv:2601.20802 (the alternative to its moving average).
+    """
+
+    def held(student: Array, others: Others, token: TokenInputs) -> Array:
+        mixed = jax.nn.log_softmax((1 - alpha) * others["still"] + alpha * others["teacher"], axis=-1)
+        return token.distill * loss(student, jnp.maximum(mixed, IMPOSSIBLE))
+
+    return held
 
 
 def evidence(others: Others, token: TokenInputs) -> Array:
@@ -95,13 +126,13 @@ def selected_evidence(scale: float, temperature: float, least: float) -> Advanta
 def gated_by_entropy(width: float, floor: float) -> AdvantageAt:
     """A w g, w = clip(exp(sgn(A) D), 1 - width, 1 + width), g = floor + (1 - floor)(1 - H_T / log V).
 
-    D = log p_T(o) - log p_S(o); H_T is the teacher's entropy, or `share` where the method looks ahead. Our reading: the
+    D = log p_T(o) - log p_S(o); H_T is the teacher's entropy, or the share "entropy" where the method looks ahead. Our reading: the
     form of the gate is not published. Source: arXiv:2605.13255.
     """
 
     def advantage(logprob: Array, others: Others, token: TokenInputs) -> Array:
         teacher = others["teacher"]
-        entropy = entropy_logp(teacher) if token.share is None else token.share
+        entropy = token.share.get("entropy", entropy_logp(teacher))
         most = jnp.log(jnp.sum(teacher > IMPOSSIBLE / 2, axis=-1))
         gate = floor + (1 - floor) * (1 - jnp.clip(entropy / most, 0.0, 1.0))
         weight = jnp.exp(jnp.sign(token.advantage) * (pick(teacher, token.id) - logprob))

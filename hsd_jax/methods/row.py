@@ -54,7 +54,9 @@ class Method:
     batch; "sampler", the log-probabilities noted while sampling (importance correction); "none" where there is no
     ratio. `minibatches` are updates per batch; `attempts` is how many batches of questions are sampled at most until
     all groups have unequal rewards (1: take what comes). `memory` and `remember` are a few scalars that are carried
-    from step to step for `strength`.
+    from step to step for `strength`. Only tokens before the `horizon` are in the loss (`advantages.reach`); where it
+    stops, none is sampled behind it either. `overlap` is of how many likeliest tokens the overlap of student and teacher
+    is measured (0: it is not).
     """
 
     source: str
@@ -83,8 +85,10 @@ class Method:
     shares: Shares | None = None
     mask_truncated: bool = False
     skip_tokens: int = 0
-    horizon: int = 0
+    horizon: float = 0
     horizon_every: int = 0
+    horizon_stops: bool = False
+    overlap: int = 0
 
 
 def token_loss(method: Method) -> TokenLoss:

@@ -9,9 +9,10 @@ import grain
 import jax
 import numpy as np
 
+from hsd_jax import advantages
 from hsd_jax.config import Config
 from hsd_jax.data.problems import Problem
-from hsd_jax.data.tokenization import feedback_ids, wrong_answer_ids
+from hsd_jax.data.tokenization import Windows, feedback_ids, wrong_answer_ids
 from hsd_jax.methods import row
 from hsd_jax.methods.row import Method
 from hsd_jax.reading.pieces import reads_block
@@ -88,7 +89,8 @@ def sample_and_grade(stage: RolloutStage, weights: DecodeParams, step: int, cloc
 def _draw(stage: RolloutStage, weights: DecodeParams, step: int, attempt: int, clock: Clock) -> Batch:
     """Graded groups of an attempt's questions; one that is drawn again in the step is answered anew."""
     config, problems = stage.config, stage.steps[(step - 1) * stage.method.attempts + attempt] or ()
-    draws = Draws(random_keys.key_of(config.seed, step, "sample", attempt), config.sampling.group_size)
+    key = random_keys.key_of(config.seed, step, "sample", attempt)
+    draws = Draws(key, config.sampling.group_size, limit_at(stage.method, step, stage.sampler.texts.windows))
     pieces, table, graded = generate_and_grade(stage.sampler, weights, problems, draws, stage.submit, clock.phase)
     texts, kinds, read = stage.sampler.texts, [p.kind for p in problems], row.pieces(stage.method)
     with clock.phase("grade"):
@@ -100,6 +102,14 @@ def _draw(stage: RolloutStage, weights: DecodeParams, step: int, attempt: int, c
             pieces = replace(pieces, wrong_answer=wrong_answer_ids(wrong, texts.tokenizer, texts.windows))
     steps = table.used_steps, table.slot_steps
     return Batch(step, problems, pieces, table.rollouts, graded, len(problems), steps)
+
+
+def limit_at(method: Method, step: int, windows: Windows) -> int:
+    """The longest response that a step samples, whatever its problem allows."""
+    window = max(windows.response.values())
+    if not method.horizon_stops:
+        return window
+    return min(window, advantages.reach(window, step - 1, method.horizon, method.horizon_every))
 
 
 def patient_gather(step: int) -> Gather:

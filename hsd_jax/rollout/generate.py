@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import jax
+import numpy as np
 
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.tokenization import prompts_of, tokenize
@@ -20,10 +21,14 @@ Timed = Callable[[Phase], AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class Draws:
-    """`group_size` responses to each problem; all noise belongs to `key`, the problem's id and the number in it."""
+    """`group_size` responses to each problem, none over `limit` tokens (0: what the problem allows).
+
+    All noise belongs to `key`, the problem's id and the number in it.
+    """
 
     key: jax.Array
     group_size: int
+    limit: int = 0
 
 
 def generate_and_grade(
@@ -43,7 +48,8 @@ def generate_and_grade(
     pieces = tokenize(problems, texts.tokenizer, texts.chat, texts.windows)
     pending = start_grading(problems, submit, texts.tokenizer, texts.stop_ids)
     prompts, repeats = prompts_of(pieces, texts.windows.prompt), [problem.repeat for problem in problems]
-    asked = Requests(prompts, pieces.id_P, pieces.limit_P, draws.group_size, repeats)
+    limit_P = np.minimum(pieces.limit_P, draws.limit) if draws.limit else pieces.limit_P
+    asked = Requests(prompts, pieces.id_P, limit_P, draws.group_size, repeats)
     with timed("sample"):
         table = sample(sampler.program, weights, asked, sampler.choice, draws.key, pending.submit_rollout)
     with timed("grade"):

@@ -64,6 +64,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "skip_tokens": (0, math.inf),
     "horizon": (0, math.inf),
     "horizon_every": (0, math.inf),
+    "overlap": (0, math.inf),
     "top_k": (0, math.inf),
 }
 OF_VIEWS = ("reads", "control", "peer_rule", "peer_draws")  # what changes the views and no other field
@@ -158,6 +159,8 @@ def _without_idle(name: str, row: Method, given: dict[str, Any]) -> dict[str, An
         "divergence": not row.distill,
         **dict.fromkeys(SHAPES, not row.distill),
         "horizon_every": not given.get("horizon", row.horizon),
+        "horizon_stops": not given.get("horizon", row.horizon),
+        "overlap": not has_teacher(row),
         "advantage": not row.policy,
         "coefficient": not (row.distill and row.policy),
         "teacher_rate": given.get("teacher", row.teacher) != "ema" or not has_teacher(row),
@@ -190,9 +193,14 @@ def _refuse(name: str, method: Method, given: dict[str, Any]) -> None:
             f"method.fallback False distils only rollouts with a peer, method.distilled {given['distilled']} others"
             " too; give one of them"
         )
-    if 0 < method.horizon <= method.skip_tokens:
+    if method.horizon_stops and (method.policy or peer_of(method) or method.mask_truncated):
         raise InputError(
-            f"method.horizon ({method.horizon}) must be above method.skip-tokens ({method.skip_tokens}), or no token is"
+            f"method.horizon-stops: responses of {name!r} would be cut before their answer, but it learns from rewards,"
+            " reads peers or leaves truncated rollouts out; add --method.horizon-stops False"
+        )
+    if 1 <= method.horizon <= method.skip_tokens:
+        raise InputError(
+            f"method.horizon ({method.horizon:g}) must be above method.skip-tokens ({method.skip_tokens}), or no token is"
             " in the loss; 0 is no horizon"
         )
 

@@ -12,6 +12,7 @@ from hsd_jax.types import Array
 from hsd_jax.update import credit
 from hsd_jax.update.state import StepConfig, Trace
 
+OVERLAP = ("overlap", "overlap_mass", "overlap_gain", "entropy_gap")
 POSITIONS = 16  # bins of relative position for `kl_by_position`
 
 
@@ -52,7 +53,7 @@ def of_teacher(trace: Trace, valid_PGT: Array) -> dict[str, Array]:
         "first_token_kl": mean_over(kl_PGT[..., 0], valid_PGT[..., 0]),
         "kl_by_position": jnp.stack(bins),
         "masked": 1 - jnp.mean(distilled_PG.astype(jnp.float32)),
-    }
+    } | {name: mean_over(trace.stats[name], valid_PGT) for name in OVERLAP if name in trace.stats}
 
 
 def of_peers(rewards_PG: Array, trace: Trace, valid_PGT: Array) -> dict[str, Array]:

@@ -154,7 +154,7 @@ def micro_loss(
     if method.shares is not None:
         token = replace(token, share=shares_of(settings, scorer, method.shares, streams, work))
     loss, stats = fused_token_loss(
-        with_stats(row.token_loss(method), tuple(frozen)),
+        with_stats(row.token_loss(method), tuple(frozen), method.overlap),
         student,
         tuple(frozen.values()),
         jax.tree.map(flat, token),
@@ -170,12 +170,12 @@ def shares_of(
     shares: Shares,
     streams: tuple[fused_loss.Stream, tuple[str, ...], tuple[fused_loss.Stream, ...]],
     work: MicroBatch,
-) -> Array:
+) -> dict[str, Array]:
     """What the tokens of a micro-batch count for [p, G, T], without gradient; `streams`: student, names, frozen."""
     student, names, frozen = streams
 
     def note(logps: tuple[Array, ...], ids: Array) -> tuple[Array, dict[str, Array]]:
-        return jnp.zeros(ids.shape), shares.note(logps[0], dict(zip(names, logps[1:], strict=True)))
+        return jnp.zeros(ids.shape), shares.note(logps[0], dict(zip(names, logps[1:], strict=True)), ids)
 
     ids, fixed = scorer.flatten(work.response_PGT, work.length_PG), jax.lax.stop_gradient(student)
     _, noted = fused_token_loss(note, fixed, frozen, ids, jnp.zeros(ids.shape), settings.spread)
