@@ -26,6 +26,8 @@ class Model:
     """What the backward pass recomputes: from nothing to whole layers, or layer inputs kept in host memory."""
     thinking: bool = False
     """Ask the chat template for thinking mode, for student and teacher alike."""
+    teacher_thinking: bool | None = None
+    """Thinking mode of the teacher's prompts where it is not the student's."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,12 @@ class Data:
     """Tokens for a reference solution, for the methods whose teacher reads one."""
     feedback_tokens: int = 0
     """Tokens for what the verifier says of a failed rollout, for teachers that read it; longer feedback is left out."""
+    rubric_tokens: int = 0
+    """Tokens for a rubric of the row, for the methods whose teacher reads one."""
+    skill_bank: str = ""
+    """A file of skills for the methods whose teachers read them: JSON lines with `skill`, and `mistake` to avoid."""
+    skill_tokens: int = 0
+    """Tokens for one of them."""
     context_tokens: int = 4096 + 2048
     """C, the window of a teacher context. What does not fit is cut from the tail of the peer, never elsewhere."""
     min_peer_tokens: int = 64
@@ -111,8 +119,9 @@ class Method:
     """Whether a rollout without peer is distilled from the answer alone."""
     distilled: Literal["all", "failed", "with_peer"] | None = None
     """Which rollouts are distilled."""
-    teacher: Literal["live", "frozen", "ema", "synced"] | None = None
-    """Whose weights teach: the student's own, the initial ones, their moving average, or a copy renewed at times."""
+    teacher: Literal["live", "frozen", "ema", "synced", "gated"] | None = None
+    """Whose weights teach: the student's own, the initial ones, their moving average, or a copy renewed at times, by
+    the clock (synced) or once reward has gained (gated)."""
     teacher_rate: float | None = None
     """How far an ema teacher moves to the student in each step."""
     teacher_every: int | None = None

@@ -29,7 +29,8 @@ class TokenInputs:
     log-probability of the id under the policy that ratios are taken to, None where that is the student as it is here;
     `log_ratio` is the log of its rollout's ratio (0 unless the method weighs whole rollouts, see `advantages`);
     `strength` is the method's schedule; `reward` is its rollout's; `share` is what the method makes beforehand of
-    statistics of the whole rollout (`shares`), by name; empty where it makes nothing.
+    statistics of the whole rollout (`shares`), by name; empty where it makes nothing; `further`
+    is 1 at the tokens of rows that nobody sampled, None where there are no such rows.
     """
 
     id: Array
@@ -39,6 +40,7 @@ class TokenInputs:
     log_ratio: Array
     strength: Array
     reward: Array
+    further: Array | None = None
     share: Mapping[str, Array] = field(default_factory=dict)
 
 
@@ -90,11 +92,14 @@ def top_k_with_tail(divergence: Divergence, k: int) -> Divergence:
     return truncated
 
 
-def on_teachers_top(divergence: Divergence, k: int) -> Divergence:
-    """A divergence on the teacher's k likeliest tokens alone, both sides renormalized. Source: arXiv:2606.19327."""
+def on_likeliest(divergence: Divergence, k: int, whose: str) -> Divergence:
+    """A divergence on the k likeliest tokens of "student" or "teacher" alone, both sides renormalized.
+
+    Source: arXiv:2606.19327 (teacher), arXiv:2605.09725 (both).
+    """
 
     def truncated(student: Array, teacher: Array) -> Array:
-        _, ids = lax.top_k(teacher, min(k, teacher.shape[-1]))
+        _, ids = lax.top_k(lax.stop_gradient(student) if whose == "student" else teacher, min(k, student.shape[-1]))
         return divergence(
             *(jax.nn.log_softmax(jnp.take_along_axis(logp, ids, axis=-1), axis=-1) for logp in (student, teacher))
         )
@@ -288,7 +293,25 @@ def _log_ratio(student: Array, others: Others, token: TokenInputs) -> Array:
     return pick(others["reference"], token.id) - pick(student, token.id)
 
 
+# --- rows that nobody sampled
+
+
+def cross_entropy(student: Array, others: Others, token: TokenInputs) -> Array:
+    """-log p_S at the token of the row: supervised learning."""
+    return -pick(student, token.id)
+
+
 # --- putting them together
+
+
+def apart(loss: TokenLoss, further: TokenLoss) -> TokenLoss:
+    """A token loss, and another one on rows that nobody sampled."""
+
+    def either(student: Array, others: Others, token: TokenInputs) -> Array:
+        assert token.further is not None
+        return jnp.where(token.further > 0, further(student, others, token), loss(student, others, token))
+
+    return either
 
 
 def weighted(terms: tuple[tuple[float, TokenLoss], ...]) -> TokenLoss:

@@ -126,8 +126,8 @@ def selected_evidence(scale: float, temperature: float, least: float) -> Advanta
 def gated_by_entropy(width: float, floor: float) -> AdvantageAt:
     """A w g, w = clip(exp(sgn(A) D), 1 - width, 1 + width), g = floor + (1 - floor)(1 - H_T / log V).
 
-    D = log p_T(o) - log p_S(o); H_T is the teacher's entropy, or the share "entropy" where the method looks ahead. Our reading: the
-    form of the gate is not published. Source: arXiv:2605.13255.
+    D = log p_T(o) - log p_S(o); H_T is the teacher's entropy, or the share "entropy" where the method looks ahead. Our
+    reading: the form of the gate is not published. Source: arXiv:2605.13255.
     """
 
     def advantage(logprob: Array, others: Others, token: TokenInputs) -> Array:

@@ -13,7 +13,8 @@ Array names end in their axes, once and everywhere:
 windows are padded on the right and come with a length, so a pad can never stand between two real tokens.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import jax
@@ -39,7 +40,8 @@ class Problems:
     `id_P` (uint32) is a stable hash of the question id and addresses all randomness of the question. `head` is the
     opening of the user turn with the question, `tail` the task instruction with the generation prompt; `answer`,
     `solution` and, for every rollout [P, G], `feedback` and `wrong_answer` are privileged blocks (length 0: not known);
-    `limit_P` is the longest response allowed, in tokens.
+    `limit_P` is the longest response allowed, in tokens; `further` holds what else a method reads, by name: "rubric",
+    "canonical" (another wording of the prompt), "skill0" and so on, "golden" (a response), "teacher_tail".
     """
 
     id_P: Array
@@ -50,6 +52,11 @@ class Problems:
     wrong_answer: Padded
     suffix: Padded
     limit_P: Array
+    further: Mapping[str, Padded] = field(default_factory=dict)
+
+    def text(self, block: str) -> Padded:
+        """A block by its name."""
+        return self.further[block] if block in self.further else getattr(self, block)
 
 
 @register_dataclass

@@ -20,7 +20,7 @@ import json
 import logging
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hsd_jax.data import render_chat
@@ -48,6 +48,8 @@ INSTRUCTIONS = {
 BLOCK_LINES = {
     "answer": ("=== Reference answer ===", "=== End of reference answer ==="),
     "solution": ("=== Reference solution ===", "=== End of reference solution ==="),
+    "rubric": ("=== What a good answer does ===", "=== End of what a good answer does ==="),
+    "skill": ("=== Advice, not to be quoted ===", "=== End of advice ==="),
     "feedback": ("=== Feedback on an earlier attempt ===", "=== End of feedback ==="),
 }
 
@@ -56,10 +58,14 @@ _PROBES = ("first user text", "=== second ===\n\nuser text.")
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """A chat template cut at the user's text; `closing` ends with the generation prompt."""
+    """A chat template cut at the user's text; `closing` ends with the generation prompt.
+
+    `teacher_closing` is that of teachers where they think and the student does not, or the reverse; else empty.
+    """
 
     opening: str
     closing: str
+    teacher_closing: str = ""
 
 
 def load_chat_template(tokenizer: Any, *, thinking: bool = False) -> ChatTemplate:
@@ -160,6 +166,7 @@ def fixed_texts(opening: str) -> dict[str, str]:
         "other_open": OTHER_OPEN,
         "other_close": OTHER_CLOSE,
         "closing": CLOSING,
+        "canonical_empty": "",
         **{f"{name}_empty": empty_block(name) for name in BLOCK_LINES},
     }
 
@@ -167,3 +174,16 @@ def fixed_texts(opening: str) -> dict[str, str]:
 def suffix(frame: ChatTemplate, instruction: str) -> str:
     """The task instruction, the end of the user turn and the generation prompt."""
     return f"{instruction}{frame.closing}"
+
+
+def with_teacher(student: ChatTemplate, teacher: ChatTemplate) -> ChatTemplate:
+    """One template whose teachers end their prompts in their own way.
+
+    Raises: InputError if the template opens the user's turn in another way, too.
+    """
+    if teacher.opening != student.opening:
+        raise InputError(
+            "model.teacher-thinking: the chat template opens the user's turn in two ways, and student and teacher must"
+            " read the question alike; leave it at the student's"
+        )
+    return replace(student, teacher_closing=teacher.closing if teacher.closing != student.closing else "")

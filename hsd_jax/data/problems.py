@@ -6,7 +6,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,8 @@ class Problem:
     `visible` tests may be shown to the policy and give the reward in training, `hidden` ones grade evaluations only.
     `difficulty` is a pass rate in [0, 1], None when it was never measured. `names` are further names under which
     other corpora know the question (address, title, contest number); decontamination compares them. `repeat` counts
-    how many times the question stands before in the same training step.
+    how many times the question stands before in the same training step. `texts` are what else is known
+    of it, by name: a "rubric", a "canonical" wording of a question that is asked in a harder one.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Problem:
     difficulty: float | None = None
     names: tuple[str, ...] = ()
     repeat: int = 0
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,11 @@ def to_tests(problem: Problem) -> str:
         return json.dumps({"visible": list(problem.visible), "hidden": list(problem.hidden)}, ensure_ascii=False)
 
 
+def to_texts(problem: Problem) -> str:
+    """The further texts of a problem as JSON: a stored row has them in its field of tests, which are elsewhere."""
+    return json.dumps({"texts": dict(problem.texts)}, ensure_ascii=False) if problem.texts else ""
+
+
 def from_example(example: Mapping[str, Any], tests: bytes = b"{}") -> Problem:
     """The problem of a stored row (text fields are UTF-8 bytes, as tensorflow-datasets returns them)."""
     text = {name: value.decode("utf-8") for name, value in example.items() if isinstance(value, bytes)}
@@ -125,4 +132,5 @@ def from_example(example: Mapping[str, Any], tests: bytes = b"{}") -> Problem:
         hidden=tuple(read.get("hidden", ())),
         difficulty=None if np.isnan(difficulty) else difficulty,
         names=tuple(json.loads(text["names"])),
+        texts=json.loads(text.get("tests") or "{}").get("texts", {}),
     )

@@ -27,7 +27,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from hsd_jax.data.batches import ProblemSource
-from hsd_jax.data.problems import Problem, Removed, from_example, to_example, to_tests
+from hsd_jax.data.problems import Problem, Removed, from_example, to_example, to_tests, to_texts
 from hsd_jax.errors import InputError
 
 BUILDER_VERSION = "1.0.0"
@@ -152,7 +152,7 @@ def _questions(split: str, rows: Callable[[], Rows], tally: _Tally) -> Iterator[
             raise InputError(f"split {split!r}: the id {row.id!r} occurs twice (row {tally.kept}); make ids unique")
         seen.add(row.id)
         tally.kept += 1
-        yield to_example(row) | {"tests": ""}
+        yield to_example(row) | {"tests": to_texts(row)}
     if not tally.kept:
         raise InputError(f"split {split!r} has no problem; removed: {dict(tally.removed) or 'nothing'}")
 

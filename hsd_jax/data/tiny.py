@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+RUBRIC = "Work from left to right. Reduce every result modulo 10. Put the last one into the box."
 OPERATIONS = (5, 8)
 SPLITS = ("train", "heldout")
 _OPERANDS = {"+": tuple(range(1, 10)), "-": tuple(range(1, 10)), "*": (3, 7, 9)}

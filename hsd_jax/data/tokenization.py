@@ -1,7 +1,7 @@
 """Problems as token ids: the pieces of prompts and contexts, and the `Problems` record of one step."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import jax
@@ -22,7 +22,8 @@ class Windows:
     """Static widths in tokens: `prompt` holds head and tail, `response` is the limit per kind of problem.
 
     `solution` 0 leaves reference solutions out, `feedback` 0 what verifiers say. A code problem's answer block holds
-    the visible tests that fit whole into `answer`.
+    the visible tests that fit whole into `answer`. `further` has the texts that a method reads besides, by name
+    (`methods.further_texts`), `skills` the bank of those that are found for a question.
     """
 
     prompt: int
@@ -30,6 +31,8 @@ class Windows:
     solution: int
     response: Mapping[str, int]
     feedback: int = 0
+    further: Mapping[str, int] = field(default_factory=dict)
+    skills: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,47 @@ def tokenize(problems: Sequence[Problem], tokenizer: Any, frame: ChatTemplate, w
         wrong_answer=pad_groups([[] for _ in problems], 0, "wrong answer"),
         suffix=pad([tail_ids[problem.kind] for problem in problems], longest, "tail"),
         limit_P=cast(jax.Array, np.array([windows.response[problem.kind] for problem in problems], np.int32)),
+        further=further_ids(problems, tokenizer, frame, windows),
     )
+
+
+def further_ids(
+    problems: Sequence[Problem], tokenizer: Any, frame: ChatTemplate, windows: Windows
+) -> dict[str, Padded]:
+    """What a method reads besides, by name; a text over its window counts as unknown."""
+    found: dict[str, Padded] = {}
+    for name, width in windows.further.items():
+        rows = encode(tokenizer, [further_text(name, problem, frame, windows.skills) for problem in problems])
+        end = [tokenizer.eos_token_id] if name == "golden" else []
+        rows = [ids + end if ids else [] for ids in rows]
+        found[name] = pad([ids if len(ids) <= width else [] for ids in rows], width, name)
+    if frame.teacher_closing:
+        own = tails(tokenizer, replace(frame, closing=frame.teacher_closing), tuple(windows.response))
+        rows = [own[problem.kind] for problem in problems]
+        found["teacher_tail"] = pad(rows, max(map(len, own.values())), "teacher's tail")
+    return found
+
+
+def further_text(name: str, problem: Problem, frame: ChatTemplate, skills: Sequence[str]) -> str:
+    """A text that a method reads besides, as it stands in a prompt; "golden" is a response. Empty where unknown."""
+    if name == "golden":
+        return problem.solution.strip()
+    if name == "canonical":
+        canonical = problem.texts.get(name, "")
+        return chat_template.prefix(frame, canonical) if canonical else ""
+    if name.startswith("skill"):
+        return chat_template.block("skill", nearest_skill(problem, skills, int(name.removeprefix("skill"))))
+    return chat_template.block(name, problem.texts.get(name, ""))
+
+
+def nearest_skill(problem: Problem, skills: Sequence[str], place: int) -> str:
+    """The skill at this place when they are ranked by the words they share with the question; ties by the question."""
+    words = set(problem.question.lower().split())
+
+    def rank(number: int) -> tuple[int, int]:
+        return -len(words & set(skills[number].lower().split())), id_hash(f"{problem.id} {number}")
+
+    return skills[sorted(range(len(skills)), key=rank)[place]] if place < len(skills) else ""
 
 
 def prompts_of(problems: Problems, window: int) -> Padded:

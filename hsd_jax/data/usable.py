@@ -33,7 +33,7 @@ from hsd_jax.verifiers.equivalence.tables import LONGEST_ANSWER
 LOG = logging.getLogger(__name__)
 SCAN_BATCH = 512
 NAMES_LOGGED = 20
-USABLE_VERSION = 3  # goes up when `filter_by_length` decides otherwise
+USABLE_VERSION = 4  # goes up when `filter_by_length` decides otherwise
 NO_NUMBERS = {"nan", "inf"}
 _PLAIN = re.compile(r"-?\d{1,99}(?:\.\d{1,99})?")  # most answers; the rest of the tests costs half a millisecond
 
@@ -112,7 +112,7 @@ def _reason(problem: Problem, prompt: int, answer: int, markup: Markup, windows:
     if answer > windows.answer:
         return "answer over the window"
     tests = (problem.visible, problem.hidden)
-    if holds_markup(markup, problem.question, problem.answer, problem.solution, tests):
+    if holds_markup(markup, problem.question, problem.answer, problem.solution, tests, *problem.texts.values()):
         return "control token in the text"
     return unmatched(problem.answer) if problem.kind == "math" else ""
 

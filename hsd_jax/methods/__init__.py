@@ -5,6 +5,8 @@ run resolves to, and docs/methods.md shows how to add one.
 """
 
 from hsd_jax.methods.contrasts import CONTRASTS
+from hsd_jax.methods.given_texts import GIVEN_TEXTS
+from hsd_jax.methods.on_policy import ON_POLICY
 from hsd_jax.methods.paper import PAPER
 from hsd_jax.methods.row import (
     ANCHOR,
@@ -14,6 +16,7 @@ from hsd_jax.methods.row import (
     View,
     Views,
     forget,
+    further_texts,
     has_teacher,
     is_on_policy,
     is_scored_beforehand,
@@ -26,11 +29,12 @@ from hsd_jax.methods.row import (
     token_loss,
     views,
 )
+from hsd_jax.methods.scheduled import SCHEDULED
 from hsd_jax.methods.selecting import SELECTING
 from hsd_jax.methods.targets import TARGETS
 from hsd_jax.methods.weighing import WEIGHING
 
-METHODS: dict[str, Method] = PAPER | WEIGHING | TARGETS | SELECTING | CONTRASTS
+METHODS: dict[str, Method] = PAPER | WEIGHING | TARGETS | SELECTING | CONTRASTS | ON_POLICY | GIVEN_TEXTS | SCHEDULED
 
 __all__ = [
     "ANCHOR",
@@ -41,6 +45,7 @@ __all__ = [
     "View",
     "Views",
     "forget",
+    "further_texts",
     "has_teacher",
     "is_on_policy",
     "is_scored_beforehand",

@@ -11,7 +11,9 @@ from dataclasses import replace
 from hsd_jax.methods.row import Distilled, Method, View
 from hsd_jax.reading.pieces import (
     CLOSING,
+    OPENING,
     PEER,
+    QUESTION,
     Attempts,
     Fixed,
     Piece,
@@ -74,8 +76,8 @@ CONTROLS: dict[str, Callable[[Reads], Reads]] = {
 def controlled(method: Method, control: str) -> Method:
     """The method with its teacher's context replaced; other views, of a contrast for example, stay as they are."""
     (name, view), *others = method.views
-    opening, pieces = view.reads[0], content(view.reads)
-    reads = (opening, *CONTROLS[control](pieces), CLOSING)
+    opening = view.reads[0] if view.reads[0] in (QUESTION, OPENING) else QUESTION
+    reads = (opening, *CONTROLS[control](content(view.reads)), CLOSING)
     return replace(method, views=((name, View(view.weights, reads)), *others), distilled=_as_if_read(method.distilled))
 
 
@@ -103,4 +105,4 @@ def _with_attempt(pieces: Reads, attempt: Attempts) -> Reads:
 def _words_around(piece: Piece) -> Reads:
     if isinstance(piece, Attempts):
         return (Fixed(f"{piece.wrapper}_open", counts=True), Fixed(f"{piece.wrapper}_close")) * piece.count
-    return (Fixed(f"{piece.block}_empty", counts=True),) if isinstance(piece, Text) else (piece,)
+    return (Fixed(f"{piece.block.rstrip('0123456789')}_empty", counts=True),) if isinstance(piece, Text) else (piece,)

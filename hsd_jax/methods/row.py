@@ -7,10 +7,12 @@ import jax.numpy as jnp
 
 from hsd_jax import advantages, losses
 from hsd_jax.losses import Shares, TokenLoss
-from hsd_jax.reading.pieces import STUDENT, Attempts, Piece, Reads, attempts, content, privileged
+from hsd_jax.reading.further_rows import FurtherRow
+from hsd_jax.reading.pieces import STUDENT, Attempts, Piece, Reads, Text, attempts, content, privileged
 from hsd_jax.types import Array
 
 Memory = Mapping[str, Array]
+Seen = Mapping[str, Array]  # "reward" and "teacher_entropy" of a step, "length": the 95th percentile of its responses
 Distilled = Callable[[Array, Array, Array], Array]  # see `advantages`
 
 
@@ -24,6 +26,7 @@ class View:
 
 Views = tuple[tuple[str, View], ...]
 
+BLOCKS = ("prefix", "answer", "solution", "feedback", "wrong_answer")  # of every problem
 ANCHOR = ("anchor", View("teacher", STUDENT))
 REFERENCE = ("reference", View("reference", STUDENT))
 
@@ -33,7 +36,7 @@ def teacher_reads(*pieces: Piece) -> Views:
     return (("teacher", View("teacher", privileged(*pieces))),)
 
 
-def forget(memory: Memory, teacher_entropy: Array) -> Memory:
+def forget(memory: Memory, seen: Seen) -> Memory:
     """Methods without memory remember nothing."""
     return memory
 
@@ -55,8 +58,9 @@ class Method:
     ratio. `minibatches` are updates per batch; `attempts` is how many batches of questions are sampled at most until
     all groups have unequal rewards (1: take what comes). `memory` and `remember` are a few scalars that are carried
     from step to step for `strength`. Only tokens before the `horizon` are in the loss (`advantages.reach`); where it
-    stops, none is sampled behind it either. `overlap` is of how many likeliest tokens the overlap of student and teacher
-    is measured (0: it is not).
+    stops, none is sampled behind it either. `overlap` is of how many likeliest tokens the overlap of student and
+    teacher is measured (0: it is not). `rows` are texts that nobody sampled and that join each group with a loss and
+    a weight of their own; no statistic of rollouts counts them. The memory's "renew" renews a "gated" teacher.
     """
 
     source: str
@@ -73,7 +77,7 @@ class Method:
     advantage: Callable[[Array], Array] = advantages.no_advantage
     normalize: Callable[[Array], Array] = advantages.sequence_mean
     strength: Callable[[Array, Memory], Array] = no_memory
-    remember: Callable[[Memory, Array], Memory] = forget
+    remember: Callable[[Memory, Seen], Memory] = forget
     memory: tuple[tuple[str, float], ...] = ()
     rollout_ratio: Callable[[Callable[[], Array], Array, Array], Array] = advantages.no_rollout_ratio
     old_policy: str = "none"
@@ -83,6 +87,9 @@ class Method:
     minibatches: int = 1
     attempts: int = 1
     shares: Shares | None = None
+    rows: tuple[FurtherRow, ...] = ()
+    row_loss: TokenLoss = losses.cross_entropy
+    row_weight: float = 1.0
     mask_truncated: bool = False
     skip_tokens: int = 0
     horizon: float = 0
@@ -98,7 +105,8 @@ def token_loss(method: Method) -> TokenLoss:
         (method.policy, method.policy_loss),
         (method.beta, method.reference_kl),
     ]
-    return losses.weighted(tuple((weight, loss) for weight, loss in terms if weight))
+    loss = losses.weighted(tuple((weight, loss) for weight, loss in terms if weight))
+    return losses.apart(loss, method.row_loss) if method.rows else loss
 
 
 def views(method: Method) -> dict[str, View]:
@@ -116,10 +124,21 @@ def pieces(method: Method) -> list[Piece]:
     return [piece for reads in readings(method) for piece in content(reads)]
 
 
+def further_texts(method: Method) -> tuple[str, ...]:
+    """The names of the texts that it needs besides those that every problem comes with (`Problems.further`)."""
+    blocks = [piece.block for piece in pieces(method) if isinstance(piece, Text) and piece.block not in BLOCKS]
+    return tuple(dict.fromkeys([*blocks, *(name for row in method.rows for name in row.texts)]))
+
+
 def peer_of(method: Method) -> Attempts | None:
     """The first set of the group's rollouts that the teacher reads; None where it reads none."""
     drawn = [piece for reads in readings(method)[:1] for piece in attempts(reads) if piece.is_drawn]
     return drawn[0] if drawn else None
+
+
+def is_anchored(method: Method) -> bool:
+    """Whether some view is of the reference's weights."""
+    return any(view.weights == "reference" for view in views(method).values())
 
 
 def has_teacher(method: Method) -> bool:

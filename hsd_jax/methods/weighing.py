@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from hsd_jax import advantages, losses, shares, targets
 from hsd_jax.methods.paper import GRPO
-from hsd_jax.methods.row import Memory, Method, teacher_reads
+from hsd_jax.methods.row import Memory, Method, Seen, teacher_reads
 from hsd_jax.reading.pieces import ANSWER, PEER
 from hsd_jax.types import Array
 
@@ -21,8 +21,9 @@ def antisd_strength(step: Array, memory: Memory) -> Array:
     return advantages.after_warmup(0.5, 5)(step) * memory["open"]
 
 
-def antisd_gate(memory: Memory, teacher_entropy: Array) -> Memory:
+def antisd_gate(memory: Memory, seen: Seen) -> Memory:
     """Closes where the teacher's median entropy falls below 0.93 of what it was at first, opens at that value again."""
+    teacher_entropy = seen["teacher_entropy"]
     warm = jnp.where(memory["updates"] < 5, teacher_entropy, memory["warm"])
     closed, opened = teacher_entropy < 0.93 * warm, teacher_entropy >= warm
     is_open = jnp.where(closed, 0.0, jnp.where(opened, 1.0, memory["open"]))

@@ -1,6 +1,6 @@
 """The arguments of a run's programs as shapes, dtypes and shardings: everything but the arrays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ import optax
 
 from hsd_jax.config import Config
 from hsd_jax.data import chat_template
-from hsd_jax.data.tokenization import Tokenization, Windows
+from hsd_jax.data.tokenization import Tokenization
 from hsd_jax.errors import InputError
 from hsd_jax.sampler import decode_sharding
 from hsd_jax.setup import components
 from hsd_jax.setup.components import RunComponents, RunConfig
+from hsd_jax.setup.tokenizer import windows_of
 from hsd_jax.types import Padded, Problems, PyTree, Rollouts
 from hsd_jax.update.compiled import state_shardings
 from hsd_jax.update.state import StepInputs, TrainState
@@ -54,20 +55,14 @@ def model_of(path: str) -> Qwen3Config:
     )
 
 
-def texts_of(config: Config, model: Qwen3Config) -> Tokenization:
+def texts_of(config: Config, model: Qwen3Config, further: Sequence[str] = ()) -> Tokenization:
+    """Windows and places of texts without a tokenizer."""
     marker = Padded(np.zeros(MARKER_TOKENS, np.int32), np.int32(MARKER_TOKENS))  # type: ignore[arg-type]
-    code = config.sampling.code_response_tokens or config.sampling.response_tokens
-    response = {"math": config.sampling.response_tokens, "code": code}
-    windows = Windows(
-        config.data.prompt_tokens,
-        config.data.answer_tokens,
-        config.data.solution_tokens,
-        response,
-        config.data.feedback_tokens,
-    )
     tokenizer = range(min(TOKENIZER_IDS, model.vocab_size))  # only its length is asked for
     none: Any = None
-    return Tokenization(tokenizer, none, dict.fromkeys(chat_template.fixed_texts(""), marker), windows, (), 0)
+    return Tokenization(
+        tokenizer, none, dict.fromkeys(chat_template.fixed_texts(""), marker), windows_of(config, further), (), 0
+    )
 
 
 def abstract(tree: PyTree, sharding_of: Callable[[Any], Any]) -> PyTree:
@@ -110,6 +105,7 @@ def update_args(parts: RunComponents) -> tuple[TrainState, StepInputs, Any]:
         wrong_answer=Padded(array(group, windows.answer), array(group)),
         suffix=ragged(TAIL_TOKENS),
         limit_P=array(),
+        further={name: ragged(width) for name, width in windows.further.items()},
     )
     rollouts = Rollouts(
         response_PGT=array(group, steps),

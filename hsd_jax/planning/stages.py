@@ -9,6 +9,7 @@ import numpy as np
 
 from hsd_jax.config import Config
 from hsd_jax.data.batches import Questions
+from hsd_jax.methods import row
 from hsd_jax.planning import aot
 from hsd_jax.planning.abstract_args import (
     abstract,
@@ -42,7 +43,8 @@ def components_on(config: Config, devices: list[Any], host: list[Any]) -> RunCom
     """A run's parts for devices that are not there (`host`: those of one process): no weights, tokenizer, questions."""
     processes, none = len(devices) // len(host), cast(Any, ())
     run = run_config(config, model_of, processes=processes, devices=devices)
-    texts, questions = texts_of(config, run.model), Questions(none, {}, ())
+    further = row.further_texts(run.method)
+    texts, questions = texts_of(config, run.model, further), Questions(none, {}, ())
     return assemble(run, texts, questions, processes=processes, host=host)
 
 

@@ -66,9 +66,9 @@ def read_contexts(
 ) -> tuple[Contexts, TeacherInputs]:
     """The distinct contexts of each group under a view, and what every rollout reads in them.
 
-    The pieces in their order, each only where it is known, and the suffix. Where the window is too small the TAILS OF
-    THE ATTEMPTS are cut, never anything else, each to its share of the room; where fewer than `min_peer_tokens` of one
-    would remain, it is left out. M is `pieces.most_contexts`. Contexts of the same content are one, and an unused
+    The pieces in their order, each only where it is known, and the suffix (the teacher's own where it has one). Where
+    the window is too small the TAILS OF THE ATTEMPTS are cut, never anything else, each to its share of the room; where
+    fewer than `min_peer_tokens` of one would remain, it is left out. M is `pieces.most_contexts`. Contexts of the same content are one, and an unused
     context has length 0.
 
     Source: arXiv:2606.15576, Eq. 9.
@@ -78,7 +78,7 @@ def read_contexts(
     peer_PMK, of_PG = _one_each(peers_PGK) if of_each else _distinct(peers_PGK, most)
     shape = peer_PMK.shape[:2]
     whole = [_whole_piece(piece, problems, frame, chosen, shape) for piece in reads]
-    suffix = over_contexts(problems.suffix, shape)
+    suffix = over_contexts(problems.further.get("teacher_tail", problems.suffix), shape)
     spare = [isinstance(piece, Text) and piece.spare for piece in reads]
     taken_PM = sum((text.length for text, idle in zip(whole, spare, strict=True) if not idle), start=suffix.length)
     there = _attempts_there(reads, frame, rollouts, chosen, peer_PMK)
@@ -126,7 +126,7 @@ def _whole_piece(piece: Piece, problems: Problems, frame: FixedTexts, chosen: Ch
         return constant(frame[piece.name], shape)
     if isinstance(piece, Attempts):
         return nothing(shape)
-    text = getattr(problems, piece.block) if piece.whose == "own" else chosen.given[piece.block]
+    text = problems.text(piece.block) if piece.whose == "own" else chosen.given[piece.block]
     if piece.whose == "other" and piece.block == "prefix":
         text = without_start(text, frame["opening"].length)
     return text if text.length.ndim == 2 else over_contexts(text, shape)

@@ -38,11 +38,11 @@ def give(
     with_attempt = any(isinstance(piece, Attempts) for piece in wanted)
     can_PG = successful(rewards_PG) & readable_PG if with_attempt else jnp.arange(rewards_PG.shape[1])[None] == 0
     for block in blocks:
-        can_PG &= getattr(problems, block).length[:, None] > 0
+        can_PG &= problems.text(block).length[:, None] > 0
     text_PG = rollouts.length_PG - rollouts.finished_PG.astype(jnp.int32)
     size_PG = text_PG if with_attempt else jnp.broadcast_to(_block_tokens(problems, blocks)[:, None], can_PG.shape)
     giver_P, which_P, found_P = _nearest(problems.id_P, size_PG, can_PG, key)
-    given = {block: _taken(getattr(problems, block), giver_P, found_P) for block in blocks}
+    given = {block: _taken(problems.text(block), giver_P, found_P) for block in blocks}
     if with_attempt:
         text = Padded(rollouts.response_PGT[giver_P, which_P], text_PG[giver_P, which_P])
         given["attempt"] = only_where(text, found_P)
@@ -50,7 +50,7 @@ def give(
 
 
 def _block_tokens(problems: Problems, blocks: list[str]) -> Array:
-    return sum((getattr(problems, block).length for block in blocks), start=jnp.zeros(len(problems.id_P), jnp.int32))
+    return sum((problems.text(block).length for block in blocks), start=jnp.zeros(len(problems.id_P), jnp.int32))
 
 
 def _nearest(id_P: Array, size_PG: Array, can_PG: Array, key: Array) -> tuple[Array, Array, Array]:

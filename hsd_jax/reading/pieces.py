@@ -15,12 +15,12 @@ Outcome = Literal["successes", "failures", "any", "failures_first", "itself"]
 class Text:
     """A text about the problem: its question, or what the data set or the verifier knows (empty where unknown).
 
-    `block` names a field of `Problems` ("prefix" is the question); "feedback" and "wrong_answer" are of every rollout.
+    `block` names a text of `Problems` ("prefix" is the question); "feedback" and "wrong_answer" are of every rollout.
     `whose` "other" is that of another problem. A view in which a `needed` piece is empty reads nothing at all; a
     `spare` one is read only where there is no attempt.
     """
 
-    block: Literal["prefix", "answer", "solution", "feedback", "wrong_answer"]
+    block: str
     whose: Whose = "own"
     needed: bool = False
     spare: bool = False

@@ -130,7 +130,7 @@ def dtypes_of_copies(config: Config, method: Method) -> dict[str, Any]:
     names = teacher.names_of_copies(
         teacher=method.teacher,
         teaches=row.has_teacher(method),
-        anchored=bool(method.beta),
+        anchored=row.is_anchored(method),
         reference_every=config.optimizer.reference_every,
     )
     # a copy that moves by small steps would stand still in bfloat16

@@ -12,6 +12,7 @@ from hsd_jax.errors import InputError, nearest
 from hsd_jax.losses import TokenLoss
 from hsd_jax.methods import METHODS, Method, has_teacher, peer_of, readings
 from hsd_jax.methods.controls import controlled
+from hsd_jax.methods.scheduled import GATED_MEMORY, consolidated
 from hsd_jax.methods.view_options import changed_views, words_of
 from hsd_jax.methods.words import word_of
 from hsd_jax.reading.pieces import reads_block
@@ -114,6 +115,8 @@ def _as_fields(row: Method, given: dict[str, Any]) -> dict[str, Any]:
                 out["distilled"] = advantages.all_rollouts if value else advantages.with_peer
         else:
             out[name] = TABLES[name][value] if name in TABLES and isinstance(value, str) else value
+    if given.get("teacher") == "gated" and not row.memory:
+        out |= {"remember": consolidated, "memory": GATED_MEMORY}
     return out
 
 
@@ -183,6 +186,10 @@ def _refuse(name: str, method: Method, given: dict[str, Any]) -> None:
             f"method.reads none: the teacher of {name!r} would read what its student reads and teach nothing; let it"
             " read something, or take a method without a teacher (grpo)"
         )
+    if method.teacher == "gated" and "renew" not in dict(method.memory):
+        raise InputError(
+            f"method.teacher gated: {name!r} remembers something else from step to step; take ema, synced or frozen"
+        )
     if has_teacher(method) and method.distilled in NEED_A_PEER and not peer_of(method):
         raise InputError(
             f"method.reads: {name!r} as it is set gives credit only to rollouts whose teacher reads a peer, but its"
@@ -200,8 +207,8 @@ def _refuse(name: str, method: Method, given: dict[str, Any]) -> None:
         )
     if 1 <= method.horizon <= method.skip_tokens:
         raise InputError(
-            f"method.horizon ({method.horizon:g}) must be above method.skip-tokens ({method.skip_tokens}), or no token is"
-            " in the loss; 0 is no horizon"
+            f"method.horizon ({method.horizon:g}) must be above method.skip-tokens ({method.skip_tokens}), or no token"
+            " is in the loss; 0 is no horizon"
         )
 
 

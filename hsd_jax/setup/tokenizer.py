@@ -1,6 +1,8 @@
 """The tokenizer of a model's directory, and everything that depends on it."""
 
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import numpy as np
 
 from hsd_jax.config import Config
 from hsd_jax.data import chat_template
-from hsd_jax.data.markup import THOUGHTS, control_ids
+from hsd_jax.data.markup import THOUGHTS, control_ids, holds_markup, markup_of
 from hsd_jax.data.tokenization import Tokenization, Windows, encode
 from hsd_jax.errors import InputError
 from hsd_jax.runtime.cli import screened_natively
@@ -24,37 +26,85 @@ def _int32(values: Any) -> Any:
     return np.asarray(values, np.int32)
 
 
-def load_tokenization(config: Config, model: Qwen3Config) -> Tokenization:
-    """The tokenizer of the model's directory and everything that depends on it."""
+def load_tokenization(config: Config, model: Qwen3Config, further: Sequence[str] = ()) -> Tokenization:
+    """The tokenizer of the model's directory and everything that depends on it; `further`: texts of the method."""
     directory = local_copy(config.model.path)
     tokenizer = read_tokenizer(directory)
     ids = 1 + max(tokenizer.get_vocab().values())
     if ids > model.vocab_size:
         raise InputError(f"model.path: the tokenizer has ids up to {ids - 1} but the model {model.vocab_size} ids")
     chat = chat_template.load_chat_template(tokenizer, thinking=config.model.thinking)
+    if config.model.teacher_thinking is not None:
+        teacher = chat_template.load_chat_template(tokenizer, thinking=config.model.teacher_thinking)
+        chat = chat_template.with_teacher(chat, teacher)
     texts = chat_template.fixed_texts(chat.opening)
     ids_of = dict(zip(texts, encode(tokenizer, list(texts.values())), strict=True))
     frame = {name: Padded(_int32(ids), _int32(len(ids))) for name, ids in ids_of.items()}
-    data, sampling = config.data, config.sampling
-    blocks = data.answer_tokens + data.solution_tokens + data.feedback_tokens
+    data = config.data
+    windows = windows_of(config, further, read_skills(data.skill_bank, tokenizer) if data.skill_bank else ())
+    blocks = data.answer_tokens + data.solution_tokens + data.feedback_tokens + data.rubric_tokens + data.skill_tokens
     needed = data.prompt_tokens + blocks + sum(len(ids_of[name]) for name in ("peer_open", "peer_close", "closing"))
     if data.context_tokens < needed:
         raise InputError(
-            f"data.context-tokens ({data.context_tokens}) must hold at least prompt, answer, solution, feedback and the"
-            f" fixed texts ({needed} tokens); what is above that is for the peer"
+            f"data.context-tokens ({data.context_tokens}) must hold at least prompt, answer, solution, feedback,"
+            f" rubric, skill and the fixed texts ({needed} tokens); what is above that is for the peer"
         )
+    stop_ids, pad_id = end_ids(directory, tokenizer)
+    # a prompt that ends behind a closed thought asks for none
+    control = control_ids(tokenizer, thinking=THOUGHTS[1] not in chat.closing)
+    return Tokenization(tokenizer, chat, frame, windows, stop_ids, pad_id, control)
+
+
+def windows_of(config: Config, further: Sequence[str], skills: tuple[str, ...] = ()) -> Windows:
+    """How wide the texts of a problem may be.
+
+    Raises: InputError where more skills are read than there are.
+    """
+    data, sampling = config.data, config.sampling
     code = sampling.code_response_tokens or sampling.response_tokens
-    windows = Windows(
+    width = {"rubric": data.rubric_tokens, "canonical": data.prompt_tokens}
+    width["golden"] = max(sampling.response_tokens, code)
+    read = [name for name in further if name.startswith("skill")]
+    if skills and len(skills) < len(read):
+        raise InputError(f"data.skill-bank: {data.skill_bank} has {len(skills)} skills; the method reads {len(read)}")
+    return Windows(
         prompt=data.prompt_tokens,
         answer=data.answer_tokens,
         solution=data.solution_tokens,
         response={"math": sampling.response_tokens, "code": code},
         feedback=data.feedback_tokens,
+        further={name: width.get(name, data.skill_tokens) for name in further},
+        skills=skills if read else (),
     )
-    stop_ids, pad_id = end_ids(directory, tokenizer)
-    # a prompt that ends behind a closed thought asks for none
-    control = control_ids(tokenizer, thinking=THOUGHTS[1] not in chat.closing)
-    return Tokenization(tokenizer, chat, frame, windows, stop_ids, pad_id, control)
+
+
+def read_skills(path: str, tokenizer: Any) -> tuple[str, ...]:
+    """The skills of a file, each with the mistake to avoid.
+
+    Raises: InputError for a file that is missing or holds no skills, naming the line, or chat markup in one.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"data.skill-bank: no file {path!r}; give JSON lines with `skill` and `mistake`")
+    skills = []
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            parts = [row.get("skill", ""), row.get("mistake", "")]
+            text = "\n".join([parts[0].strip(), *(f"Avoid this: {part.strip()}" for part in parts[1:] if part)]).strip()
+        except (ValueError, AttributeError) as error:
+            raise InputError(
+                f"data.skill-bank: {path}:{number} is no object with the texts `skill`, `mistake`"
+            ) from error
+        if not text or holds_markup(markup_of(tokenizer), text):
+            raise InputError(
+                f"data.skill-bank: {path}:{number} holds {'chat markup' if text else 'no text'}; mend the line"
+            )
+        skills.append(text)
+    if not skills:
+        raise InputError(f"data.skill-bank: {path} holds no skill; give JSON lines with `skill` and `mistake`")
+    return tuple(skills)
 
 
 def end_ids(path: str, tokenizer: Any) -> tuple[tuple[int, ...], int]:

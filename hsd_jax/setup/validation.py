@@ -77,9 +77,16 @@ def check(config: Config, method: Method, processes: int) -> None:
             f" method.minibatches x processes ({optimizer.micro_batches} x {method.minibatches} x {processes}), since"
             " a micro-batch holds whole problems"
         )
-    rooms = {"solution": data.solution_tokens, "feedback": data.feedback_tokens}
+    rooms = {"solution": data.solution_tokens, "feedback": data.feedback_tokens, "rubric": data.rubric_tokens}
+    rooms["skill"] = data.skill_tokens
+    further = row.further_texts(method)
+    skills = [name for name in further if name.startswith("skill")]
+    if skills and not data.skill_bank:
+        raise InputError(
+            f"data.skill-bank is empty, but the teachers of {name!r} read {len(skills)} skills; give a JSON-lines file"
+        )
     for block, room in rooms.items():
-        if reads_block(read, block) and room < 1:
+        if (reads_block(read, block) or (block == "skill" and skills)) and room < 1:
             raise InputError(
                 f"data.{block}-tokens is {room}, but the teacher of {name!r} reads the {block}; give it room"
             )

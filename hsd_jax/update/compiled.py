@@ -101,7 +101,7 @@ def jit_inputs(settings: StepConfig, frame: FixedTexts, mesh: Mesh) -> Prepare:
         chosen = choose_peers(settings.method, problems, rollouts, rewards_PG, key, settings.control_ids)
         inputs = build_inputs(settings, frame, problems, rollouts, rewards_PG, chosen)
         read = (inputs.student, *inputs.views)
-        lengths = rollouts.length_PG, [(contexts.length_PM, contexts.context_index_PG) for contexts in read]
+        lengths = inputs.length_PE, [(contexts.length_PM, contexts.context_index_PG) for contexts in read]
         inputs = jax.lax.with_sharding_constraint(inputs, batch_sharding(mesh))
         return inputs, jax.lax.with_sharding_constraint(lengths, replicated(mesh))
 

@@ -1,5 +1,6 @@
 """Builds what an update reads, once a step: sets of rollouts, texts of other problems, the contexts of every view."""
 
+from dataclasses import replace
 from functools import reduce
 
 import jax
@@ -9,9 +10,9 @@ from hsd_jax.methods import row
 from hsd_jax.methods.row import Method
 from hsd_jax.reading import donors
 from hsd_jax.reading.contexts import Chosen, FixedTexts, TeacherInputs, Window, read_contexts, student_contexts
-from hsd_jax.reading.peers import PEER_RANKINGS, allowed, free_of, peer_scores, select_peers
+from hsd_jax.reading.peers import PEER_RANKINGS, allowed, free_of, peer_scores, select_peers, successful
 from hsd_jax.reading.pieces import Attempts, attempts
-from hsd_jax.types import Array, Problems, Rollouts
+from hsd_jax.types import Array, Contexts, Problems, Rollouts
 from hsd_jax.update.state import StepConfig, StepInputs
 
 
@@ -31,9 +32,18 @@ def build_inputs(
     window = Window(settings.context_tokens, settings.min_peer_tokens)
     views = row.readings(settings.method)
     found = [read_contexts(reads, problems, frame, rollouts, chosen, window) for reads in views]
-    student = student_contexts(problems, settings.prompt_tokens, group)
-    views, read = tuple(contexts for contexts, _ in found), _read_by_all([inputs for _, inputs in found], rewards_PG)
-    return StepInputs(problems.limit_P, rollouts, rewards_PG, student, views, read)
+    rows = [row_.make(problems, rollouts, successful(rewards_PG)) for row_ in settings.method.rows]
+    student = with_places(student_contexts(problems, settings.prompt_tokens, group), len(rows))
+    views = tuple(with_places(contexts, len(rows)) for contexts, _ in found)
+    read = _read_by_all([inputs for _, inputs in found], rewards_PG)
+    return StepInputs(problems.limit_P, rollouts, rewards_PG, student, views, read, tuple(rows))
+
+
+def with_places(contexts: Contexts, rows: int) -> Contexts:
+    """Contexts that so many further rows of each group read, too: what its first rollout does."""
+    of_PG = contexts.context_index_PG
+    places = jnp.concatenate([of_PG, jnp.repeat(of_PG[:, :1], rows, axis=1)], axis=1)
+    return replace(contexts, context_index_PG=places) if rows else contexts
 
 
 def _read_by_all(found: list[TeacherInputs], rewards_PG: Array) -> TeacherInputs:

@@ -51,9 +51,16 @@ def of_teacher(trace: Trace, valid_PGT: Array) -> dict[str, Array]:
         "teacher_entropy": mean_over(trace.stats["teacher_entropy"], valid_PGT),
         "kl": mean_over(kl_PGT, valid_PGT),
         "first_token_kl": mean_over(kl_PGT[..., 0], valid_PGT[..., 0]),
+        "first_token_agreement": agreement(trace, valid_PGT),
         "kl_by_position": jnp.stack(bins),
         "masked": 1 - jnp.mean(distilled_PG.astype(jnp.float32)),
     } | {name: mean_over(trace.stats[name], valid_PGT) for name in OVERLAP if name in trace.stats}
+
+
+def agreement(trace: Trace, valid_PGT: Array) -> Array:
+    """Share of rollouts before whose first token student and teacher have the same likeliest one."""
+    first_PG, taught_PG = (trace.stats[f"top_ids_{who}"][:, :, 0, 0] for who in ("student", "teacher"))
+    return mean_over((first_PG == taught_PG).astype(jnp.float32), valid_PGT[..., 0])
 
 
 def of_peers(rewards_PG: Array, trace: Trace, valid_PGT: Array) -> dict[str, Array]:

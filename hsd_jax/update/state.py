@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 import optax
 from jax.tree_util import register_dataclass
 
@@ -10,7 +11,7 @@ from hsd_jax.losses import TokenInputs
 from hsd_jax.methods.row import Method
 from hsd_jax.reading.contexts import TeacherInputs
 from hsd_jax.scoring.fused_loss import ONE_CHIP, LossSharding
-from hsd_jax.types import Array, Contexts, Rollouts
+from hsd_jax.types import Array, Contexts, Padded, Rollouts
 from models.qwen3 import Params
 
 
@@ -47,7 +48,8 @@ class StepInputs:
     """One step's graded groups, built once (`inputs.build_inputs`); every array begins with the problems.
 
     `views` are the contexts of every distinct privileged view (`row.readings`), the teacher's first; `read` says
-    what became of its contexts, `limit_P` is the longest response allowed.
+    what became of its contexts, `limit_P` is the longest response allowed. `further` are rows that nobody sampled:
+    contexts have an index for them, too, behind those of the rollouts.
     """
 
     limit_P: Array
@@ -56,6 +58,12 @@ class StepInputs:
     student: Contexts
     views: tuple[Contexts, ...]
     read: TeacherInputs
+    further: tuple[Padded, ...] = ()
+
+    @property
+    def length_PE(self) -> Array:
+        """The lengths of all rows of a group: rollouts, then further rows."""
+        return jnp.concatenate([self.rollouts.length_PG, *(row.length[:, None] for row in self.further)], axis=1)
 
 
 @register_dataclass

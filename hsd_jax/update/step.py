@@ -24,6 +24,7 @@ from hsd_jax.scoring.scorer import Scorer
 from hsd_jax.types import Array, Contexts
 from hsd_jax.update import teacher
 from hsd_jax.update.credit import divergence_positions
+from hsd_jax.update.further import with_further
 from hsd_jax.update.state import MicroBatch, StepConfig, StepInputs, Trace, TrainState
 from hsd_jax.update.token_stats import sampled_logprob, with_stats
 from models.qwen3 import Params, head
@@ -43,10 +44,11 @@ def update(
     """
 
     def one(state: TrainState, part: StepInputs) -> tuple[TrainState, Any]:
-        work = build_targets(settings, state, part)
+        work = with_further(settings.method, part, build_targets(settings, state, part))
         (loss, stats), grads = gradients(settings, scorer, state, work)
         state, applied = apply(settings, state, loss, grads)
-        return state, ({"loss": loss} | applied, (work.token.distill * work.weights_PGT, stats))
+        measured = work.token.distill * work.weights_PGT, stats
+        return state, ({"loss": loss} | applied, jax.tree.map(lambda x: x[:, : part.rewards_PG.shape[1]], measured))
 
     graded = inputs
     if row.is_scored_beforehand(settings.method):
@@ -198,15 +200,22 @@ def apply(settings: StepConfig, state: TrainState, loss: Array, grads: Params) -
 def update_state(settings: StepConfig, state: TrainState, trace: Trace) -> TrainState:
     """Counts the step, moves the copies of weights that move, and lets the method remember what it needs."""
     method, step, rollouts = settings.method, state.step + 1, trace.inputs.rollouts
+    valid_PGT = jnp.arange(rollouts.response_PGT.shape[2])[None, None, :] < rollouts.length_PG[..., None]
+    entropy_PGT = trace.stats.get("teacher_entropy", jnp.zeros(valid_PGT.shape))
+    seen = {
+        "teacher_entropy": jnp.nanmedian(jnp.where(valid_PGT, entropy_PGT, jnp.nan)),
+        "reward": jnp.mean(trace.inputs.rewards_PG),
+        "length": jnp.percentile(rollouts.length_PG.astype(jnp.float32), 95),
+    }
+    memory = method.remember(state.memory, seen)
     moves = teacher.rates(
         teacher=method.teacher,
         teacher_rate=method.teacher_rate,
         teacher_every=method.teacher_every,
         reference_every=settings.reference_every,
     )
-    valid_PGT = jnp.arange(rollouts.response_PGT.shape[2])[None, None, :] < rollouts.length_PG[..., None]
-    entropy_PGT = trace.stats.get("teacher_entropy", jnp.zeros(valid_PGT.shape))
-    memory = method.remember(state.memory, jnp.nanmedian(jnp.where(valid_PGT, entropy_PGT, jnp.nan)))
+    if method.teacher == "gated":
+        moves["teacher"] = lambda step: memory["renew"]
     copies = teacher.advance(state.copies, state.params, step, moves)
     return TrainState(state.params, state.opt_state, copies, dict(memory), step)
 

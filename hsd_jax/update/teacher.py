@@ -20,7 +20,7 @@ REFERENCE_COEFFICIENT = 0.99
 
 def teacher_of(kind: str) -> str:
     """The copy that teaches, or "policy" for a live teacher."""
-    return {"live": "policy", "frozen": "initial", "ema": "teacher", "synced": "teacher"}[kind]
+    return {"live": "policy", "frozen": "initial", "ema": "teacher", "synced": "teacher", "gated": "teacher"}[kind]
 
 
 def reference_of(every: int) -> str:
@@ -46,6 +46,8 @@ def every(steps: int, rate: float) -> Rate:
 
 def rates(*, teacher: str, teacher_rate: float, teacher_every: int, reference_every: int) -> dict[str, Rate]:
     """How each moving copy moves after an update, as a function of the number of updates so far.
+
+    A "gated" teacher moves by its method's memory instead.
 
     Source: arXiv:2606.15576 (reference: every 200 steps, coefficient 0.99), arXiv:2601.20802 (moving average).
     """

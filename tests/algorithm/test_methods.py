@@ -305,7 +305,7 @@ def test_the_gate_of_antisd_closes_and_opens() -> None:
     seen = []
     for step, entropy in enumerate(entropies):
         seen.append(float(weighing.antisd_strength(jnp.asarray(step), memory)))
-        memory = weighing.antisd_gate(memory, jnp.asarray(entropy))
+        memory = weighing.antisd_gate(memory, {"teacher_entropy": jnp.asarray(entropy)})
     assert seen == [0, 0, 0, 0, 0, 0.5, 0.5, 0, 0, 0.5] and float(memory["open"]) == 1
     assert float(memory["warm"]) == 1.0  # the last of the five steps before the strength is on
 

@@ -100,6 +100,7 @@ def batch() -> Batch:
     pieces["answer"][UNKNOWN] = pieces["solution"][UNKNOWN] = []
     responses = [[some(2, T + 1) for _ in range(G)] for _ in range(P)]
     padded = right_padded_groups(responses, T)
+    further = further_texts(pieces)
     weights = {name: draw_params(seed) for seed, name in enumerate(("policy", "initial", "teacher"))}
     policy = doubles(weights["policy"])
     old_PGT = np.zeros((P, G, T), np.float32)
@@ -117,6 +118,7 @@ def batch() -> Batch:
             wrong_answer=Padded(jnp.asarray(WRONG_PGX), jnp.asarray(np.full((P, G), WRONG_PGX.shape[2]))),
             suffix=right_padded(pieces["tail"], 2),
             limit_P=jnp.full(P, T, jnp.int32),
+            further={name: right_padded(rows, T) for name, rows in further.items()},
         ),
         fixed_texts(),
         Rollouts(
@@ -125,10 +127,18 @@ def batch() -> Batch:
             jnp.asarray((REWARDS > 0) | (np.arange(G) != 2)[None]),
             jnp.asarray(old_PGT),
         ),
-        pieces,
+        pieces | further,
         responses,
         weights,
     )
+
+
+def further_texts(pieces: Mapping[str, list[list[int]]]) -> dict[str, list[list[int]]]:
+    """Texts that only some methods read: rubrics, skills, wordings, reference responses; one problem has none."""
+    rng = np.random.default_rng(8)
+    names = ("rubric", "canonical", "golden", *(f"skill{number}" for number in range(4)))
+    known = [bool(answer) for answer in pieces["answer"]]
+    return {name: [rng.integers(1, V, rng.integers(3, T)).tolist() if k else [] for k in known] for name in names}
 
 
 def draw_params(seed: int) -> Params:

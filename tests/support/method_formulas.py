@@ -184,6 +184,57 @@ def np_rlcsd(x: Seen) -> np.ndarray:
     return clipped(x, changed, 0.2, 0.2)
 
 
+# --- texts that the data give, rows that nobody sampled
+
+
+def np_on_policy(x: Seen) -> np.ndarray:
+    return -x.distilled * x.gap() * x.at(x.student)
+
+
+def np_rethinking(x: Seen) -> np.ndarray:
+    out = np.zeros(len(x.ids))
+    for t, (student, fixed, teacher) in enumerate(zip(x.student, x.fixed, x.teacher, strict=True)):
+        best = np.argsort(-fixed)[:16]
+        share = np.exp(fixed[best]) / np.exp(fixed[best]).sum()
+        out[t] = (share * (fixed[best] - teacher[best]) * student[best]).sum()
+    return x.distilled * out
+
+
+def on_best(x: Seen, of: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    best = np.argsort(-of, axis=-1)[:, :k]
+    student, teacher = (log_softmax(np.take_along_axis(logp, best, axis=-1)) for logp in (x.student, x.teacher))
+    return student, teacher
+
+
+def np_brts(x: Seen) -> np.ndarray:
+    student, teacher = on_best(x, x.fixed, 16)
+    return x.distilled * kl(student, teacher)
+
+
+def np_brts_row(x: Seen) -> np.ndarray:
+    student, teacher = on_best(x, x.teacher, 16)
+    return x.distilled * kl(teacher, student)
+
+
+def np_rcsd(x: Seen) -> np.ndarray:
+    student, teacher = on_best(x, x.teacher, 20)
+    return x.distilled * np.minimum(np.exp(teacher) * (teacher - student), 0.05).sum(-1)
+
+
+def np_sgsd(x: Seen) -> np.ndarray:
+    total = np.zeros(len(x.ids))
+    for teacher in (x.teacher, *x.others.values()):
+        support = (x.at(teacher) - x.at(x.fixed)).clip(-3, 3).mean()
+        sign = np.sign(support) * (abs(support) > 0.05) * (1 if x.reward > 0.5 else -1)
+        gap = x.at(teacher) - x.at(x.student)
+        total += sign * (np.log(2) - np.log1p(np.exp(-(gap**2) / 2)))
+    return x.distilled * total / 4
+
+
+def np_trust(x: Seen) -> np.ndarray:
+    return x.distilled * jsd(x.student, log_softmax(0.95 * x.others["still"] + 0.05 * x.teacher))
+
+
 ALL = lambda success, peer, known: peer or known  # noqa: E731
 WITH_PEER = lambda success, peer, known: peer  # noqa: E731
 FAILED = lambda success, peer, known: not success and peer  # noqa: E731
@@ -210,6 +261,11 @@ class Formula:
     skips: int = 0
     others: tuple[tuple[str, tuple[str, ...]], ...] = ()
     only: str = ""  # the one rollout of a group that is distilled
+    ends: int = T  # tokens of a response that are in the loss
+    row: str = ""  # what nobody sampled: "golden", or the success that was likeliest, else that
+    row_token: Callable[[Seen], np.ndarray] = lambda x: -x.at(x.student)
+    row_weight: float = 0.0
+    still: bool = False  # whether further views are of the initial weights
 
 
 def is_only(formula: Formula, lengths: np.ndarray, i: int, rewards: np.ndarray) -> bool:
@@ -256,6 +312,31 @@ FORMULAS: dict[str, Formula] = {
     "rlcsd": Formula(("peer",), "teacher", WITH_PEER, np_rlcsd, "tokens", 0, others=(("wrong", ("wrong peer",)),)),
 }
 
+FORMULAS |= {
+    "popd": Formula(("answer",), "initial", ALL, np_on_policy, "tokens", 0, ends=2),
+    "topd": Formula(("answer",), "initial", ALL, np_on_policy, "tokens", 0, ends=2),
+    "rethinking_opd": Formula(("answer",), "initial", ALL, np_rethinking, "tokens", 0),
+    "stable_opd": Formula(("answer",), "initial", ALL, np_on_policy, "sequence", 0.01, row="golden", row_weight=0.1),
+    "brts": Formula(
+        ("answer",), "initial", ALL, np_brts, "tokens", 0, row="success", row_token=np_brts_row, row_weight=10.0
+    ),
+    "rcsd": Formula(("answer", "rubric"), "initial", ALL, np_rcsd, "tokens", 0),
+    "ccopd": Formula(("canonical",), "initial", ALL, lambda x: x.distilled * kl(x.student, x.teacher), "sequence", 0),
+    "sgsd": Formula(
+        ("skill0",),
+        "policy",
+        ALL,
+        np_sgsd,
+        "sequence",
+        0,
+        others=tuple((f"teacher{k}", (f"skill{k}",)) for k in (1, 2, 3)),
+    ),
+    "cgtr": Formula(("peer",), "teacher", WITH_PEER, np_sdpo, "tokens", 1e-3),
+    "sdpo_trust_region": Formula(
+        ("peer",), "policy", WITH_PEER, np_trust, "tokens", 1e-3, others=(("still", ("peer",)),), still=True
+    ),
+}
+
 # what else a teacher may read, as `hsd` would
 CONTEXTS: dict[str, Formula] = {
     "feedback": Formula(("feedback",), "policy", ALL, np_hsd, "sequence", 1e-3),
@@ -284,9 +365,11 @@ def sets_of(chosen: Chosen) -> Sets:
 def np_context(of: Batch, words: tuple[str, ...], p: int, i: int, sets: Sets) -> tuple[list[int], bool, bool]:
     """The context, whether it tells anything (all that is named, where it is a contrast), and whether by attempts."""
     parts = [[54]] if "alone" in words else [of.pieces["head"][p]]
+    if words == ("canonical",):
+        return of.pieces["canonical"][p] + of.pieces["tail"][p], bool(of.pieces["canonical"][p]), False
     told, attempts = [], []
     for word in words:
-        if word in ("answer", "solution"):
+        if word in ("answer", "solution", "rubric") or word.startswith("skill"):
             told.append(of.pieces[word][p])
         elif word == "wrong answer":
             told.append(WRONG_PGX[p, i].tolist())
@@ -306,21 +389,33 @@ def np_loss(name: str, sets: Sets, params: Params, anchor_params: Params) -> flo
     who = {key: doubles(of.weights[key]) for key in ("initial", "teacher")} | {"policy": anchor_params}
     lengths = np.array([[len(ids) for ids in group] for group in of.responses])
     advantages, total = np_advantages(formula, lengths), 0.0
+    inside = np.minimum(lengths, formula.ends)
+
+    def seen_of(p: int, i: int, ids: list[int], **known: Any) -> Seen:
+        question = of.pieces["head"][p] + of.pieces["tail"][p]
+        teacher, further = who[formula.teacher], who["initial" if formula.still else formula.teacher]
+        others = {view: np_context(of, words, p, i, sets)[0] for view, words in formula.others}
+        return Seen(
+            student=np_logp(params, question, ids),
+            fixed=np_logp(anchor_params, question, ids),
+            teacher=np_logp(teacher, np_context(of, formula.reads, p, i, sets)[0], ids),
+            anchor=np_logp(teacher, question, ids),
+            others={view: np_logp(further, context, ids) for view, context in others.items()},
+            ids=ids,
+            **known,
+        )
+
     for p, i in np.ndindex(P, G):
         if not bool(of.rollouts.finished_PG[p, i]):
             continue
-        ids, question = of.responses[p][i], of.pieces["head"][p] + of.pieces["tail"][p]
-        context, known, peer = np_context(of, formula.reads, p, i, sets)
-        others = {view: np_context(of, words, p, i, sets) for view, words in formula.others}
-        known = known and all(found[1] for found in others.values())
-        teacher = who[formula.teacher]
-        seen = Seen(
-            student=np_logp(params, question, ids),
-            fixed=np_logp(anchor_params, question, ids),
-            teacher=np_logp(teacher, context, ids),
-            anchor=np_logp(teacher, question, ids),
-            others={view: np_logp(teacher, found[0], ids) for view, found in others.items()},
-            ids=ids,
+        ids = of.responses[p][i]
+        _, known, peer = np_context(of, formula.reads, p, i, sets)
+        known = known and all(np_context(of, words, p, i, sets)[1] for _, words in formula.others)
+        known = known and ("rubric" not in formula.reads or bool(of.pieces["rubric"][p]))
+        seen = seen_of(
+            p,
+            i,
+            ids,
             old=np.asarray(of.rollouts.logprob_PGT[p, i, : len(ids)], np.float64),
             advantage=float(advantages[p, i]),
             reward=float(REWARDS[p, i]),
@@ -328,16 +423,33 @@ def np_loss(name: str, sets: Sets, params: Params, anchor_params: Params) -> flo
             and is_only(formula, lengths[p], i, REWARDS[p])
             and formula.distilled(bool(REWARDS[p, i]), peer, known),
         )
-        token = formula.token(seen)
-        in_loss = np.arange(len(ids)) >= formula.skips
+        in_loss = (np.arange(len(ids)) >= formula.skips) & (np.arange(len(ids)) < formula.ends)
+        question = of.pieces["head"][p] + of.pieces["tail"][p]
+        token = formula.token(seen) * in_loss
         token = token + formula.beta * in_loss * kl(seen.student, np_logp(who["initial"], question, ids))
         divisor = {
             "sequence": max(in_loss.sum(), 1) * P * G,
-            "tokens": lengths[np.asarray(of.rollouts.finished_PG)].sum(),
+            "tokens": inside[np.asarray(of.rollouts.finished_PG)].sum(),
             "window": P * G * T,
         }[formula.divided_by]
         total += token.sum() / divisor
+    rows = {p: ids for p in range(P) if (ids := further_row(of, formula, p))}
+    for p, ids in rows.items():
+        known = np_context(of, formula.reads, p, 0, sets)[1]
+        seen = seen_of(p, 0, ids, old=np.zeros(len(ids)), advantage=0.0, reward=0.0, distilled=known)
+        divisor = len(ids) * P if formula.divided_by == "sequence" else sum(map(len, rows.values()))
+        total += formula.row_weight * formula.row_token(seen).sum() / divisor
     return total
+
+
+def further_row(of: Batch, formula: Formula, p: int) -> list[int]:
+    """The row that nobody sampled of a problem; empty where there is none."""
+    successes = [i for i in range(G) if REWARDS[p, i]]
+    if formula.row == "success" and successes:
+        lengths = [len(ids) for ids in of.responses[p]]
+        means = [float(np.asarray(of.rollouts.logprob_PGT[p, i, : lengths[i]]).mean()) for i in successes]
+        return of.responses[p][successes[int(np.argmax(means))]]
+    return of.pieces["golden"][p] if formula.row else []
 
 
 def np_slope(name: str, sets: Sets, along: Params, size: float = 1e-6) -> float:

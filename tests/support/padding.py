@@ -44,6 +44,9 @@ def fixed_texts(**own: list[int]) -> dict[str, Padded]:
         "answer_empty": [59, 51],
         "solution_empty": [59, 52],
         "feedback_empty": [59, 53],
+        "rubric_empty": [59, 54],
+        "skill_empty": [59, 55],
+        "canonical_empty": [],
     }
     return {name: constant(ids) for name, ids in (texts | own).items()}
 

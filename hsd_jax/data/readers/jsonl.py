@@ -4,9 +4,10 @@ r"""A user's own problems, one JSON object per line, or one row of a parquet fil
     {"question": "Which is a prime?", "choices": ["9", "11", "15"], "answer": "B"}
     {"question": "Read n, print 2n.", "kind": "code", "tests": [{"input": "3\n", "output": "6\n"}]}
 
-Optional: `id` (unique), `solution`, `hidden_tests`, `difficulty` (pass rate). A test is either {"input", "output"}
-(standard input and output) or {"call", "args", "output"} (a function of the program; with a further "rule":
-"unordered" the order of the result does not matter). A null field counts as absent, but for a call's `output`.
+Optional: `id` (unique), `solution`, `hidden_tests`, `difficulty` (pass rate), `rubric`, `canonical` (the question in
+the wording that a teacher reads where the student's is a harder one). A test is either {"input", "output"} (standard
+input and output) or {"call", "args", "output"} (a function of the program; with a further "rule": "unordered" the
+order of the result does not matter). A null field counts as absent, but for a call's `output`.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from hsd_jax.data.record_files import Rows
 from hsd_jax.errors import InputError
 
 TEST_FORMS = ({"input", "output"}, {"call", "args", "output"}, {"call", "args", "output", "rule"})
+
+FURTHER = ("rubric", "canonical")  # texts that some methods read
 
 
 def own(files: list[Path], split: str, *, names: Mapping[str, str] | None = None) -> Rows:
@@ -62,6 +65,7 @@ def _problem(row: Row, name: str) -> Problem:
         visible=visible,
         hidden=hidden,
         difficulty=_difficulty(row),
+        texts={name: row.words(name) for name in FURTHER if row.words(name)},
     )
 
 
