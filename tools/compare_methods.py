@@ -29,6 +29,7 @@ EXIT_INTERRUPTED = 130
 # configs/tiny.py freezes the teacher of every row whose divergence would otherwise follow its own student (`None` gives
 # a row its own teacher back), and leaves no room for the solutions that two rows read.
 OWN_TEACHER = ("--method.teacher", "None")
+SKILLS = ("--data.skill-bank", "assets/tiny_skills.jsonl", "--data.skill-tokens", "80", "--data.context-tokens", "272")
 SOLUTION = ("--data.solution-tokens", "72", "--data.context-tokens", "224")
 METHODS: dict[str, tuple[str, ...]] = {
     "hsd": (),
@@ -49,6 +50,11 @@ METHODS: dict[str, tuple[str, ...]] = {
     "vopd": OWN_TEACHER,
     "msd": (*OWN_TEACHER, *SOLUTION),
     **dict.fromkeys(("egrsd", "cl_egrsd", "mopd", "srpo", "oasis", "ssopd", "sipo", "rlcsd"), OWN_TEACHER),
+    **dict.fromkeys(("topd", "rethinking_opd", "stable_opd", "brts", "cgtr", "sdpo_trust_region"), OWN_TEACHER),
+    "popd": (*OWN_TEACHER, "--method.horizon-every", "5"),
+    "rcsd": (*OWN_TEACHER, "--data.rubric-tokens", "80", "--data.context-tokens", "272"),
+    "ccopd": (*OWN_TEACHER, "--data.source", "tiny_bare"),
+    "sgsd": (*OWN_TEACHER, *SKILLS),
 }
 # Which settings let a teacher and its student drift away together: each differs from `hsd` above in what its name says.
 TEACHERS: dict[str, tuple[str, ...]] = {

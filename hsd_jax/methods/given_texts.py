@@ -40,6 +40,5 @@ GIVEN_TEXTS: dict[str, Method] = {
         views=tuple((name, reads_skill(number)) for number, name in enumerate(SKILLED)),
         divergence=targets.polarized_gaps(SKILLED, 1.0),
         shares=shares.polarity(SKILLED, 3.0, 0.05),
-        beta=0.0,
     ),
 }

@@ -46,6 +46,7 @@ SCHEDULED: dict[str, Method] = {
         source="arXiv:2601.20802, its trust region",
         views=(*teacher_reads(FIRST), ("still", View("reference", privileged(FIRST)))),
         divergence=targets.trust_region(0.05, partial(jsd_logp, alpha=0.5)),
+        old_policy="none",
         teacher="live",
     ),
 }

@@ -68,8 +68,8 @@ def read_contexts(
 
     The pieces in their order, each only where it is known, and the suffix (the teacher's own where it has one). Where
     the window is too small the TAILS OF THE ATTEMPTS are cut, never anything else, each to its share of the room; where
-    fewer than `min_peer_tokens` of one would remain, it is left out. M is `pieces.most_contexts`. Contexts of the same content are one, and an unused
-    context has length 0.
+    fewer than `min_peer_tokens` of one would remain, it is left out. M is `pieces.most_contexts`. Contexts of the
+    same content are one, and an unused context has length 0.
 
     Source: arXiv:2606.15576, Eq. 9.
     """

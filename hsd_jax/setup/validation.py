@@ -77,6 +77,17 @@ def check(config: Config, method: Method, processes: int) -> None:
             f" method.minibatches x processes ({optimizer.micro_batches} x {method.minibatches} x {processes}), since"
             " a micro-batch holds whole problems"
         )
+    _check_texts(config, method)
+    if donors.borrowed(read) and data.problems_per_step < 2:
+        raise InputError(
+            f"data.problems-per-step is {data.problems_per_step}, but method.control {config.method.control} reads what"
+            " belongs to another problem of the step; take 2 or more"
+        )
+
+
+def _check_texts(config: Config, method: Method) -> None:
+    """Refuses texts that the method reads and that get no room, or have no file."""
+    name, data, read = config.method.name, config.data, row.pieces(method)
     rooms = {"solution": data.solution_tokens, "feedback": data.feedback_tokens, "rubric": data.rubric_tokens}
     rooms["skill"] = data.skill_tokens
     further = row.further_texts(method)
@@ -90,11 +101,6 @@ def check(config: Config, method: Method, processes: int) -> None:
             raise InputError(
                 f"data.{block}-tokens is {room}, but the teacher of {name!r} reads the {block}; give it room"
             )
-    if donors.borrowed(read) and data.problems_per_step < 2:
-        raise InputError(
-            f"data.problems-per-step is {data.problems_per_step}, but method.control {config.method.control} reads what"
-            " belongs to another problem of the step; take 2 or more"
-        )
 
 
 def check_logging(config: Config) -> None:

@@ -35,7 +35,7 @@ METRICS = {
     "loss": Metric(NATS, "the loss that was minimized"),
     "kl": Metric(NATS, "KL from teacher to student"),
     "first_token_kl": Metric("nats", "KL at the first token, before anything can have diverged"),
-    "first_token_agreement": Metric(SHARE, "before whose first token student and teacher favor the same one"),
+    "first_token_agreement": Metric(SHARE, "before whose first token student and teacher favor one token"),
     "kl_by_position": Metric(NATS, "KL in 16 bins of relative position"),
     "kl_reference": Metric(NATS, "KL from the policy to the frozen initial weights"),
     "entropy": Metric(NATS, "of the policy"),

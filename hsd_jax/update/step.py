@@ -16,6 +16,8 @@ import optax
 from hsd_jax import advantages
 from hsd_jax.losses import Shares, TokenInputs
 from hsd_jax.methods import row
+from hsd_jax.methods.row import Method
+from hsd_jax.reading.further_rows import joined
 from hsd_jax.reading.peers import successful
 from hsd_jax.reading.pieces import STUDENT
 from hsd_jax.scoring import fused_loss
@@ -24,7 +26,7 @@ from hsd_jax.scoring.scorer import Scorer
 from hsd_jax.types import Array, Contexts
 from hsd_jax.update import teacher
 from hsd_jax.update.credit import divergence_positions
-from hsd_jax.update.further import with_further
+from hsd_jax.update.further import behind, with_further_tokens
 from hsd_jax.update.state import MicroBatch, StepConfig, StepInputs, Trace, TrainState
 from hsd_jax.update.token_stats import sampled_logprob, with_stats
 from models.qwen3 import Params, head
@@ -110,6 +112,21 @@ def build_targets(settings: StepConfig, state: TrainState, inputs: StepInputs) -
     weights_PGT = method.normalize(valid_PGT & in_loss_T[None, None] & counted_PG[..., None])
     responses = rollouts.response_PGT, rollouts.length_PG
     return MicroBatch(inputs.student, inputs.views, *responses, token, weights_PGT)
+
+
+def with_further(method: Method, inputs: StepInputs, work: MicroBatch) -> MicroBatch:
+    """The batch with the rows that nobody sampled behind the rollouts; as it is where there are none."""
+    if not inputs.further:
+        return work
+    rows, known_P1 = joined(inputs.further), inputs.read.has_context_PG[:, :1] | (not inputs.views)
+    valid_PET = jnp.arange(rows.tokens.shape[2])[None, None] < rows.length[..., None]
+    return replace(
+        work,
+        response_PGT=behind(work.response_PGT, rows.tokens),
+        length_PG=behind(work.length_PG, rows.length),
+        token=with_further_tokens(work.token, rows.tokens, known_P1),
+        weights_PGT=behind(work.weights_PGT, method.row_weight * method.normalize(valid_PET)),
+    )
 
 
 def gradients(settings: StepConfig, scorer: Scorer, state: TrainState, work: MicroBatch) -> Gradient:

@@ -199,7 +199,7 @@ def test_at_ratio_one_gspo_is_grpo() -> None:
 def test_policy_gradients_have_ratios_to_the_trainers_policy() -> None:
     """By default; importance of distilled tokens is the sampler's by default, and who has neither names none."""
     for name, row in METHODS.items():
-        weighs = name in ("sdpo", "sdft", "demopsd", "mopd", "srpo")
+        weighs = name in ("sdpo", "sdft", "demopsd", "mopd", "srpo", "cgtr")
         assert row.old_policy == ("trainer" if row.policy else "sampler" if weighs else "none")
 
 

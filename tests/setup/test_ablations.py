@@ -7,6 +7,8 @@ import pytest
 
 from hsd_jax import config
 from hsd_jax.config import Config
+from hsd_jax.methods import METHODS
+from hsd_jax.methods.paper import PAPER
 from hsd_jax.runtime.workdir import flat
 from hsd_jax.setup import method_overrides, validation
 from tests.support.paths import ROOT
@@ -58,6 +60,19 @@ def test_an_ablation_is_a_valid_run_on_its_chips(name: str) -> None:
     assert part % (CHIPS // settings.mesh.tensor) == 0
     rollouts_of_a_chip = part * settings.sampling.group_size // CHIPS
     assert rollouts_of_a_chip <= BASE.data.problems_per_step // 2 * BASE.sampling.group_size // CHIPS
+
+
+def test_every_method_from_outside_the_paper_has_a_config() -> None:
+    """Each is a valid run of its row, with room for what it reads."""
+    files = {path.stem: path for path in (CONFIGS / "methods").glob("*.py")}
+    assert set(files) == set(METHODS) - set(PAPER)
+    for name, path in files.items():
+        settings = config.load(path)
+        method = method_overrides.resolve(settings.method)
+        assert method == METHODS[name]
+        validation.check(settings, method, processes=CHIPS // CHIPS_OF_A_HOST)
+        room = (settings.data.context_tokens, settings.data.rubric_tokens + settings.data.solution_tokens)
+        assert room[0] - room[1] >= BASE.data.context_tokens
 
 
 def test_docs_name_every_ablation() -> None:

@@ -1,0 +1,10 @@
+"""purified_opsd (arXiv:2607.02234) in place of HSD (docs/methods.md). Not yet run."""
+
+from dataclasses import replace
+
+from configs.hsd_qwen3_8b_v6e64 import config as base
+from hsd_jax.config import Method
+
+config = replace(
+    base, method=Method(name="purified_opsd"), data=replace(base.data, solution_tokens=1024, context_tokens=7168)
+)
