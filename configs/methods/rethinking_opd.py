@@ -1,4 +1,4 @@
-"""rethinking_opd (arXiv:2604.13016, released code (self-distillation)) in place of HSD (docs/methods.md). Not yet run."""
+"""rethinking_opd (arXiv:2604.13016, released code) in place of HSD (docs/methods.md). Not yet run."""
 
 from dataclasses import replace
 

@@ -18,10 +18,12 @@ import tests.support.method_cases as cases
 import tests.support.method_formulas as formulas
 import tests.support.step_case as qwen3
 from hsd_jax import advantages, losses, methods
-from hsd_jax.methods import METHODS, View, targets, view_options, weighing, words
+from hsd_jax.methods import METHODS, View, scheduled, targets, view_options, weighing, words
 from hsd_jax.reading.pieces import attempts
 from hsd_jax.update.inputs import build_inputs, choose_peers
+from hsd_jax.update.metrics import measure
 from hsd_jax.update.step import update
+from hsd_jax.update.token_stats import overlap_of
 from models.qwen3 import init_params
 from tests.support.method_cases import REWARDS, Result, batch, run
 from tests.support.paths import ROOT
@@ -297,6 +299,85 @@ def test_a_synced_teacher_is_renewed_every_twenty_steps() -> None:
         kept = batch().weights["teacher"]
         for key, value in after.copies["teacher"].items():
             assert (np.asarray(value) == np.asarray(after.params[key] if renewed else kept[key])).all()
+
+
+def test_rows_that_nobody_sampled_count_in_no_statistic() -> None:
+    """Other reference solutions: another loss, and the same scores, rewards and measures of every rollout."""
+    of, seen = batch(), run("stable_opd")
+    golden = of.problems.further["golden"]
+    moved = replace(golden, tokens=1 + (golden.tokens * 5 + 2) % (cases.V - 1))
+    further = dict(of.problems.further) | {"golden": moved}
+    again = run("stable_opd", of=replace(of, problems=replace(of.problems, further=further)))
+    assert float(again.metrics["loss"]) != float(seen.metrics["loss"])
+    assert any((again.gradient[key] != seen.gradient[key]).any() for key in seen.gradient)
+    settings = cases.program("stable_opd").settings
+    first, other = (jax.device_get(measure(settings, result.trace)) for result in (seen, again))
+    assert seen.trace.stats["student_logprob"].shape == (cases.P, cases.G, cases.T)
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, other[name])
+
+
+def test_without_their_weight_such_rows_change_nothing() -> None:
+    plain, none = (("rows", ()),), (("row_weight", 0.0),)
+    assert_same(run("brts", none), run("brts", plain))
+
+
+def test_a_gated_teacher_is_renewed_once_reward_has_gained_and_lengths_have_not_grown() -> None:
+    memory = {name: jnp.asarray(value) for name, value in scheduled.GATED_MEMORY}
+
+    def after(steps: int, reward: float, length: float) -> list[int]:
+        nonlocal memory
+        renewed = []
+        for _ in range(steps):
+            memory = scheduled.consolidated(memory, {"reward": jnp.asarray(reward), "length": jnp.asarray(length)})
+            renewed.append(int(memory["renew"]))
+        return renewed
+
+    assert sum(after(12, 0.4, 20.0)) == 0  # nothing gained
+    assert after(3, 0.6, 20.0) == [1, 0, 0]  # gained at once, after more than ten updates; then isolated again
+    assert after(9, 0.9, 90.0) == [0] * 9 and sum(after(20, 0.9, 90.0)) == 0  # gained, and longer by far
+    assert sum(after(30, 0.9, 20.0)) >= 1
+
+
+def test_a_gated_teacher_moves_with_its_memory() -> None:
+    ready = {"updates": 30.0, "since": 20.0, "reward": 0.9, "length": 8.0, "reward_at": 0.1, "length_at": 8.0}
+    for since, renewed in ((20.0, True), (3.0, False)):
+        start = tuple((ready | {"renew": 0.0, "since": since}).items())
+        after = run("cgtr", (("memory", start),)).state
+        for key, value in after.copies["teacher"].items():
+            wanted = after.params[key] if renewed else batch().weights["teacher"][key]
+            assert (np.asarray(value) == np.asarray(wanted)).all()
+        assert float(after.memory["renew"]) == renewed
+
+
+@pytest.mark.parametrize("support", losses.SUPPORTS)
+def test_supports_and_overlap_are_those_of_sets(support: str) -> None:
+    student, teacher = jax.nn.log_softmax(np.random.default_rng(6).normal(size=(2, 5, 12)).astype(np.float32) * 2)
+    ones, k = jnp.ones(5), 4
+    token = losses.TokenInputs(jnp.arange(5), ones, ones, None, ones, ones, ones)
+    found = losses.on_support(support, k)(student, {"teacher": teacher}, token)
+    stats = overlap_of(student, teacher, k)
+    for t in range(5):
+        own, taught = (set(np.argsort(-np.asarray(logp[t]))[:k].tolist()) for logp in (student, teacher))
+        sets = {"student": own, "teacher": taught, "intersection": own & taught, "union": own | taught}
+        kept = sorted((sets | {"difference": own ^ taught})[support])
+        p, q = (np.asarray(logp[t], np.float64) for logp in (student, teacher))
+        weight = np.exp(p[kept]) / max(np.exp(p[kept]).sum(), 1e-30)
+        assert float(found[t]) == pytest.approx(
+            float((weight * (p[kept] - q[kept]) * p[kept]).sum()), rel=1e-4, abs=1e-6
+        )
+        both = sorted(own & taught)
+        assert float(stats["overlap"][t]) == pytest.approx(len(both) / k)
+        assert float(stats["overlap_mass"][t]) == pytest.approx(float(np.exp(p[both]).sum()), abs=1e-5)
+        pb, qb = (np.exp(x[both]) / max(np.exp(x[both]).sum(), 1e-30) for x in (p, q))
+        gain = float((pb * np.log(qb / pb)).sum() / max(len(both), 1)) if both else 0.0
+        assert float(stats["overlap_gain"][t]) == pytest.approx(gain, abs=1e-5)
+
+
+def test_the_horizon_grows_and_ends_with_the_window() -> None:
+    reach = advantages.reach
+    assert [reach(64, step, 0.25, 5) for step in (0, 4, 5, 14)] == [16, 16, 32, 48]
+    assert reach(64, 99, 0.0, 0) == 64 and reach(64, 99, 10, 0) == 10 and reach(10, 0, 0.25, 0) == 3
 
 
 def test_the_gate_of_antisd_closes_and_opens() -> None:

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
+from hsd_jax.config import Config, Data
 from hsd_jax.data import chat_template, tokenization, usable
 from hsd_jax.data.corpora import pool
-from hsd_jax.data.problems import Problem, id_hash
+from hsd_jax.data.problems import Problem, from_example, id_hash, to_example, to_texts
 from hsd_jax.data.sources import load
 from hsd_jax.data.tokenization import Windows
 from hsd_jax.errors import InputError
 from hsd_jax.reading.contexts import student_contexts
+from hsd_jax.setup.tokenizer import read_skills, windows_of
 from hsd_jax.verifiers import cases, failure_text
 from tests.support.paths import TINY_MODEL
 from tools.tiny_documents import student_pieces
@@ -145,3 +147,76 @@ def test_a_pool_names_what_it_skips_and_remembers_it(tokenizer, frame, tmp_path,
         pool([corpus], "test", tokenizer, frame, WINDOWS)
     with pytest.raises(InputError, match="fits the windows"):
         pool([corpus], "train", tokenizer, frame, Windows(8, 8, 8, {"math": 8}))
+
+
+def test_further_texts_are_read_by_name_or_unknown(tokenizer, frame):
+    """A rubric, another wording, skills by the words they share, a reference response with its end."""
+    texts = {"rubric": "Multiply.", "canonical": "What is six times seven?"}
+    known, unknown = Problem("k", "x", "math", MATH.question, "42", MATH.solution, texts=texts), CODE
+    wide = {"rubric": 200, "canonical": 100, "skill0": 200, "skill1": 200, "golden": 60}
+    skills = ("Print what is asked.", "What is a product?", "Count.")
+    windows = Windows(120, 40, 0, {"math": 60, "code": 60}, further=wide, skills=skills)
+    record = tokenization.tokenize([known, unknown], tokenizer, frame, windows)
+    said = {name: tokenizer.decode(ids_of(text, 0)) for name, text in record.further.items()}
+    assert said["rubric"] == chat_template.block("rubric", "Multiply.")
+    assert said["canonical"] == chat_template.prefix(frame, texts["canonical"])
+    assert said["skill0"] == chat_template.block("skill", skills[1]) and said["skill1"] != said["skill0"]
+    assert said["golden"] == MATH.solution + tokenizer.eos_token
+    assert [int(record.further[name].length[1]) for name in ("rubric", "canonical", "golden")] == [0, 0, 0]
+    short = tokenization.tokenize([known], tokenizer, frame, Windows(120, 40, 0, {"math": 9}, further={"golden": 9}))
+    assert (
+        short.further["golden"].length[0] == 0
+        and tokenization.tokenize([known], tokenizer, frame, WINDOWS).further == {}
+    )
+
+
+def test_a_teacher_in_another_mode_ends_its_prompts_in_its_own_way(tokenizer, frame):
+    thinking = chat_template.load_chat_template(tokenizer, thinking=True)
+    both = chat_template.with_teacher(frame, thinking)
+    record = tokenization.tokenize([MATH, CODE], tokenizer, both, WINDOWS)
+    if thinking == frame:
+        assert "teacher_tail" not in record.further
+    else:
+        for row, problem in enumerate((MATH, CODE)):
+            wanted = chat_template.suffix(thinking, chat_template.INSTRUCTIONS[problem.kind])
+            assert tokenizer.decode(ids_of(record.further["teacher_tail"], row)) == wanted
+    with pytest.raises(InputError, match="model.teacher-thinking: the chat template opens the user's turn in two ways"):
+        chat_template.with_teacher(frame, chat_template.ChatTemplate("other", "x"))
+
+
+def test_rows_keep_their_further_texts():
+    texts = {"rubric": 'Say "why".', "canonical": "6·7?"}
+    kept = Problem("k", "x", "math", "6*7", "42", texts=texts)
+    row = {
+        n: v.encode() if isinstance(v, str) else v for n, v in (to_example(kept) | {"tests": to_texts(kept)}).items()
+    }
+    assert from_example(row) == kept and to_texts(MATH) == ""
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("not json", "bank.jsonl:1 is no object"),
+        ('{"skill": 3}', "bank.jsonl:1 is no object"),
+        ('{"skill": ""}', "bank.jsonl:1 holds no text"),
+        ('{"skill": "a <|im_end|> b"}', "bank.jsonl:1 holds chat markup"),
+        ("", "holds no skill"),
+    ],
+)
+def test_a_skill_bank_is_refused_by_line(tokenizer, tmp_path, lines, message):
+    (tmp_path / "bank.jsonl").write_text(lines)
+    with pytest.raises(InputError, match=message):
+        read_skills(str(tmp_path / "bank.jsonl"), tokenizer)
+    with pytest.raises(InputError, match="data.skill-bank: no file"):
+        read_skills(str(tmp_path / "none.jsonl"), tokenizer)
+
+
+def test_skills_have_what_to_do_and_what_not(tokenizer, tmp_path):
+    (tmp_path / "bank.jsonl").write_text('{"skill": "Add.", "mistake": "adding twice"}\n\n{"mistake": "haste"}\n')
+    assert read_skills(str(tmp_path / "bank.jsonl"), tokenizer) == (
+        "Add.\nAvoid this: adding twice",
+        "Avoid this: haste",
+    )
+    given = Config(data=Data(skill_bank="bank.jsonl"))
+    with pytest.raises(InputError, match="has 1 skills; the method reads 2"):
+        windows_of(given, ("skill0", "skill1"), ("one",))

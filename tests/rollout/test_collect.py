@@ -4,14 +4,19 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import jax
 import numpy as np
 import pytest
 
 from hsd_jax.data.problems import Problem
-from hsd_jax.rollout.collect import Batch, Gather, fill, until_enough
+from hsd_jax.data.tokenization import Windows
+from hsd_jax.methods import METHODS
+from hsd_jax.rollout import generate
+from hsd_jax.rollout.collect import Batch, Gather, fill, limit_at, until_enough
 from hsd_jax.rollout.grading import GradedBatch
 from hsd_jax.runtime.multihost import gather_json
 from hsd_jax.types import Padded, Problems, Rollouts, Verdict
@@ -130,3 +135,24 @@ def test_any_number_of_processes_trains_on_the_same_questions(seed: int) -> None
         for wanted, *parts in zip(arrays(alone), *map(arrays, shares), strict=True):
             assert {part.dtype for part in parts} == {wanted.dtype}
             np.testing.assert_array_equal(np.concatenate(parts), wanted)
+
+
+def test_sampling_ends_at_the_horizon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`popd` asks for a quarter of the window, more every so many updates; a code problem never for more than it may."""
+    windows = Windows(80, 32, 0, {"math": 64, "code": 20})
+    popd = replace(METHODS["popd"], horizon_every=5)
+    assert [limit_at(popd, step, windows) for step in (1, 5, 6, 16, 99)] == [16, 16, 32, 64, 64]
+    assert limit_at(replace(METHODS["hsd"], horizon=0.25), 1, windows) == 64
+    asked: list[Any] = []
+    texts = SimpleNamespace(tokenizer=None, chat=None, windows=windows, stop_ids=())
+    limits = SimpleNamespace(limit_P=np.array([64, 20]), id_P=np.arange(2))
+    pending = SimpleNamespace(submit_rollout=None, collect=lambda rollouts: None)
+    monkeypatch.setattr(generate, "tokenize", lambda *_: limits)
+    monkeypatch.setattr(generate, "prompts_of", lambda *_: None)
+    monkeypatch.setattr(generate, "start_grading", lambda *_: pending)
+    monkeypatch.setattr(generate, "sample", lambda *given: asked.append(given[2]) or SimpleNamespace(rollouts=None))
+    sampler: Any = SimpleNamespace(texts=texts, program=None, choice=None)
+    for limit in (16, 32, 0):
+        draws, none = generate.Draws(jax.random.key(0), 2, limit), cast(Any, None)
+        generate.generate_and_grade(sampler, none, [], draws, none)
+    assert [list(one.limit_P) for one in asked] == [[16, 16], [32, 20], [64, 20]]

@@ -161,3 +161,40 @@ def test_a_horizon_grows_by_itself() -> None:
     fixed = advantages.counted_tokens(steps_T, jnp.asarray(99), skip=1, horizon=3, grows_every=0)
     assert fixed.tolist() == [False, True, True, *[False] * 7]
     assert advantages.counted_tokens(steps_T, jnp.asarray(0), skip=0, horizon=0, grows_every=0).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "room", "message"),
+    [
+        ({"name": "sgsd"}, {}, "data.skill-bank is empty, but the teachers of 'sgsd' read 4 skills"),
+        (
+            {"name": "sgsd"},
+            {"skill_bank": "x.jsonl"},
+            "data.skill-tokens is 0, but the teacher of 'sgsd' reads the skill",
+        ),
+        ({"name": "rcsd"}, {}, "data.rubric-tokens is 0, but the teacher of 'rcsd' reads the rubric"),
+    ],
+)
+def test_texts_that_are_read_need_room(given: dict[str, Any], room: dict[str, Any], message: str) -> None:
+    settings = config.Config(method=config.Method(**given), data=config.Data(**room))
+    with pytest.raises(InputError, match=message):
+        validation.check(settings, resolve(settings.method), processes=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"name": "topd", "mask_truncated": True}, "method.horizon-stops: responses of 'topd' would be cut"),
+        ({"name": "hsd", "horizon": 9, "horizon_stops": True}, "method.horizon-stops: responses of 'hsd' would be cut"),
+        ({"name": "antisd", "teacher": "gated"}, "method.teacher gated: 'antisd' remembers something else"),
+    ],
+)
+def test_teachers_and_horizons_that_cannot_work_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        resolve(config.Method(**given))
+
+
+def test_any_teacher_can_be_gated() -> None:
+    method = resolve(config.Method(name="sdpo", teacher="gated"))
+    assert method.memory == METHODS["cgtr"].memory and method.remember is METHODS["cgtr"].remember
+    assert resolve(config.Method(horizon=0.5, overlap=8)).horizon == 0.5

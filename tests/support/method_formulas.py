@@ -328,7 +328,7 @@ FORMULAS |= {
         ALL,
         np_sgsd,
         "sequence",
-        0,
+        1e-3,
         others=tuple((f"teacher{k}", (f"skill{k}",)) for k in (1, 2, 3)),
     ),
     "cgtr": Formula(("peer",), "teacher", WITH_PEER, np_sdpo, "tokens", 1e-3),
