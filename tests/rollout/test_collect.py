@@ -138,7 +138,7 @@ def test_any_number_of_processes_trains_on_the_same_questions(seed: int) -> None
 
 
 def test_sampling_ends_at_the_horizon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`popd` asks for a quarter of the window, more every so many updates; a code problem never for more than it may."""
+    """`popd` asks for a quarter of the window, more every so many updates, and for no more than a problem may have."""
     windows = Windows(80, 32, 0, {"math": 64, "code": 20})
     popd = replace(METHODS["popd"], horizon_every=5)
     assert [limit_at(popd, step, windows) for step in (1, 5, 6, 16, 99)] == [16, 16, 32, 64, 64]
