@@ -9,6 +9,7 @@ from typing import Any
 from hsd_jax.losses import Shares
 from hsd_jax.methods.row import Method, has_teacher
 from hsd_jax.methods.view_options import words_of
+from hsd_jax.reading.further_rows import FurtherRow
 
 HEADER = ("method", "views", "teacher", "distilled", "minimized at a token", "divided by", "besides", "source")
 _SHOWN = {"source", "views", "teacher", "distilled", "distill", "divergence", "policy", "policy_loss", "normalize"}
@@ -23,6 +24,8 @@ def word_of(value: Any) -> str:
     """
     if isinstance(value, partial):
         return _called(value.func, value.keywords)
+    if isinstance(value, FurtherRow):
+        return word_of(value.make)
     if isinstance(value, Shares):
         return _called(_maker_of(value.make), _held_by(value.make) | _held_by(value.note))
     if callable(value):
@@ -37,8 +40,10 @@ def functions_in(value: Any) -> dict[str, Callable[..., Any]]:
     """Every function of ours that `word_of` names, by name."""
     if isinstance(value, partial):
         return {value.func.__name__: value.func} | _of_all(value.keywords.values())
-    if isinstance(value, Shares):
+    if isinstance(value, Shares | FurtherRow):
         return functions_in(value.make)
+    if isinstance(value, tuple):
+        return _of_all(value)
     if callable(value) and getattr(value, "__module__", "").startswith(_OURS):
         maker = _maker_of(value)
         return {maker.__name__: maker} | _of_all(_held_by(value).values())

@@ -29,7 +29,8 @@ def likeliest_success_or_golden(problems: Problems, rollouts: Rollouts, success_
 
     Source: arXiv:2605.09725, whose teacher writes the candidates.
     """
-    mean_PG = jnp.sum(rollouts.logprob_PGT, axis=2) / jnp.maximum(rollouts.length_PG, 1)
+    inside_PGT = jnp.arange(rollouts.response_PGT.shape[2])[None, None] < rollouts.length_PG[..., None]
+    mean_PG = jnp.sum(jnp.where(inside_PGT, rollouts.logprob_PGT, 0.0), axis=2) / jnp.maximum(rollouts.length_PG, 1)
     best_P = jnp.argmax(jnp.where(success_PG, mean_PG, -jnp.inf), axis=1)
     tokens_PT = jnp.take_along_axis(rollouts.response_PGT, best_P[:, None, None], axis=1)[:, 0]
     length_P = jnp.take_along_axis(rollouts.length_PG, best_P[:, None], axis=1)[:, 0]

@@ -154,7 +154,7 @@ def test_further_texts_are_read_by_name_or_unknown(tokenizer, frame):
     texts = {"rubric": "Multiply.", "canonical": "What is six times seven?"}
     known, unknown = Problem("k", "x", "math", MATH.question, "42", MATH.solution, texts=texts), CODE
     wide = {"rubric": 200, "canonical": 100, "skill0": 200, "skill1": 200, "golden": 60}
-    skills = ("Print what is asked.", "What is a product?", "Count.")
+    skills = ("Print what is asked.", "What is 6*7?", "Count.")
     windows = Windows(120, 40, 0, {"math": 60, "code": 60}, further=wide, skills=skills)
     record = tokenization.tokenize([known, unknown], tokenizer, frame, windows)
     said = {name: tokenizer.decode(ids_of(text, 0)) for name, text in record.further.items()}

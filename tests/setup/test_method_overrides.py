@@ -12,6 +12,7 @@ from hsd_jax import advantages, config
 from hsd_jax.errors import InputError
 from hsd_jax.losses import TokenInputs
 from hsd_jax.methods import METHODS, Method, peer_of
+from hsd_jax.setup import validation
 from hsd_jax.setup.method_overrides import describe, resolve
 
 
