@@ -56,7 +56,7 @@ def test_every_source_keeps_the_rows_it_should(read, name):
 
 
 def test_every_source_has_a_fixture():
-    assert set(KEPT) | {"tiny", "prepared"} >= set(SOURCES)
+    assert set(KEPT) | {"tiny", "tiny_bare", "prepared"} >= set(SOURCES)
 
 
 def test_math_takes_the_last_box_and_counts_what_has_none(read):
