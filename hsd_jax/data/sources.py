@@ -60,14 +60,14 @@ class Source:
         return {name: partial(self.read, grouped[name], name) for name in sorted(grouped, reverse=True)}
 
 
-def tiny_rows(_: list[Path], split: str) -> Rows:
+def tiny_rows(_: list[Path], split: str) -> Iterator[Problem]:
     """The generated problems of the embedded model; the held-out expressions are the test split."""
     drawn, count = TINY_SIZES[split]
     for made in tiny.generate(count, split=drawn, seed=TINY_SEED):
         yield Problem(made.id, "tiny", "math", made.question, made.answer, made.solution, texts={"rubric": tiny.RUBRIC})
 
 
-def tiny_bare_rows(files: list[Path], split: str) -> Rows:
+def tiny_bare_rows(files: list[Path], split: str) -> Iterator[Problem]:
     """The same problems, asked by the expression alone; the whole sentence is their canonical wording."""
     for row in tiny_rows(files, split):
         bare = row.question.rpartition(" ")[2]

@@ -21,6 +21,7 @@ from tests.support.tiny_config import tiny_config
 
 CONFIG = tiny_config(vocab_size=61, width=24, mlp_width=40, head_dim=6, tied=False)
 P, G, T = 4, 4, 7
+FURTHER = ("rubric", "canonical", "golden", *(f"skill{number}" for number in range(4)))
 SCORER = padded_scorer(CONFIG, steps=T)
 REWARDS = np.array([[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 1, 0]], np.float32)
 
@@ -55,6 +56,7 @@ def make_case() -> Case:
             wrong_answer=Padded(jnp.zeros((P, G, 0), jnp.int32), jnp.zeros((P, G), jnp.int32)),
             suffix=right_padded(pieces["tail"]),
             limit_P=jnp.full(P, T),
+            further={name: right_padded([[9, 10 + n]] * P, T) for n, name in enumerate(FURTHER)},
         ),
         fixed_texts(),
         Rollouts(

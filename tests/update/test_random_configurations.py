@@ -59,7 +59,8 @@ def drawn_rollouts(rng: np.random.Generator) -> tuple[Rollouts, np.ndarray]:
 
 def wanted_sum(method: Method, step: int, rollouts: Rollouts) -> float:
     """What the weights of one update sum to, from the words of its normalizer."""
-    reach = (method.horizon or T) * (1 + (step // method.horizon_every if method.horizon_every else 0))
+    first = int(np.ceil(method.horizon * T)) if method.horizon < 1 else method.horizon
+    reach = (first or T) * (1 + (step // method.horizon_every if method.horizon_every else 0))
     rows = []
     for length, done in zip(np.ravel(rollouts.length_PG), np.ravel(rollouts.finished_PG), strict=True):
         left_out = method.mask_truncated and not done
