@@ -115,8 +115,9 @@ def learn_mask(config: Qwen3Config, params: Params, traces: Traces, steps: int, 
 
 
 def saliency(mask_BSS: Array, region_BSS: Array) -> Array:
-    """1 - mean over the region of H / c, [B]: the share that had to be re-enabled."""
-    return 1 - jnp.sum(mask_BSS / START, axis=(1, 2)) / jnp.maximum(jnp.sum(region_BSS, axis=(1, 2)), 1)
+    """1 - mean over the region of H / c, [B]: the share that had to be re-enabled; 0 where there is no region."""
+    size_B = jnp.sum(region_BSS, axis=(1, 2))
+    return jnp.where(size_B > 0, 1 - jnp.sum(mask_BSS / START, axis=(1, 2)) / jnp.maximum(size_B, 1), 0)
 
 
 @partial(jax.jit, static_argnames="config")
