@@ -1,6 +1,7 @@
 """The page of a run in progress: renewed as the run writes, refused to strangers, and never the end of anything."""
 
 import http.client
+import signal
 import subprocess
 import sys
 import threading
@@ -83,9 +84,13 @@ def test_an_address_that_is_taken_and_a_missing_run_are_refused(workdir: Path, p
 
 def test_ctrl_c_ends_it_without_a_word(workdir: Path):
     command = [sys.executable, "-m", "hsd_jax.report", "--serve", str(workdir), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as served:
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  (a job in the background ignores it)
+    served = subprocess.Popen(command, stdout=-1, stderr=-1, text=True, preexec_fn=heard)
+    try:
         assert served.stdout is not None
         address = served.stdout.readline().split(" at http://127.0.0.1:")[1].split("/")[0]
         assert get(int(address), "/version")[0] == 200
-        served.send_signal(2)
+        served.send_signal(signal.SIGINT)
         assert served.communicate(timeout=60) == ("", "") and served.returncode == 0
+    finally:
+        served.kill()
