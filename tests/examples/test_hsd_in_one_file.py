@@ -98,7 +98,7 @@ def named(params: Params) -> example.Params:
         entry.theirs.format(i): jnp.asarray(hf_layout.to_file(entry, np.asarray(params["layers"][entry.ours][i])))
         if entry.stacked
         else jnp.asarray(hf_layout.to_file(entry, np.asarray(params[entry.ours])))
-        for entry, i in hf_layout.entries(CONFIG.layers, CONFIG.tied)
+        for entry, i in hf_layout.entries(params)
     }
 
 
