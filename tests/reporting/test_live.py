@@ -16,6 +16,13 @@ from hsd_jax.reporting import live
 from hsd_jax.reporting.write import live_page, write_page
 from tests.support.report_workdir import make_workdir
 
+# Where the tests run in the background, children ignore Ctrl-C until they say otherwise.
+HEARS = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("hsd_jax.report", run_name="__main__", alter_sys=True)
+"""
+
 
 @pytest.fixture
 def workdir(tmp_path: Path) -> Path:
@@ -83,9 +90,9 @@ def test_an_address_that_is_taken_and_a_missing_run_are_refused(workdir: Path, p
 
 
 def test_ctrl_c_ends_it_without_a_word(workdir: Path):
-    command = [sys.executable, "-m", "hsd_jax.report", "--serve", str(workdir), "--port", "0"]
-    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  (a job in the background ignores it)
-    served = subprocess.Popen(command, stdout=-1, stderr=-1, text=True, preexec_fn=heard)
+    served = subprocess.Popen(
+        [sys.executable, "-c", HEARS, "--serve", str(workdir), "--port", "0"], stdout=-1, stderr=-1, text=True
+    )
     try:
         assert served.stdout is not None
         address = served.stdout.readline().split(" at http://127.0.0.1:")[1].split("/")[0]
