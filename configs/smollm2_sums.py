@@ -5,7 +5,7 @@
     python -m tools.sums --out runs/sums
     python -m hsd_jax.train --config configs/smollm2_sums.py --workdir runs/sums-hsd
 
-Paper row: none. About a minute a step on two idle cores (8 questions x 8 rollouts of at most 48 tokens).
+Paper row: none. A step is 8 questions x 8 rollouts of at most 48 tokens; its time has not been measured.
 """
 
 from hsd_jax.config import Checkpoints, Config, Data, Evaluation, Logging, Method, Model, Optimizer, Sampling

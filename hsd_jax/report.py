@@ -6,9 +6,9 @@
     python -m hsd_jax.report --serve runs/tiny
     python -m hsd_jax.report --before-you-train --config configs/tiny.py
 
-The file loads nothing and opens from disk; with --serve, this machine's browser sees it renew itself while the run goes
-on. The last form trains nothing: it samples a few groups with the untrained
-model and says whether the method can help there.
+The file loads nothing and opens from disk; --serve shows it in this machine's browser and renews it while the run goes
+on. The last form trains nothing: it samples a few groups with the untrained model and says whether the method can help
+there.
 """
 
 import contextlib
@@ -77,6 +77,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = cli.parse(Arguments, argv, command="report", about=__doc__ or "")
     if arguments.serve is not None:
         return serve(arguments)
+    if (arguments.host, arguments.port) != (Arguments.host, Arguments.port):
+        raise InputError("--host and --port belong to --serve; name the run's directory there")
     if arguments.out:
         paths.check_writable(arguments.out, "--out")
     elif arguments.workdir:
@@ -92,7 +94,7 @@ def main(argv: Sequence[str]) -> int:
 
 def serve(arguments: Arguments) -> int:
     """Serves a run's page until Ctrl-C. Raises: InputError for a missing directory, or an address that is taken."""
-    if arguments.workdir or arguments.out or arguments.figures or arguments.before_you_train:
+    if any((arguments.workdir, arguments.out, arguments.figures, arguments.before_you_train, arguments.config)):
         raise InputError(
             "--serve writes nothing and trains nothing: give it alone, or with --compare, --host and --port"
         )

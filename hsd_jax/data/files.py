@@ -18,7 +18,9 @@ from hsd_jax.errors import InputError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet", ".arrow")
 # Files next to data that are not data, by name; hidden files and directories (.cache, ._train.jsonl) are another.
-NO_ROWS = re.compile(r"pins\.json|dataset_infos?\.json|dataset_dict\.json|state\.json|(cache|tmp)-?\w*\.arrow")
+NO_ROWS = re.compile(
+    r"pins\.json|dataset_infos?\.json|dataset_dict\.json|state\.json|cache-[0-9a-f]+(_\d+_of_\d+)?\.arrow"
+)
 NO_ROWS_DIRECTORY = re.compile(r"\..*|__MACOSX|__pycache__", re.IGNORECASE)
 # The library raises of its own kinds and several of Python's.
 TABLE_ERRORS = (OSError, ValueError, TypeError, KeyError, OverflowError, NotImplementedError, pyarrow.ArrowException)
@@ -176,12 +178,8 @@ def _arrow(path: Path) -> Iterator[list[dict[str, Any]]]:
     with pyarrow.OSFile(str(path)) as opened:
         is_file = opened.read(6) == b"ARROW1"
         opened.seek(0)
-        if is_file:
-            with pyarrow.ipc.open_file(opened) as table:
-                batches = [table.get_batch(index) for index in range(table.num_record_batches)]
-        else:
-            batches = pyarrow.ipc.open_stream(opened)
-        for batch in batches:
+        table = pyarrow.ipc.open_file(opened) if is_file else pyarrow.ipc.open_stream(opened)
+        for batch in map(table.get_batch, range(table.num_record_batches)) if is_file else table:
             batch.validate(full=True)
             for start in range(0, batch.num_rows, 512):
                 yield batch.slice(start, 512).to_pylist()

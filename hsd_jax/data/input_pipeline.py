@@ -13,6 +13,7 @@ from hsd_jax.data import batches
 from hsd_jax.data import corpora as data_corpora
 from hsd_jax.data.batches import Corpus, Questions
 from hsd_jax.data.curation import overlap
+from hsd_jax.data.files import settings_hash
 from hsd_jax.data.problems import Problem
 from hsd_jax.data.tokenization import Tokenization
 from hsd_jax.runtime.storage import local_copy
@@ -36,7 +37,9 @@ def read_questions(config: Config, texts: Tokenization) -> Questions:
     steps = batches.step_batches(
         train.problems, **order, process_index=jax.process_index(), process_count=jax.process_count()
     )
-    identity = batches.identity(train.problems, fingerprint=train.fingerprint, **order)
+    skills = texts.windows.skills
+    fingerprint = train.fingerprint + (f"+skills-{settings_hash(skills)}" if skills else "")
+    identity = batches.identity(train.problems, fingerprint=fingerprint, **order)
     return Questions(steps, identity, held_out(config, corpora, texts, weights))
 
 

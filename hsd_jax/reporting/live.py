@@ -29,13 +29,19 @@ class Live:
     def newest(self) -> str:
         """The page of what the run has written by now; why there is none, as a page, where none can be made."""
         with self.lock:
-            now = self.version_of()
-            if now != self.version:
-                try:
+            try:
+                if (now := self.version_of()) != self.version:
                     self.page, self.version = self.make(), now
-                except (InputError, OSError) as error:  # a run that only begins, or storage that is away for a while
-                    return f"<!doctype html><title>HSD report, waiting</title><p>{html.escape(str(error))}</p>"
+            except (InputError, OSError) as error:  # a run that only begins, or storage that is away for a while
+                return f"<!doctype html><title>HSD report, waiting</title><p>{html.escape(str(error))}</p>"
             return self.page
+
+    def current(self) -> str:
+        """The version of what the run has written by now; that of the page where nobody can say."""
+        try:
+            return self.version_of()
+        except OSError:
+            return self.version or ""
 
 
 def start(live: Live, *, host: str, port: int) -> ThreadingHTTPServer:
@@ -70,7 +76,7 @@ def answer(request: BaseHTTPRequestHandler, live: Live, *, local: bool) -> None:
     texts = {
         "/": lambda: SHELL.read_text(encoding="utf-8"),
         "/page": live.newest,
-        "/version": live.version_of,
+        "/version": live.current,
     }
     if local and not is_local(came_for):
         send(request, HTTPStatus.FORBIDDEN, f"served to this machine alone, not to {came_for}")

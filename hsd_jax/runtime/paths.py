@@ -16,6 +16,7 @@ from hsd_jax.errors import InputError
 from hsd_jax.runtime.files import REMOTE, is_remote
 
 ROOT = Path(__file__).resolve().parents[2]
+OF_CONFIG = (("model", "path"), ("data", "path"), ("data", "skill_bank"))  # the paths of a config
 GIVEN = "a path that a user gives"  # the mark of such fields: Annotated[str, GIVEN]; `cli.parse` resolves them
 PACKAGES = {"gs://": "gcsfs", "s3://": "s3fs"}  # through which fsspec reaches them
 LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes, as file systems and Linux have them
@@ -91,21 +92,22 @@ def _resolved(value: Any, field: str) -> Any:
 
 def anchored(config: Config, base: Path, prefix: str = "") -> Config:
     """The config with its paths made absolute; links are kept, because a config is recorded and read elsewhere."""
-    data, model = config.data, config.model
-    return dataclasses.replace(
-        config,
-        model=dataclasses.replace(model, path=absolute(model.path, f"{prefix}model.path", base)),
-        data=dataclasses.replace(data, path=data.path and absolute(data.path, f"{prefix}data.path", base)),
-    )
+    for section, name in OF_CONFIG:
+        record = getattr(config, section)
+        field = f"{prefix}{section}.{name.replace('_', '-')}"
+        if getattr(record, name) or section == "model":  # the model's may not be empty
+            record = dataclasses.replace(record, **{name: absolute(getattr(record, name), field, base)})
+        config = dataclasses.replace(config, **{section: record})
+    return config
 
 
 def as_record(config: Config) -> dict[str, Any]:
     """The config as it is written down: paths within the checkout start at its root, so that it may be elsewhere."""
     record = dataclasses.asdict(config)
-    for section in ("model", "data"):
-        path = Path(record[section]["path"])
+    for section, name in OF_CONFIG:
+        path = Path(record[section][name])
         if path.is_relative_to(ROOT):
-            record[section]["path"] = str(path.relative_to(ROOT))
+            record[section][name] = str(path.relative_to(ROOT))
     return record
 
 

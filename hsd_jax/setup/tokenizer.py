@@ -1,20 +1,21 @@
 """The tokenizer of a model's directory, and everything that depends on it."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from etils import epath
 
 from hsd_jax.config import Config
 from hsd_jax.data import chat_template
+from hsd_jax.data.files import rows
 from hsd_jax.data.markup import THOUGHTS, control_ids, holds_markup, markup_of
 from hsd_jax.data.tokenization import Tokenization, Windows, encode
 from hsd_jax.errors import InputError
 from hsd_jax.runtime.cli import screened_natively
-from hsd_jax.runtime.storage import local_copy
+from hsd_jax.runtime.storage import local_copy, read_here
 from hsd_jax.types import Padded
 from models.json_fields import ABSENT, either, faults, integer, list_of, read_json, refuse_code
 from models.qwen3 import Qwen3Config
@@ -79,29 +80,21 @@ def windows_of(config: Config, further: Sequence[str], skills: tuple[str, ...] =
 
 
 def read_skills(path: str, tokenizer: Any) -> tuple[str, ...]:
-    """The skills of a file, each with the mistake to avoid.
+    """The skills of a file, which may be gs://, each with the mistake to avoid.
 
-    Raises: InputError for a file that is missing or holds no skills, naming the line, or chat markup in one.
+    Raises: InputError for a file that is missing or holds no skills, and for a row without text or with chat markup.
     """
-    if not Path(path).is_file():
+    place, markup, skills = epath.Path(path), markup_of(tokenizer), []
+    if not place.is_file():
         raise InputError(f"data.skill-bank: no file {path!r}; give JSON lines with `skill` and `mistake`")
-    skills = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            parts = [row.get("skill", ""), row.get("mistake", "")]
-            text = "\n".join([parts[0].strip(), *(f"Avoid this: {part.strip()}" for part in parts[1:] if part)]).strip()
-        except (ValueError, AttributeError) as error:
-            raise InputError(
-                f"data.skill-bank: {path}:{number} is no object with the texts `skill`, `mistake`"
-            ) from error
-        if not text or holds_markup(markup_of(tokenizer), text):
-            raise InputError(
-                f"data.skill-bank: {path}:{number} holds {'chat markup' if text else 'no text'}; mend the line"
-            )
-        skills.append(text)
+    with read_here(place.parent, [place.name]) as here:
+        for row in rows(here / place.name):
+            said = {name: row.text(name).strip() for name in ("skill", "mistake") if row.get(name)}
+            text = "\n".join(words if name == "skill" else f"Avoid this: {words}" for name, words in said.items())
+            if not text or holds_markup(markup, text):
+                what = "chat markup" if text else "neither `skill` nor `mistake`"
+                raise InputError(f"data.skill-bank: {row.place} holds {what}; mend the row")
+            skills.append(text)
     if not skills:
         raise InputError(f"data.skill-bank: {path} holds no skill; give JSON lines with `skill` and `mistake`")
     return tuple(skills)

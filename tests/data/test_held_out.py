@@ -89,6 +89,14 @@ def test_every_source_of_a_kind_is_held_out_by_its_size(texts: Tokenization, fol
     assert Counter(problem.source for problem in found) == {"math": 2, "gsm8k": 2}
 
 
+def test_another_bank_of_skills_is_another_dataset_for_a_run_that_goes_on(texts: Tokenization, folder: Path) -> None:
+    corpora.lines(folder / "train.jsonl", math(range(10)))
+    config = Config(data=replace(ROOM, path=str(folder)))
+    banks = [replace(texts.windows, skills=skills) for skills in ((), ("Add.",), ("Add twice.",))]
+    seen = [read_questions(config, replace(texts, windows=windows)).identity for windows in banks]
+    assert len({json.dumps(one, sort_keys=True) for one in seen}) == 3
+
+
 def test_members_take_turns_until_one_group_has_no_more() -> None:
     assert data_corpora.spread({"a": "abcdefgh", "b": "xy"}, {"a": 2, "b": 1}) == list("axbcyd")
     assert data_corpora.spread({"a": "abc"}, {"a": 7}) == list("abc")

@@ -1,7 +1,9 @@
 """One's own data under its own names: maps of fields, questions with choices, directories of the package datasets."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.ipc
@@ -76,12 +78,22 @@ def test_sources_with_known_fields_take_no_map(tmp_path: Path, source: str):
         prepare.load_all(source, tmp_path, fields="question=q", cache=tmp_path / "cache")
 
 
-def test_every_field_of_a_row_can_be_named_otherwise():
+def test_every_field_of_a_row_can_be_named_otherwise(tmp_path: Path):
     assert parse_fields(",".join(f"{name}=x.{name}" for name in FIELDS)) == {name: f"x.{name}" for name in FIELDS}
+    row = {
+        "question": "1+1?",
+        "answer": "2",
+        "solution": "1+1=2",
+        "difficulty": 0.5,
+        "rubric": "Add.",
+        "canonical": "1 + 1?",
+    }
+    fields = ",".join(f"{name}=x.{name}" for name in row)
+    assert loaded(tmp_path / "named", {"x": row}, fields=fields)[0] == loaded(tmp_path / "plain", row)[0]
     assert config.Data().fields == "" and parse_fields(" ") == {}
 
 
-@pytest.mark.parametrize("answer", ["B", 1, "eleven", "2"])
+@pytest.mark.parametrize("answer", ["B", "eleven", "2"])
 def test_choices_are_shown_by_letter_and_answered_by_one(tmp_path: Path, answer: object):
     choices = {"text": ["nine", "eleven", "twelve"], "label": ["1", "2", "3"]}
     (problem,) = loaded(tmp_path, {"question": "Which is a prime?", "choices": choices, "answer": answer})
@@ -89,8 +101,17 @@ def test_choices_are_shown_by_letter_and_answered_by_one(tmp_path: Path, answer:
     assert problem.question == (
         "Which is a prime?\n\n(A) nine\n(B) eleven\n(C) twelve\n\nAnswer with the letter of the right choice."
     )
-    assert math.grade_easy("It is \\boxed{B}.", problem.answer).reward == 1  # type: ignore[union-attr]
-    assert math.grade_easy("It is \\boxed{C}.", problem.answer).reward == 0  # type: ignore[union-attr]
+    verdicts = [math.grade_easy(f"It is \\boxed{{{letter}}}.", problem.answer) for letter in "ABC"]
+    assert [verdict and verdict.reward for verdict in verdicts] == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "answer", "letter"),
+    [(["A", "B", "C"], 0, "A"), (["A", "B", "C"], 2, "C"), (["0", "1", "2"], 1, "B"), (["1", "2", "3"], 3, "C")],
+)
+def test_a_number_is_a_place_or_a_label(tmp_path: Path, labels: list[str], answer: int, letter: str):
+    row = {"question": "Which?", "choices": {"text": ["nine", "ten", "twelve"], "label": labels}, "answer": answer}
+    assert loaded(tmp_path, row)[0].answer == letter
 
 
 @pytest.mark.parametrize(
@@ -104,6 +125,7 @@ def test_choices_are_shown_by_letter_and_answered_by_one(tmp_path: Path, answer:
         (["9", 11], "A", "must hold different texts"),
         (["9", "11"], "C", "field 'answer' must be one of A, B"),
         (["9", "11"], 2, "field 'answer' must be one of A, B"),
+        ({"text": ["9", "11"], "label": ["1", "2"]}, 1, "so is the label of another choice"),
         (["9", "11"], True, "field 'answer' must be one of A, B"),
         (["9", "11"], None, "field 'answer' must be one of A, B"),
     ],
@@ -114,15 +136,15 @@ def test_choices_that_cannot_be_asked_are_refused(tmp_path: Path, choices: objec
     assert said in str(error.value) and "train.jsonl:1" in str(error.value)
 
 
-def arrow(path: Path, rows: list[dict], *, opened: object = pyarrow.ipc.new_stream) -> None:
+def arrow(path: Path, rows: list[dict], *, opened: Callable[..., Any] = pyarrow.ipc.new_stream) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pyarrow.Table.from_pylist(rows)
-    with pyarrow.OSFile(str(path), "wb") as out, opened(out, table.schema) as writer:  # type: ignore[operator]
+    with pyarrow.OSFile(str(path), "wb") as out, opened(out, table.schema) as writer:
         writer.write_table(table, max_chunksize=2)
 
 
 @pytest.mark.parametrize("opened", [pyarrow.ipc.new_stream, pyarrow.ipc.new_file])
-def test_a_directory_that_the_package_datasets_saved_is_read(tmp_path: Path, opened: object):
+def test_a_directory_that_the_package_datasets_saved_is_read(tmp_path: Path, opened: Callable[..., Any]):
     rows = [{"question": f"{i}+1?", "answer": str(i + 1)} for i in range(5)]
     for split in ("train", "test"):
         arrow(tmp_path / "set" / split / "data-00000-of-00001.arrow", rows, opened=opened)
@@ -132,10 +154,14 @@ def test_a_directory_that_the_package_datasets_saved_is_read(tmp_path: Path, ope
     (tmp_path / "set" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
     assert [file.name for file in data_files(tmp_path / "set")[0]] == ["data-00000-of-00001.arrow"] * 2
     corpus = load("jsonl", tmp_path / "set", cache=tmp_path / "cache")
-    assert {name: [row.answer for row in split] for name, split in corpus.splits.items()} == {  # type: ignore[attr-defined]
-        "train": ["1", "2", "3", "4", "5"],
-        "test": ["1", "2", "3", "4", "5"],
-    }
+    answers = {name: [split[i].answer for i in range(len(split))] for name, split in corpus.splits.items()}
+    assert answers == {"train": ["1", "2", "3", "4", "5"], "test": ["1", "2", "3", "4", "5"]}
+
+
+def test_a_file_whose_name_only_begins_as_a_cache_does_is_data(tmp_path: Path):
+    for name in ("cached_train.arrow", "cache-0123456789abcdef_00000_of_00002.arrow"):
+        arrow(tmp_path / name, [{"question": "1+1?", "answer": "2"}])
+    assert [file.name for file in data_files(tmp_path)[0]] == ["cached_train.arrow"]
 
 
 def test_a_damaged_arrow_file_is_refused_by_name(tmp_path: Path):

@@ -196,9 +196,10 @@ def test_rows_keep_their_further_texts():
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("not json", "bank.jsonl:1 is no object"),
-        ('{"skill": 3}', "bank.jsonl:1 is no object"),
-        ('{"skill": ""}', "bank.jsonl:1 holds no text"),
+        ("not json", "bank.jsonl:1: not JSON"),
+        ("[1]", "bank.jsonl:1: must be a JSON object"),
+        ('{"skill": 3}', "bank.jsonl:1: field 'skill' must hold text; got 3"),
+        ('{"skill": ""}', "bank.jsonl:1 holds neither"),
         ('{"skill": "a <|im_end|> b"}', "bank.jsonl:1 holds chat markup"),
         ("", "holds no skill"),
     ],

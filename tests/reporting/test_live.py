@@ -70,6 +70,21 @@ def test_a_directory_that_is_away_for_a_while_is_waited_for(workdir: Path, port:
     assert "Hindsight Self-Distillation" in get(port, "/page")[1]
 
 
+def test_storage_that_fails_for_a_while_ends_nothing():
+    answers: list[str | OSError] = ["one", OSError("403"), OSError("403"), "two"]
+
+    def version() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    shown = live.Live(version, lambda: "a page")
+    assert shown.newest() == "a page"
+    assert "waiting" in shown.newest()
+    assert [shown.current(), shown.current()] == ["one", "two"]
+
+
 @pytest.mark.parametrize(
     ("name", "status"), [("localhost", 200), ("[::1]:80", 200), ("127.0.0.9:1", 200), ("a.example", 403)]
 )
@@ -84,6 +99,8 @@ def test_an_address_that_is_taken_and_a_missing_run_are_refused(workdir: Path, p
         (["--serve", str(workdir), "--host", "no.such.host.invalid"], "cannot be served"),
         (["--serve", str(tmp_path / "none")], "does not exist"),
         (["--serve", str(workdir), "--figures"], "writes nothing"),
+        (["--serve", str(workdir), "--config", "configs/tiny.py"], "writes nothing"),
+        (["--workdir", str(workdir), "--port", "80"], "belong to --serve"),
     ):
         with pytest.raises(InputError, match=said):
             report.main(arguments)

@@ -71,6 +71,8 @@ def test_a_config_file_starts_at_the_checkout_and_the_command_line_in_the_curren
     assert given.workdir == str(tmp_path / "runs" / "x")
     assert given.settings.model.path == str(ROOT / "assets" / "tiny_qwen3")
     assert given.settings.data.path == ""
+    given = arguments.parse([*TINY, "--workdir", "x", "--data.skill-bank", "bank.jsonl"], about="")
+    assert given.settings.data.skill_bank == str(tmp_path / "bank.jsonl")
     given = arguments.parse([*TINY, "--workdir=~/x", "--model.path", "here", "--data.path=~/d"], about="")
     assert given.workdir == str(Path.home().resolve() / "x")
     assert (given.settings.model.path, given.settings.data.path) == (str(tmp_path / "here"), str(Path.home() / "d"))
@@ -81,6 +83,8 @@ def test_a_record_of_a_run_can_be_read_in_another_checkout() -> None:
     record = as_record(config)
     assert (record["model"]["path"], record["data"]["path"]) == (os.path.join("weights", "x"), "/data/x")
     assert absolute(record["model"]["path"], "model.path", ROOT) == config.model.path
+    banked = as_record(replace(config, data=Data(skill_bank=str(ROOT / "datasets" / "skills.jsonl"))))
+    assert banked["data"]["skill_bank"] == os.path.join("datasets", "skills.jsonl")
     remote = replace(config, model=Model(path="gs://bucket/x"), data=Data())
     assert as_record(remote)["model"]["path"] == "gs://bucket/x" and as_record(remote)["data"]["path"] == ""
 

@@ -12,9 +12,10 @@ ASKED = "Answer with the letter of the right choice."
 def with_choices(row: Row) -> Row:
     """The row with its choices in the question; unchanged if it has none.
 
-    `choices` is a list of texts, or {"text": [..], "label": [..]}; `answer` is a letter, one of the labels, the text of
-    one choice, or its number counted from 0.
-    Raises: InputError for choices that cannot be shown, and for an answer that is none of them.
+    `choices` is a list of texts, or {"text": [..], "label": [..]}; `answer` is one of the labels, a letter, or the text
+    of one choice, in this order; or, as a number, its place counted from 0.
+    Raises: InputError for choices that cannot be shown, and for an answer that is none of them, or a number where the
+    labels are numbers too and name another choice.
     """
     given = row.get("choices", None)
     if given is None:
@@ -44,8 +45,17 @@ def _texts(row: Row, given: Any) -> tuple[list[str], list[str]]:
 
 def _letter(row: Row, texts: list[str], labels: list[str]) -> str:
     answer, letters = row.fields.get("answer"), list(ascii_uppercase[: len(texts)])
-    if isinstance(answer, int) and not isinstance(answer, bool) and answer not in labels and 0 <= answer < len(texts):
-        return letters[answer]
+    if isinstance(answer, int) and not isinstance(answer, bool):
+        places = {place for place, label in enumerate(labels) if str(label) == str(answer)} | {answer} & {
+            *range(len(texts))
+        }
+        if len(places) > 1:
+            raise InputError(
+                f"{row.place}: field 'answer' is the number {answer}, and so is the label of another choice; give the"
+                " label as text, or the text of the choice"
+            )
+        if places:
+            return letters[places.pop()]
     for names in (labels, letters, texts):
         if answer in names:
             return letters[names.index(answer)]

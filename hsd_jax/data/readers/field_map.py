@@ -8,7 +8,7 @@ from hsd_jax.errors import InputError
 
 FIELDS = (
     *("id", "source", "question", "answer", "choices", "solution"),
-    *("kind", "tests", "hidden_tests", "difficulty"),
+    *("kind", "tests", "hidden_tests", "difficulty", "rubric", "canonical"),
 )
 
 
