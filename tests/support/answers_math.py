@@ -1033,6 +1033,12 @@ RIGHT_RESPONSES = [
     (r"\frac12", r"$\boxed{\frac12}$ or $50\%$"),
     (r"\frac12", r"\boxed{\frac12} or 0.5"),
     ("12", "The answer is that he needs 12 of them."),
+    ("4", "7+9=6\n6-2=4"),
+    ("-4", "The temperature has changed.\nIt is now -4."),
+    ("4", "In all there are these apples\n* 4"),
+    ("4", "We count.\nThere are *4*"),
+    ("4", "At 20+ people\nit is 4."),
+    ("3/4", "We divide.\n3/4"),
 ]
 WRONG_RESPONSES = [
     ("5", r"<think> so \boxed{5}"),
@@ -1082,6 +1088,18 @@ WRONG_RESPONSES = [
     ("7", "Maybe 6, or 7"),
     ("5", "The answer is not 5"),
     ("5", "The answer is 5 or 6"),
+    ("5", "7+9=6\n6-2=4\n4+5="),  # cut in the middle of a formula: its last number is an operand
+    ("5", "7+9=6\n6-2=4\n4+5"),
+    ("5", "We add them.\n4 + 5"),
+    ("5", "We add them.\n4 +5 ="),
+    ("5", "We add them.\n5-"),
+    ("5", "We add them.\n9 - 5"),
+    ("5", "We multiply.\n5 *"),
+    ("5", "We multiply.\n5 \\times"),
+    ("5", "We multiply.\n3 × 5"),
+    ("5", "We divide.\n5/"),
+    ("5", "We have the power\n5^{10}"),
+    ("5", "We have the line\n3x + 5"),
     ("5", r"\boxed{" + "x" * 700 + "}"),
     ("5", r"\boxed{5} \boxed{" + "6+" * 400 + "5}"),
 ]

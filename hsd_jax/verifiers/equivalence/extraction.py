@@ -58,6 +58,12 @@ _QUALIFIED_BEFORE = re.compile(
 _QUALIFIED_AFTER = re.compile(
     r"[\s$*]*(?:squared|cubed|dozen|times|(?:is|was) (?:not|wrong|incorrect|false)|isn['’]t)(?![A-Za-z])", re.IGNORECASE
 )
+# a number within a formula that says no result: 4+3, 4 + 3, 3x+5, 2^{10}, 4+3=, 7-
+_OPERAND_BEFORE = re.compile(r"(?:[\w)}\]][ \t]{0,3}[+*/^×·÷]|[\d)}\]][ \t]{0,3}[-−]|\\(?:times|cdot|div))[ \t]{0,3}$")
+_OPERAND_AFTER = re.compile(
+    r"\s{0,3}(?:\^|[×÷·]|\\(?:times|cdot|div)(?![A-Za-z])|\*\s?[\d(])"
+    r"|[\s$]{0,9}(?:[-+*/=−]|\\(?:times|cdot|div|approx))[\s$]{0,9}$"
+)
 _UNSURE = re.compile(
     r"(?<![A-Za-z])(?:maybe|perhaps|possibly|either|also possible|guess|not sure)(?![A-Za-z])", re.IGNORECASE
 )
@@ -267,7 +273,11 @@ def _last_number(text: str) -> Extracted | None:
 
 
 def _qualified(text: str, start: int, end: int) -> bool:
-    """Whether the words of the sentence around a number do not commit to it: `at least 7`, `7 dozen`, `maybe 7`."""
+    """Whether what stands around a number does not commit to it: `at least 7`, `7 dozen`, `maybe 7`, `4 + 7`, `7 -`."""
     before, after = text[max(0, start - BESIDE) : start], text[end : end + BESIDE]
+    signed = before + text[start] * (text[start] in "+-−")  # 4 +3 is a sum
+    emphasized = before.endswith("*") and after.startswith("*")
+    if not emphasized and (_OPERAND_BEFORE.search(signed) or _OPERAND_AFTER.match(after)):
+        return True
     sentence = re.split(r"[.!?]\s|\n", before)[-1] + re.split(r"[.!?](?:\s|$)|\n", after)[0]
     return bool(_QUALIFIED_BEFORE.search(before) or _QUALIFIED_AFTER.match(after) or _UNSURE.search(sentence))
