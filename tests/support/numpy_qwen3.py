@@ -6,22 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from models.qwen3 import Qwen3Config, init_params
+from models.qwen3 import init_params
+from tests.support.tiny_config import tiny_config
 
 Array = np.ndarray
-CONFIG = Qwen3Config(
-    vocab_size=23,
-    width=16,
-    mlp_width=24,
-    layers=3,
-    heads=4,
-    kv_heads=2,
-    head_dim=8,
-    rope_theta=100.0,
-    norm_eps=1e-6,
-    tied=True,
-    max_positions=64,
-)
+CONFIG = tiny_config(vocab_size=23, layers=3, rope_theta=100.0, max_positions=64)
 
 
 class Seen(NamedTuple):
