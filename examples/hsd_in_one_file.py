@@ -38,7 +38,7 @@ from tokenizers import Tokenizer
 
 from hsd_jax.data import tiny
 from hsd_jax.data.tiny import TinyProblem
-from hsd_jax.verifiers.math import grade
+from hsd_jax.verifiers.math import before_a_cut, grade
 
 MODEL = Path(__file__).parents[1] / "assets" / "tiny_qwen3"
 STEPS, P, G = 40, 16, 8
@@ -266,9 +266,12 @@ def roll_out(
     """`samples` graded attempts at every problem."""
     asked = [problem for problem in problems for _ in range(samples)]
     prompt = pad_left([student_context(tokenizer, problem) for problem in asked], PROMPT)
-    response_BT, length_B = sample(shape, params, prompt, key, tokenizer.token_to_id(STOP))
+    stop = tokenizer.token_to_id(STOP)
+    response_BT, length_B = sample(shape, params, prompt, key, stop)
     ids = [row[:length].tolist() for row, length in zip(np.asarray(response_BT), np.asarray(length_B), strict=True)]
-    rewards = [grade(tokenizer.decode(row), problem.answer).reward for row, problem in zip(ids, asked, strict=True)]
+    texts = [tokenizer.decode(row) for row in ids]
+    texts = [text if row[-1] == stop else before_a_cut(text) for text, row in zip(texts, ids, strict=True)]
+    rewards = [grade(text, problem.answer).reward for text, problem in zip(texts, asked, strict=True)]
     return Rollouts(response_BT, length_B, ids, np.reshape(rewards, (-1, samples)))
 
 

@@ -48,7 +48,7 @@ def check_graders(settings: config.Verifier, *, programs: bool) -> None:
 def submit_in_training(graders: VerifierPool, settings: config.Verifier) -> Submit:
     """The checks of training: by the user's own function, or math by its answer and programs by visible tests."""
     if settings.function:
-        return lambda problem, text: graders.submit_function(text, problem.question, record_of(problem))
+        return lambda problem, text, finished: graders.submit_function(text, problem.question, record_of(problem))
     return submit_to(graders, lambda problem: cases.visible(problem.visible))
 
 

@@ -4,6 +4,7 @@ A check whose processes fail (they are killed, or cannot start) is retried once 
 `crash`. A run does not train on a step in which many checks failed so: it stops.
 """
 
+import functools
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 from hsd_jax.data.problems import Problem
 from hsd_jax.errors import RunStopped
 from hsd_jax.types import REASONS, Rollouts, Verdict
+from hsd_jax.verifiers import math
 from hsd_jax.verifiers.equivalence.worker_process import WorkerDied
 
 log = logging.getLogger(__name__)
@@ -34,7 +36,8 @@ class VerifierPool(Protocol):
     def submit_function(self, response: str, question: str, record: Mapping[str, Any]) -> Future[Verdict]: ...
 
 
-Submit = Callable[[Problem, str], Future[Verdict]]
+# problem, response, whether the response ended of itself (it was not cut at its cap)
+Submit = Callable[[Problem, str, bool], Future[Verdict]]
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,14 @@ class GradedBatch:
 
 
 @dataclass(frozen=True)
+class _Check:
+    problem: str
+    text: str
+    ask: Callable[[], Future[Verdict]]
+    future: Future[Verdict]
+
+
+@dataclass(frozen=True)
 class PendingVerdicts:
     """In-flight verdicts, by (problem, rollout). Pass `take` to the sampler, then call `collect`."""
 
@@ -59,13 +70,15 @@ class PendingVerdicts:
     submit: Submit
     decode: Callable[[Sequence[int]], str]
     stop_ids: frozenset[int]
-    under_way: dict[tuple[int, int], tuple[str, Future[Verdict]]]
+    under_way: dict[tuple[int, int], _Check]
 
     def submit_rollout(self, problem: int, rollout: int, ids: np.ndarray) -> None:
         """Decodes a finished rollout and starts its check."""
         tokens = ids.tolist()
-        text = self.decode(tokens[:-1] if tokens and tokens[-1] in self.stop_ids else tokens)
-        self.under_way[problem, rollout] = text, submitted(self.submit, self.problems[problem], text)
+        finished = bool(tokens) and tokens[-1] in self.stop_ids
+        text = self.decode(tokens[:-1] if finished else tokens)
+        ask = functools.partial(self.submit, self.problems[problem], text, finished)
+        self.under_way[problem, rollout] = _Check(self.problems[problem].id, text, ask, submitted(ask))
 
     def collect(self, rollouts: Rollouts) -> GradedBatch:
         """Waits for every check; the pool keeps the time limits, so this ends.
@@ -74,34 +87,31 @@ class PendingVerdicts:
         """
         groups = [[self.under_way[p, g] for g in range(rollouts.length_PG.shape[1])] for p in range(len(self.problems))]
         failed: list[str] = []
-        verdicts = [
-            [verdict_of(future, self.submit, problem, text, failed) for text, future in row]
-            for problem, row in zip(self.problems, groups, strict=True)
-        ]
+        verdicts = [[verdict_of(check, failed) for check in row] for row in groups]
         refuse_failures(failed, rollouts.length_PG.size)
         rewards_PG = np.array([[verdict.reward for verdict in row] for row in verdicts], np.float32)
-        return GradedBatch(rewards_PG, verdicts, [[text for text, _ in row] for row in groups])
+        return GradedBatch(rewards_PG, verdicts, [[check.text for check in row] for row in groups])
 
 
-def submitted(submit: Submit, problem: Problem, text: str) -> Future[Verdict]:
+def submitted(ask: Callable[[], Future[Verdict]]) -> Future[Verdict]:
     """The check under way; where it cannot begin, one that has failed."""
     try:
-        return submit(problem, text)
+        return ask()
     except FAILURES as error:
         failed: Future[Verdict] = Future()
         failed.set_exception(error)
         return failed
 
 
-def verdict_of(future: Future[Verdict], submit: Submit, problem: Problem, text: str, failed: list[str]) -> Verdict:
+def verdict_of(check: _Check, failed: list[str]) -> Verdict:
     """The verdict of a check, retried once if it failed, then a `crash` that is added to `failed`."""
     try:
-        return future.result()
+        return check.future.result()
     except FAILURES:
         try:
-            return submitted(submit, problem, text).result()
+            return submitted(check.ask).result()
         except FAILURES as error:
-            failed.append(f"{problem.id}: {type(error).__name__}: {error}")
+            failed.append(f"{check.problem}: {type(error).__name__}: {error}")
             return Verdict(0.0, "crash")
 
 
@@ -130,11 +140,14 @@ def start_grading(
 
 
 def submit_to(graders: VerifierPool, tests_of: Callable[[Problem], Any]) -> Submit:
-    """Checks math against the true answer and programs against the tests that `tests_of` allows."""
+    """Checks math against the true answer and programs against the tests that `tests_of` allows.
 
-    def submit(problem: Problem, text: str) -> Future[Verdict]:
+    Of a response to a mathematics question that was cut, only a box that it closed counts.
+    """
+
+    def submit(problem: Problem, text: str, finished: bool) -> Future[Verdict]:
         if problem.kind == "math":
-            return graders.submit_math(text, problem.answer)
+            return graders.submit_math(text if finished else math.before_a_cut(text), problem.answer)
         return graders.submit_code(text, tests_of(problem))
 
     return submit

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hsd_jax.types import REASONS as REASONS
 from hsd_jax.types import Reason, Verdict
 from hsd_jax.verifiers.equivalence import equality, grammar, wording, worker_pool, worker_process
-from hsd_jax.verifiers.equivalence.extraction import Extracted, answer_of
+from hsd_jax.verifiers.equivalence.extraction import Extracted, answer_of, closes_a_box
 from hsd_jax.verifiers.equivalence.tables import LONGEST_ANSWER
 from hsd_jax.verifiers.equivalence.tokens import tokens
 from hsd_jax.verifiers.equivalence.trees import Token, Tree, Unread
@@ -60,6 +60,14 @@ def grade_easy(response: str, answer: str) -> Verdict | None:
     except equality.NeedsAlgebra:
         return None
     return _verdict(reasons, extracted)
+
+
+def before_a_cut(response: str) -> str:
+    """What is graded of a response that was cut at its cap: all of it where its last box is closed, else nothing.
+
+    Its last number may be an intermediate result, or the first digits of one.
+    """
+    return response if closes_a_box(response) else ""
 
 
 class _Reference(NamedTuple):

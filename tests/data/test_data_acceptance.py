@@ -11,7 +11,7 @@ from tests.support.paths import CORPORA
 def graded(problems, respond, workers=2):
     with pool.start(workers=workers, allow_unsandboxed=False) as graders:
         submit = submit_all_tests(graders)
-        waiting = [(problem.id, submit(problem, respond(problem))) for problem in problems]
+        waiting = [(problem.id, submit(problem, respond(problem), True)) for problem in problems]
         return {name: future.result() for name, future in waiting}
 
 

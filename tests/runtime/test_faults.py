@@ -191,7 +191,7 @@ def graded_after(fails: Sequence[bool]) -> grading.GradedBatch:
     """20 checks, of which the named ones (in the order of asking) fail by their process."""
     asked = iter([*fails, *[False] * 100])
 
-    def submit(problem: Problem, text: str) -> Future[Verdict]:
+    def submit(problem: Problem, text: str, finished: bool) -> Future[Verdict]:
         if next(asked):
             raise RuntimeError("cannot schedule new futures after shutdown")
         done: Future[Verdict] = Future()
@@ -220,7 +220,7 @@ def test_a_pool_that_is_gone_stops_the_run() -> None:
 
 
 def test_an_error_of_the_program_is_not_taken_for_a_failed_check() -> None:
-    def submit(problem: Problem, text: str) -> Future[Verdict]:
+    def submit(problem: Problem, text: str, finished: bool) -> Future[Verdict]:
         raise TypeError("hidden tests")
 
     with pytest.raises(TypeError, match="hidden tests"):

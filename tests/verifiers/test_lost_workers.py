@@ -31,7 +31,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def check_under_fire(choose: Callable[[list[int]], list[int]], once: bool, check: Callable[[], Verdict]) -> Verdict:
-    """The verdict of a check of which the chosen ones of its processes are killed: `once`, or for as long as it runs."""
+    """The verdict of a check whose chosen processes are killed: `once`, or for as long as it runs."""
     known = set(descendants(os.getpid()))
     verdicts: list[Verdict] = []
     thread = threading.Thread(target=lambda: verdicts.append(check()))

@@ -104,7 +104,7 @@ def answer_of(response: str) -> Extracted | None:
     are one answer, a list; equal ones are one. An empty or unfinished box behind another one says nothing. A box of
     more than LONGEST_ANSWER characters, or with control characters, is no answer.
     """
-    text = response[-LONGEST_RESPONSE:].rpartition("</think>")[2].partition("<think>")[0]
+    text = _after_thinking(response)
     starts = _box_starts(text)
     if starts:
         boxes = _boxes(text, starts)
@@ -113,6 +113,17 @@ def answer_of(response: str) -> Extracted | None:
             return _unboxed(tail)
         return _of_boxes(text, boxes) if boxes else None
     return _unboxed(text[-WINDOW:])
+
+
+def closes_a_box(response: str) -> bool:
+    """Whether a response commits to an answer in a box that it closed, and opened no other behind it."""
+    text = _after_thinking(response)
+    starts = _box_starts(text)
+    return bool(starts) and bool(_boxes(text, starts[-1:]))
+
+
+def _after_thinking(response: str) -> str:
+    return response[-LONGEST_RESPONSE:].rpartition("</think>")[2].partition("<think>")[0]
 
 
 def _box_starts(text: str) -> list[tuple[int, int]]:
