@@ -82,14 +82,20 @@ def _as_published(raw: dict[str, Any]) -> dict[str, Any]:
 def _derived(raw: dict[str, Any]) -> dict[str, Any]:
     """The head size that fills the width, a key head for each query head, and the first releases' base of rotation."""
     width, heads = raw.get("hidden_size"), raw.get("num_attention_heads")
-    counted = isinstance(width, int) and isinstance(heads, int) and heads > 0
     told = any(isinstance(raw.get(field), dict) and raw[field].get("rope_theta") for field in ROPE_FIELDS)
     return {
-        "head_dim": width // heads if counted and width % heads == 0 else None,
+        "head_dim": _share(width, heads),
         "num_key_value_heads": heads,
         "tie_word_embeddings": False,
         **({} if told else {"rope_theta": 10000.0}),
     }
+
+
+def _share(width: object, heads: object) -> int | None:
+    """The size of a head where all of one size fill the width."""
+    if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads == 0:
+        return width // heads
+    return None
 
 
 NO_BIAS = either(ABSENT, one_of(False))
