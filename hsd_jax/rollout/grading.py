@@ -17,7 +17,6 @@ import numpy as np
 from hsd_jax.data.problems import Problem
 from hsd_jax.errors import RunStopped
 from hsd_jax.types import REASONS, Rollouts, Verdict
-from hsd_jax.verifiers import math
 from hsd_jax.verifiers.equivalence.worker_process import WorkerDied
 
 log = logging.getLogger(__name__)
@@ -29,7 +28,7 @@ MOST_FAILED = 0.1  # share of a step's checks
 class VerifierPool(Protocol):
     """What grading needs of `hsd_jax.verifiers.pool.Pool`."""
 
-    def submit_math(self, response: str, answer: str) -> Future[Verdict]: ...
+    def submit_math(self, response: str, answer: str, *, finished: bool) -> Future[Verdict]: ...
 
     def submit_code(self, response: str, tests: Any) -> Future[Verdict]: ...
 
@@ -140,14 +139,11 @@ def start_grading(
 
 
 def submit_to(graders: VerifierPool, tests_of: Callable[[Problem], Any]) -> Submit:
-    """Checks math against the true answer and programs against the tests that `tests_of` allows.
-
-    Of a response to a mathematics question that was cut, only a box that it closed counts.
-    """
+    """Checks math against the true answer and programs against the tests that `tests_of` allows."""
 
     def submit(problem: Problem, text: str, finished: bool) -> Future[Verdict]:
         if problem.kind == "math":
-            return graders.submit_math(text if finished else math.before_a_cut(text), problem.answer)
+            return graders.submit_math(text, problem.answer, finished=finished)
         return graders.submit_code(text, tests_of(problem))
 
     return submit

@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from hsd_jax.data.problems import Problem
 from hsd_jax.rollout.grading import Submit
 from hsd_jax.types import Verdict
-from hsd_jax.verifiers import cases, code, math
+from hsd_jax.verifiers import cases, code
 from hsd_jax.verifiers.pool import Pool
 
 TESTS_KEPT = 64  # problems whose tests stay in memory; those of one contest problem can be many MB
@@ -30,7 +30,7 @@ def submit_all_tests(graders: Pool) -> Submit:
 
     def submit(problem: Problem, text: str, finished: bool) -> Future[Verdict]:
         if problem.kind == "math":
-            return graders.submit_math(text if finished else math.before_a_cut(text), problem.answer)
+            return graders.submit_math(text, problem.answer, finished=finished)
         if problem.id not in made:
             if len(made) == TESTS_KEPT:
                 made.pop(next(iter(made)))

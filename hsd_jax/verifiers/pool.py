@@ -38,8 +38,12 @@ class Pool:
     function: str = ""
     function_workers: worker_pool.WorkerPool | None = None
 
-    def submit_math(self, response: str, answer: str) -> "Future[Verdict]":
-        """The verdict on a response to a mathematics question; easy answers are decided before this returns."""
+    def submit_math(self, response: str, answer: str, *, finished: bool = True) -> "Future[Verdict]":
+        """The verdict on a response to a mathematics question; easy answers are decided before this returns.
+
+        Of a response that was cut at its cap (not `finished`) only a box counts that it closed.
+        """
+        response = response if finished else math_verifier.before_a_cut(response)
         verdict = math_verifier.grade_easy(response, answer)
         if verdict is not None:
             decided: Future[Verdict] = Future()

@@ -22,7 +22,7 @@ from tests.support.paths import ROOT
 
 TINY = [
     *("--config", str(ROOT / "configs" / "tiny.py"), "--data.problems-per-step", "2", "--sampling.group-size", "4"),
-    *("--sampling.response-tokens", "32", "--evaluation.problems", "4", "--evaluation.samples", "1"),
+    *("--sampling.response-tokens", "64", "--evaluation.problems", "4", "--evaluation.samples", "1"),
     *("--evaluation.every", "2", "--checkpoints.every", "2", "--logging.rollouts-every", "1"),
 ]
 # Keys of a line that depend on the machine's speed, not on the training.

@@ -50,7 +50,7 @@ def submit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         with open_graders(settings, programs=True) as graders:
             assert graders.tier == "not probed", "no program is run"
             ask = submit_in_training(graders, settings)
-            yield lambda response: ask(PROBLEM, response).result()
+            yield lambda response: ask(PROBLEM, response, True).result()
 
 
 @pytest.mark.parametrize(
