@@ -15,12 +15,15 @@ import pytest
 
 from tests.support import gcs_emulator
 
-# Programs that the session has compiled: a folder for each worker (an entry is not written in one go) and one for runs.
+# Programs that the session has compiled: a folder for each worker (an entry is not written in one go), and others for
+# the commands that it starts.
 FIRST = "TESTS_COMPILED" not in os.environ
 COMPILED = os.environ.setdefault("TESTS_COMPILED", tempfile.mkdtemp(prefix="hsd-jax-compiled-") if FIRST else "")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_compilation_cache_dir", f"{COMPILED}/{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{COMPILED}/{WORKER}-commands"
+jax.config.update("jax_compilation_cache_dir", f"{COMPILED}/{WORKER}")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 

@@ -1,6 +1,7 @@
 """The evaluation command: refused input, resuming, equal seeds, Hugging Face directories and checkpoints alike."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,7 @@ def test_equal_seeds_give_equal_results_however_the_work_is_cut(model, here):
     assert [one["lengths"] for one in other["problems"]] != [one["lengths"] for one in whole["problems"]] or [
         one["extracted"] for one in other["problems"]
     ] != [one["extracted"] for one in whole["problems"]]
+    assert [*Path(os.environ["JAX_COMPILATION_CACHE_DIR"]).glob("*")], "its programs are kept for the next evaluation"
 
 
 def asking(**changes):
