@@ -83,8 +83,9 @@ def _show_scores(console: Console, step: int, metrics: Mapping[str, Any]) -> Non
 
 
 def numbers(metrics: Mapping[str, Any]) -> str:
-    """The three numbers to watch."""
-    return f"pass {metrics['reward']:.2f}  coverage {metrics['coverage']:.2f}  loss {metrics['loss']:.4f}"
+    """The three numbers to watch, and the update's share of peak where the chip is known."""
+    mfu = f"  MFU {metrics['speed/update_mfu']:.2f}" if "speed/update_mfu" in metrics else ""
+    return f"pass {metrics['reward']:.2f}  coverage {metrics['coverage']:.2f}  loss {metrics['loss']:.4f}{mfu}"
 
 
 def closing_table(summary: Summary) -> Table:

@@ -1,7 +1,7 @@
-"""What the plan expects of the phases of a step while it runs, for the slice it really runs on."""
+"""What the plan expects of the phases of a step while it runs, and how near its limits the slice comes in them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hsd_jax.planning import roofline
@@ -20,7 +20,11 @@ KINDS = {
 }
 # The phases of a step that are planned, and the parts of the estimate that they do.
 PARTS = {"sample": ("move weights", "prefill", "decode"), "update": ("score, differentiate, update",)}
-Pace = Callable[[float], dict[str, float]]
+# The useful work of a phase, at the limit that binds it, over the time that it took: the update's operations at peak
+# (MFU; nothing recomputed, no empty places), the sampler's reading of weights and live keys at full bandwidth.
+LIMITS = {"update": "speed/update_mfu", "sample": "speed/sample_bandwidth"}
+LIMIT_OF = {"sample": "decode", "update": "score, differentiate, update"}
+Pace = Callable[[float, Mapping[str, float]], dict[str, float]]
 
 
 def topology_of(devices: Sequence[Any]) -> Topology | None:
@@ -35,16 +39,20 @@ def topology_of(devices: Sequence[Any]) -> Topology | None:
 
 
 def pace(run: RunConfig, devices: Sequence[Any]) -> Pace:
-    """Mean response length in tokens -> expected seconds, `plan/PHASE`; {} where estimates know no such chip."""
+    """(mean response length in tokens, seconds of each phase) -> expected seconds, `plan/PHASE`, and shares of limits.
+
+    {} where estimates know no such chip.
+    """
     topology = topology_of(devices)
 
-    def expected(mean: float) -> dict[str, float]:
+    def expected(mean: float, took: Mapping[str, float]) -> dict[str, float]:
         if topology is None or mean <= 0:
             return {}
         rounded = 2 ** (round(8 * math.log2(mean)) / 8)  # a replay takes a second: steps of like lengths share one
         work = workload(run.config, run.method, mean=rounded, prompt=0)
-        phases = roofline.phases_of(run.config, run.model, topology, work)
-        seconds = {phase.name: phase.expected for phase in phases}
-        return {f"plan/{phase}": sum(seconds[part] for part in names) for phase, names in PARTS.items()}
+        phases = {phase.name: phase for phase in roofline.phases_of(run.config, run.model, topology, work)}
+        plan = {f"plan/{phase}": sum(phases[part].expected for part in names) for phase, names in PARTS.items()}
+        least = {phase: phases[LIMIT_OF[phase]].ideal * mean / rounded for phase in LIMITS}
+        return plan | {LIMITS[phase]: least[phase] / took[phase] for phase in LIMITS if took.get(phase)}
 
     return expected

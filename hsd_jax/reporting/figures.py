@@ -73,6 +73,10 @@ class RunData:
 
 
 # (name, title, unit, ((metric, label), ...)): the first metric is the one whose newest value is shown large.
+LIMITS = {  # how near a phase comes to what its chips could do
+    "speed/update_mfu": "of peak in the update",
+    "speed/sample_bandwidth": "of bandwidth while sampling",
+}
 CURVES = (  # name, title, recorded metrics with their labels; all of a figure have the unit of the first
     ("reward", "Pass rate while training", (("reward", ""),)),
     (
@@ -290,6 +294,9 @@ def _phase_figure(runs: Sequence[RunData]) -> Figure:
         if np.isfinite([*planned.values()]).any():
             lines.append(bars(f"{run.name}, planned", planned, len(runs) + hue, 1))
     caption = "Mean seconds of a step without the first one, which compiles. Planned: for the lengths sampled."
+    for run in runs:
+        shares = {words: diagnostics.series_mean(run.metrics, name) for name, words in LIMITS.items()}
+        caption += "".join(f" {run.name}: {share:.2f} {words}." for words, share in shares.items() if share == share)
     return Figure(
         "time_per_phase", "Time per phase", caption, "phase", "seconds per step", tuple(lines), categories=names
     )

@@ -41,7 +41,7 @@ class RunLog:
     clock: Clock
     compilations: Compilations
     lines: list[dict[str, Any]]
-    pace: Callable[[float], dict[str, float]] = lambda mean: {}
+    pace: Callable[[float, Mapping[str, float]], dict[str, float]] = lambda mean, seconds: {}
     page: dict[str, Any] = field(default_factory=dict)
 
     def record(self, batch: Batch, measured: Mapping[str, Any], trace: Trace, tokenizer: Any) -> None:
@@ -54,7 +54,8 @@ class RunLog:
         counts = added([counted for counted, _ in shares])
         words = {name: counts.pop(name) for name in writers.TEXT_COUNTS}
         self.page |= {**measured, **counts, **writers.text_means(words), **speed.of_step([used for _, used in shares])}
-        self.page |= self.pace(self.page["response_length"])
+        slowest = {phase: max(host[phase] for _, host in shares) for phase in ("sample", "update")}
+        self.page |= self.pace(self.page["response_length"], slowest)
         if measured.get("skipped"):
             names = [problem.id for problem in batch.problems]
             stats = {name: local_rows(values) for name, values in trace.stats.items()}

@@ -63,6 +63,12 @@ METRICS = {
     "time/": Metric("seconds", "spent in a phase, and in the step"),
     "plan/": Metric("seconds", "that the plan expects of a phase, for the lengths sampled; known TPUs only"),
     "speed/": Metric("tokens per second and chip", "sampled tokens over the time of a phase, and of the step"),
+    "speed/update_mfu": Metric(
+        "share of peak", "useful operations of the update at the chips' peak, over its time; known TPUs only"
+    ),
+    "speed/sample_bandwidth": Metric(
+        "share of bandwidth", "weights and live keys read at full bandwidth, over the time of sampling; known TPUs only"
+    ),
     "hosts/slots": Metric("share of decode steps", "in which a slot wrote a token"),
     "hosts/sample_mean": Metric("seconds", "of sampling, the mean of all hosts"),
     "hosts/sample_slowest": Metric("seconds", "of sampling on the host that all others wait for"),

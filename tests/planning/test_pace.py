@@ -52,8 +52,23 @@ def test_phases_are_expected_to_take_what_the_plan_says_for_the_lengths_sampled(
     expected = pace.pace(parts, devices("TPU v5", 4, 4, 4))
     topology, work = parse_topology("v5p:4x4x4"), workload(parts.config, parts.method, mean=1024, prompt=0)
     phases = roofline.phases_of(parts.config, QWEN3_8B, topology, work)
-    found = expected(1000)  # rounded to an eighth of an octave
+    found = expected(1000, {})  # rounded to an eighth of an octave
     assert found.keys() == {"plan/sample", "plan/update"}
     assert sum(found.values()) == pytest.approx(sum(phase.expected for phase in phases))
-    assert expected(2000)["plan/sample"] > 1.5 * found["plan/sample"]
-    assert expected(0.0) == {} and pace.pace(parts, devices("cpu", 1, 1))(1000) == {}
+    assert expected(2000, {})["plan/sample"] > 1.5 * found["plan/sample"]
+    assert expected(0.0, {}) == {} and pace.pace(parts, devices("cpu", 1, 1))(1000, {"update": 1.0}) == {}
+
+
+def test_shares_of_the_limits_are_useful_work_over_peak_and_time() -> None:
+    """MFU by hand: 2 operations a weight and token forward, 3 times that for what is differentiated, and attention."""
+    parts: Any = SimpleNamespace(
+        config=cli.load_config(str(ROOT / "configs" / "hsd_qwen3_8b_v5p128.py")), model=QWEN3_8B, method=METHODS["hsd"]
+    )
+    mean, seconds = 1024.0, 40.0
+    found = pace.pace(parts, devices("TPU v5", 4, 4, 4))(mean, {"update": seconds, "sample": 80.0})
+    work = workload(parts.config, parts.method, mean=mean, prompt=0)
+    flops = sum(roofline.scoring_flops(QWEN3_8B, work).values())
+    assert found["speed/update_mfu"] == pytest.approx(flops / (64 * 459e12) / seconds)
+    assert 2 * roofline.layer_params(QWEN3_8B) * work.rollouts * mean * 5 < flops, "student (3), teacher, reference"
+    twice = pace.pace(parts, devices("TPU v5", 4, 4, 4))(mean, {"update": seconds / 2, "sample": 40.0})
+    assert twice["speed/sample_bandwidth"] == pytest.approx(2 * found["speed/sample_bandwidth"])
