@@ -11,22 +11,26 @@ and an inner optimizer re-enables those that the answer needs, while the model's
     R = R_out + R_sal     R_out = 0 right, -1 wrong;  R_sal = 1 - mean over the causal region of H / c
     A = R - mean of the group;  clipped policy gradient with the ratio of the sequence, .2
 
+The paper's effect is shorter traces that are right as often. A solution of our task has one form and cannot become
+shorter, so the base first learns to be idle: it is fine-tuned on solutions with its habitual errors, in which steps are
+followed by a line that says nothing, a share of them that is drawn anew for every solution. Outcome + saliency is
+compared with the outcome alone, from this base.
+
 The sign: as printed, R_sal is the mean of H / c, which is 1 where a column stays suppressed and 0 where it was needed,
 so that it would reward reasoning that nothing depends on; the text says the opposite. `main` prints both on a toy
-trace with and without lines that nothing reads: 1 - mean(H / c) is larger without them, as it should be. Decay moves H
-towards 0 on its own, the same everywhere.
+trace with and without idle lines. Decay moves H towards 0 on its own, the same everywhere.
 
 One gradient instead of many steps: d log p(answer) / d H at H = 0, `proxy`; its rank correlation, over the columns of a
 rollout, with the learnt mask is printed.
 
 Choices where the paper is silent, and deviations: one mask for all layers and heads; 20 inner steps of 1e-2 instead of
 200 of 1e-3 while training (both are compared); the ratio is that of GSPO, the mean over tokens; the answer is the digit
-in the box, the reasoning everything before the last line; one update per batch. A solution of this task has one form,
-so traces cannot become shorter, which is the effect that the paper reports.
+in the box, the reasoning everything before the last line; one update per batch, so that the clip does not act.
 
 Measured: not yet run to the end; formulas are tested (RESULTS.md, "Related systems").
 """
 
+from collections import defaultdict
 from functools import partial
 from typing import NamedTuple
 
@@ -43,9 +47,12 @@ from hsd_jax.data import tiny
 from hsd_jax.divergence import log_probs, pick
 from models import qwen3
 from models.qwen3 import Params, Qwen3Config
+from tools.tiny_documents import Mixture, slips
 
-SEEDS, STEPS, P, G, HELD_OUT = 3, 8, 8, 4, 128
-RATE, CLIP, WINDOW = 2e-4, 0.2, 136
+SEEDS, STEPS, P, G, HELD_OUT = 3, 16, 8, 4, 256
+RATE, CLIP, WINDOW = 5e-4, 0.2, 112
+OPERATIONS, IDLE = (3, 4), "step by step\n"
+DOCUMENTS, EPOCHS, LEARN = 1024, 2, 1e-3
 START, SCALE = -0.4, 10.0
 LONG, SHORT = (200, 1e-3), (20, 1e-2)  # inner steps and their rate: the paper's, and ours while training
 LAST_LINE = "The answer is"
@@ -148,40 +155,79 @@ def policy_loss(config: Qwen3Config, params: Params, batch: tuple[Texts, Array, 
     return -jnp.mean(jnp.minimum(ratio_B * advantage_B, jnp.clip(ratio_B, 1 - CLIP, 1 + CLIP) * advantage_B))
 
 
+def idle_solution(chain: tiny.Chain, rng: np.random.Generator) -> str:
+    """A solution with habitual errors; a share of its steps, drawn anew, is followed by an idle line."""
+    *steps, last = tiny.solution(chain, slips(rng, chain, Mixture(), attempt=False)).split("\n")
+    idle = rng.random(len(steps)) < rng.random()
+    return "".join(step + "\n" + IDLE * more for step, more in zip(steps, idle.tolist(), strict=True)) + last
+
+
+def make_base(lab: Bench, params: Params) -> Params:
+    """The tiny model, after it has learnt to be idle."""
+    rng, rows = np.random.default_rng(0), []
+    while len(rows) < DOCUMENTS:
+        chain = tiny.random_chain(rng, OPERATIONS)
+        if tiny.split_of(chain) == "train":
+            prompt = lab.prompt(tiny.TinyProblem("", tiny.question(chain), "", ""))
+            rows.append((prompt, lab.encode(idle_solution(chain, rng) + bench.STOP)))
+    return bench.fine_tune(lab, params, bench.texts_of(rows, WINDOW), rng, epochs=EPOCHS, rate=LEARN)
+
+
 def toy(lab: Bench, params: Params) -> None:
-    """Prints the reward with both signs for a trace, and for the same trace after lines that nothing reads."""
+    """Prints the reward with both signs for a trace without and with idle lines, and what its columns have to do."""
     problem = tiny.TinyProblem("toy", "Evaluate from left to right, modulo 10: 7+3-2+4", "2", "")
-    trace = "7+3=0\n0-2=8\n8+4=2\n"
-    responses = [lab.encode(text + LAST_LINE + " \\boxed{2}." + bench.STOP) for text in (trace, "1+1=2\n" * 3 + trace)]
+    steps = ["7+3=0\n", "0-2=8\n", "8+4=2\n"]
+    responses = [lab.encode(idle.join([*steps, ""]) + LAST_LINE + " \\boxed{2}." + bench.STOP) for idle in ("", IDLE)]
     traces = traces_of(lab, [lab.prompt(problem)] * 2, responses)
     mask_BSS = learn_mask(lab.config, params, traces, *LONG)
-    for name, value in zip(("trace", "unread lines, then trace"), saliency(mask_BSS, traces.region_BSS), strict=True):
-        print(f"toy: {name:26} 1 - mean(H/c) {float(value):.4f}   mean(H/c), as printed {1 - float(value):.4f}")
-    column_S = by_column(1 - mask_BSS / START, traces.region_BSS)[0]
-    shown = [i for i in range(WINDOW) if not np.isnan(column_S[i])]
-    words = [lab.tokenizer.decode([int(traces.texts.tokens_BS[0, i])]).replace("\n", "|") for i in shown]
-    print("toy: re-enabled by column  " + " ".join(f"{w}{column_S[i]:.2f}" for w, i in zip(words, shown, strict=True)))
+    for name, value in zip(("steps alone", "with idle lines"), saliency(mask_BSS, traces.region_BSS), strict=True):
+        print(f"toy: {name:16} 1 - mean(H/c) {float(value):.4f}   mean(H/c), as printed {1 - float(value):.4f}")
+    for row, column_S in enumerate(by_column(1 - mask_BSS / START, traces.region_BSS)):
+        shown = np.flatnonzero(~np.isnan(column_S))
+        words = [lab.tokenizer.decode([int(traces.texts.tokens_BS[row, i])]).replace("\n", "|") for i in shown]
+        print("toy: re-enabled  " + " ".join(f"{w} {column_S[i]:.2f}" for w, i in zip(words, shown, strict=True)))
 
 
-def train(lab: Bench, params: Params, seed: int, *, with_saliency: bool) -> tuple[Params, list[float], list[float]]:
-    """STEPS updates; the mean saliency and length of the rollouts of each."""
+def compare_masks(lab: Bench, params: Params, problems: list[tiny.TinyProblem]) -> None:
+    """Prints how well short training of the mask, and one gradient, rank columns as the paper's training does."""
+    prompts = [lab.prompt(problem) for problem in problems]
+    traces = traces_of(lab, prompts, bench.write(lab, bench.decode_weights(lab, params), prompts, jax.random.key(9)))
+    learnt, quick = (
+        by_column(1 - learn_mask(lab.config, params, traces, *how) / START, traces.region_BSS) for how in (LONG, SHORT)
+    )
+    gradient = by_column(proxy(lab.config, params, traces), traces.region_BSS)
+    print(f"rank correlation with the mask of 200 steps, {len(problems)} rollouts: mask of 20 steps", end=" ")
+    print(f"{rank_correlation(quick, learnt):.3f}, one gradient {rank_correlation(gradient, learnt):.3f}", flush=True)
+
+
+def train(lab: Bench, params: Params, seed: int, *, with_saliency: bool) -> Params:
+    """STEPS updates."""
     optimizer, key = bench.adamw(RATE), jax.random.key(seed)
-    state, seen, lengths = optimizer.init(params), [], []
-    problems = list(tiny.generate(STEPS * P, split="train", seed=seed))
+    state = optimizer.init(params)
+    problems = list(tiny.generate(STEPS * P, split="train", seed=seed, operations=OPERATIONS))
     for step in range(STEPS):
         asked = [problem for problem in problems[step * P : (step + 1) * P] for _ in range(G)]
         prompts = [lab.prompt(problem) for problem in asked]
         responses = bench.write(lab, bench.decode_weights(lab, params), prompts, jax.random.fold_in(key, step))
         traces = traces_of(lab, prompts, responses)
-        salient_B = saliency(learn_mask(lab.config, params, traces, *SHORT), traces.region_BSS)
         reward_B = np.array([lab.solved(*pair) for pair in zip(asked, responses, strict=True)]) - 1.0
-        reward_PG = (reward_B + with_saliency * np.asarray(salient_B)).reshape(P, G)
-        advantage_B = jnp.asarray((reward_PG - reward_PG.mean(axis=1, keepdims=True)).ravel())
+        if with_saliency:
+            reward_B += np.asarray(saliency(learn_mask(lab.config, params, traces, *SHORT), traces.region_BSS))
+        reward_PG = reward_B.reshape(P, G)
+        advantage_B = jnp.asarray((reward_PG - reward_PG.mean(axis=1, keepdims=True)).ravel(), jnp.float32)
         batch = traces.texts, logps(lab.config, params, traces.texts), advantage_B
         params, state, _ = bench.update(policy_loss, lab.config, optimizer, params, state, batch)
-        seen.append(float(salient_B.mean()))
-        lengths.append(float(np.mean([len(ids) for ids in responses])))
-    return params, seen, lengths
+    return params
+
+
+def evaluate(lab: Bench, params: Params, problems: list[tiny.TinyProblem], key: Array) -> tuple[float, float, float]:
+    """(pass@1, tokens, saliency of the first P * G responses)."""
+    prompts = [lab.prompt(problem) for problem in problems]
+    responses = bench.write(lab, bench.decode_weights(lab, params), prompts, key)
+    traces = traces_of(lab, prompts[: P * G], responses[: P * G])
+    salient_B = saliency(learn_mask(lab.config, params, traces, *SHORT), traces.region_BSS)
+    right = [lab.solved(*pair) for pair in zip(problems, responses, strict=True)]
+    return float(np.mean(right)), float(np.mean([len(ids) for ids in responses])), float(salient_B.mean())
 
 
 logps = jax.jit(bench.token_logp, static_argnums=0)
@@ -189,30 +235,28 @@ logps = jax.jit(bench.token_logp, static_argnums=0)
 
 def main() -> None:
     """Prints the toy traces, how well the proxies rank columns, and what training does with and without saliency."""
-    lab, base = bench.open_bench(slots=P * G)
+    lab, params = bench.open_bench(slots=64)
+    base = make_base(lab, params)
     toy(lab, base)
-    held_out = list(tiny.generate(HELD_OUT, split="heldout", seed=0))
-    prompts = [lab.prompt(problem) for problem in held_out[: P * G]]
-    traces = traces_of(lab, prompts, bench.write(lab, bench.decode_weights(lab, base), prompts, jax.random.key(9)))
-    learnt, quick = (
-        by_column(1 - learn_mask(lab.config, base, traces, *how) / START, traces.region_BSS) for how in (LONG, SHORT)
-    )
-    gradient = by_column(proxy(lab.config, base, traces), traces.region_BSS)
-    print(f"rank correlation with the mask of 200 steps, {P * G} rollouts: mask of 20 steps", end=" ")
-    print(f"{rank_correlation(quick, learnt):.3f}, one gradient {rank_correlation(gradient, learnt):.3f}", flush=True)
-    table: dict[str, list[tuple[float, ...]]] = {}
+    held_out = list(tiny.generate(HELD_OUT, split="heldout", seed=0, operations=OPERATIONS))
+    compare_masks(lab, base, held_out[: P * G])
+    table = defaultdict[str, list[tuple[float, ...]]](list)
     for seed in range(SEEDS):
         key = jax.random.key(100 + seed)
-        before = bench.pass_at_1(lab, base, held_out, key)
+        table["base"].append(evaluate(lab, base, held_out, key))
         for name, with_saliency in (("outcome", False), ("outcome + saliency", True)):
-            params, seen, lengths = train(lab, base, seed, with_saliency=with_saliency)
-            after = bench.pass_at_1(lab, params, held_out, key)
-            table.setdefault(name, []).append((before, after, seen[0], seen[-1], lengths[-1]))
-            print(f"seed {seed}  {name:20} pass@1 {before:.3f} -> {after:.3f}", flush=True)
-    columns = "pass@1 before", "after", "saliency, first", "last", "tokens, last"
-    print(f"\n{'reward':20}" + "".join(f"{column:26}" for column in columns))
-    for name, rows in table.items():
-        print(f"{name:20}" + "".join(f"{bench.spread(values):26}" for values in zip(*rows, strict=True)))
+            table[name].append(evaluate(lab, train(lab, base, seed, with_saliency=with_saliency), held_out, key))
+            print(f"seed {seed}  {name:20}" + "".join(f"{value:9.3f}" for value in table[name][-1]), flush=True)
+    print(f"\n{'reward':20}" + "".join(f"{column:26}" for column in ("pass@1", "tokens", "saliency")))
+    columns = {name: tuple(zip(*rows, strict=True)) for name, rows in table.items()}
+    for name, values in columns.items():
+        print(f"{name:20}" + "".join(f"{bench.spread(column):26}" for column in values))
+    base_, outcome, both = columns.values()
+    print("\ndifference over the seeds")
+    print(bench.verdict("tokens, outcome alone above outcome + saliency", outcome[1], both[1]))
+    print(bench.verdict("saliency, outcome + saliency above outcome alone", both[2], outcome[2]))
+    print(bench.verdict("pass@1, outcome + saliency above outcome alone", both[0], outcome[0]))
+    print(bench.verdict("pass@1, outcome + saliency above the base", both[0], base_[0]))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
+from scipy import stats
 from tokenizers import Tokenizer
 
 from hsd_jax.data import chat_template
@@ -32,7 +33,6 @@ TEMPLATE = chat_template.ChatTemplate(
     "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 )
 STOP, PAD = "<|im_end|>", "<|endoftext|>"
-RESPONSE = 60  # tokens of the longest solution, and some more
 
 
 class Texts(NamedTuple):
@@ -77,10 +77,10 @@ class Bench:
 INSTRUCTION = chat_template.INSTRUCTIONS["math"]
 
 
-def open_bench(*, prompt_tokens: int = 80, slots: int = 128) -> tuple[Bench, Params]:
+def open_bench(*, prompt_tokens: int = 64, response_tokens: int = 60, slots: int = 128) -> tuple[Bench, Params]:
     """The tiny model with a sampler of one cache shape, and its weights."""
     config, tokenizer = Qwen3Config.from_hf(MODEL), Tokenizer.from_file(str(MODEL / "tokenizer.json"))
-    room = sampler.Capacity(prompt_tokens, RESPONSE, slots, chunk=16)
+    room = sampler.Capacity(prompt_tokens, response_tokens, slots, chunk=16)
     pad = tokenizer.encode(PAD, add_special_tokens=False).ids[0]
     program = sampler.make_sampler_config(config, room, vocabulary=tokenizer.get_vocab_size(), pad_id=pad)
     program = replace(program, shapes=program.shapes[-1:], prefill_batch=slots)  # one shape: little to compile
@@ -98,14 +98,15 @@ def write(
     prompts: Sequence[Sequence[int]],
     key: Array,
     *,
-    limit: int = RESPONSE,
+    limit: int | None = None,
     temperature: float = 1.0,
 ) -> list[list[int]]:
-    """One response to each prompt, up to the stop id (kept) or `limit` tokens."""
+    """One response to each prompt, up to the stop id (kept) or `limit` tokens (all that the sampler has room for)."""
     window, length = bench.program.prompt_window, np.array([len(p) for p in prompts], np.int32)
     tokens: Any = np.full((len(prompts), window), bench.program.pad_id, np.int32)
     for row, ids in zip(tokens, prompts, strict=True):
         row[: len(ids)] = ids
+    limit = limit or bench.program.response_window
     asked = sampler.Requests(Padded(tokens, length), np.arange(len(prompts)), limit, 1)  # type: ignore[arg-type]
     settings = sampler.sampling_params(temperature=temperature, stop_ids=[bench.stop])
     done = sampler.sample(bench.program, weights, asked, settings, key).rollouts
@@ -177,5 +178,16 @@ def fine_tune(
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean over the seeds, with the lowest and the highest."""
+    """Mean over the seeds, with the lowest and the highest; nothing where there is none."""
+    if np.isnan(values).any():
+        return ""
     return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+def verdict(claim: str, larger: Sequence[float], smaller: Sequence[float]) -> str:
+    """Whether the seeds show that `larger` is above `smaller`: Student's 95 % interval of the difference, a word."""
+    difference = np.subtract(larger, smaller)
+    mean, error = difference.mean(), difference.std(ddof=1) / len(difference) ** 0.5
+    half = stats.t.ppf(0.975, len(difference) - 1) * error
+    word = "appears" if mean > half else "the opposite appears" if mean < -half else "is not shown"
+    return f"{claim}: {mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f}), {word}"

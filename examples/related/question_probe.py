@@ -18,8 +18,9 @@ this. Only the abstract of the source is known to us: layer, kind of probe, thre
 So that the base can ask, it is fine-tuned first, on solutions with its own habitual errors in which a uniformly drawn
 step is asked about, the teacher's words without loss. After the answer it starts anew from the step it asked about.
 
-Control: a probe that sees lengths alone (operations in the question, tokens before the question). The gate is compared
-with one that asks as often, at random.
+Controls: a probe that sees lengths alone (operations in the question, tokens before the question), and one of the state
+before anything is written, which knows how hard the question is. The gate is compared with one that asks as often, at
+random.
 
 Measured: not yet run to the end; formulas are tested (RESULTS.md, "Related systems").
 """
@@ -42,7 +43,8 @@ from models.qwen3 import Params, Qwen3Config
 from tools.tiny_documents import Mixture, slips
 
 SEEDS, ASKED, DOCUMENTS, EPOCHS, RATE = 3, 384, 1024, 2, 1e-3
-WINDOW, FOLDS, RIDGE = 176, 5, 10.0
+WINDOW, FOLDS, RIDGE = 160, 5, 10.0
+LENGTHS, RANDOM = "lengths alone", "as often at random"
 QUESTION, ANSWER = re.compile(r"Check (\d)([-+*])(\d)\?\n"), "It is {}\n"
 
 
@@ -168,30 +170,62 @@ def flips(alone_B: np.ndarray, asked_B: np.ndarray) -> tuple[float, float]:
 def measure(lab: Bench, params: Params, problems: list[tiny.TinyProblem], seed: int) -> dict[str, float]:
     """One seed's column of the table."""
     got, rng = ask(lab, params, problems, jax.random.key(seed)), np.random.default_rng(seed)
-    states = jax.jit(hidden_states, static_argnums=0)
     parts = list(zip(got.prompts, got.before, got.questions, strict=True))
-    before_LBD = np.asarray(states(lab.config, params, bench.texts_of([(p, b) for p, b, _ in parts], WINDOW)))
-    after_LBD = np.asarray(states(lab.config, params, bench.texts_of([(p, [*b, *q]) for p, b, q in parts], WINDOW)))
+    seen = {
+        "question alone": [(p, ()) for p, _, _ in parts],
+        "before asking": [(p, b) for p, b, _ in parts],
+        "after asking": [(p, [*b, *q]) for p, b, q in parts],
+    }
+    states = {name: np.asarray(states_of(lab.config, params, bench.texts_of(x, WINDOW))) for name, x in seen.items()}
     length_BE = np.array([[len(p), len(b)] for p, b, _ in parts], float)
-    gate_B = predictions(before_LBD[-1], got.right_alone, rng) < 0.5
-    random_B = rng.permutation(gate_B)
-    column = {}
-    for layer in range(lab.config.layers):
-        for name, x in (("before", before_LBD[layer]), ("after", after_LBD[layer])):
-            column[f"AUC, {name} asking, layer {layer}"] = auc(predictions(x, got.right_asked, rng), got.right_asked)
-    column["AUC, lengths alone"] = auc(predictions(length_BE, got.right_asked, rng), got.right_asked)
-    column["AUC of the gate, right without help"] = auc(
-        predictions(before_LBD[-1], got.right_alone, rng), got.right_alone
-    )
-    column["right, never asking"] = float(got.right_alone.mean())
-    column["right, always asking"] = float(got.right_asked.mean())
-    for name, where_B in (("by the gate", gate_B), ("as often at random", random_B)):
-        column[f"right, asking {name}"] = float(np.where(where_B, got.right_asked, got.right_alone).mean())
-    column["asked by the gate"] = float(gate_B.mean())
-    column["rescued of the wrong"], column["harmed of the right"] = flips(got.right_alone, got.right_asked)
+    column = {f"AUC, {LENGTHS}": auc(predictions(length_BE, got.right_asked, rng), got.right_asked)}
+    for name, states_LBD in states.items():
+        for layer, x_BD in enumerate(states_LBD, 1):
+            column[f"AUC, {name}, layer {layer}"] = auc(predictions(x_BD, got.right_asked, rng), got.right_asked)
+    alone_B = predictions(states["before asking"][-1], got.right_alone, rng)
+    column["AUC of the gate, right without help"] = auc(alone_B, got.right_alone)
     readable = [bool(QUESTION.fullmatch(lab.tokenizer.decode(q))) for q in got.questions]
     column["questions that can be read"] = float(np.mean(readable))
-    return column
+    return column | outcomes(got.right_alone, got.right_asked, alone_B < 0.5, rng)
+
+
+states_of = jax.jit(hidden_states, static_argnums=0)
+
+
+def outcomes(
+    alone_B: np.ndarray, asked_B: np.ndarray, gate_B: np.ndarray, rng: np.random.Generator
+) -> dict[str, float]:
+    """What comes of never asking, always, by the gate, and as often at random; and whom asking helps and harms."""
+    rescued, harmed = flips(alone_B, asked_B)
+    asks = {"never": alone_B & False, "always": alone_B | True, "by the gate": gate_B, RANDOM: rng.permutation(gate_B)}
+    return {
+        **{f"right, asking {name}": float(np.where(at_B, asked_B, alone_B).mean()) for name, at_B in asks.items()},
+        "asked by the gate": float(gate_B.mean()),
+        "rescued of the wrong": rescued,
+        "harmed of the right": harmed,
+        "rescued of all": float((asked_B & ~alone_B).mean()),
+        "harmed of all": float((alone_B & ~asked_B).mean()),
+    }
+
+
+def report(columns: list[dict[str, float]]) -> None:
+    """The table, and what the seeds show."""
+    table = {name: [column[name] for column in columns] for name in columns[0]}
+    print()
+    for name, values in table.items():
+        print(f"{name:40}{bench.spread(values)}")
+    top = max(name.rsplit(" ", 1)[1] for name in table if ", layer " in name)
+    after = f"AUC, after asking, layer {top}"
+    print("\ndifference over the seeds")
+    for larger, smaller in (
+        (after, f"AUC, {LENGTHS}"),
+        (after, f"AUC, question alone, layer {top}"),
+        (after, f"AUC, before asking, layer {top}"),
+        ("right, asking by the gate", f"right, asking {RANDOM}"),
+        ("right, asking always", "right, asking never"),
+        ("rescued of all", "harmed of all"),
+    ):
+        print(bench.verdict(f"{larger}, above {smaller}", table[larger], table[smaller]))
 
 
 def main() -> None:
@@ -203,9 +237,7 @@ def main() -> None:
         params = bench.fine_tune(lab, base, documents(lab, rng), rng, epochs=EPOCHS, rate=RATE)
         columns.append(measure(lab, params, list(tiny.generate(ASKED, split="heldout", seed=seed)), seed))
         print(f"seed {seed}  " + "  ".join(f"{name}: {value:.3f}" for name, value in columns[-1].items()), flush=True)
-    print()
-    for name in columns[0]:
-        print(f"{name:40}{bench.spread([column[name] for column in columns])}")
+    report(columns)
 
 
 if __name__ == "__main__":

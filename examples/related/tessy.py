@@ -11,8 +11,9 @@ gains. So both write at one text: the student its style, the teacher what has to
        where a chunk was cut, control changes
     3. when the stop id stands, the text ends; the student is fine-tuned on it, cross-entropy, unfiltered
 
-Teacher and student are the same tiny model: the student as it is, with its habitual errors; the teacher fine-tuned on
-right solutions in other words (", then " between steps), now and then in the student's, so that it can go on from them.
+Teacher and student are the same tiny model, one pair for all seeds: the student as it is, with its habitual errors; the
+teacher fine-tuned on right solutions in other words (", then " between steps), now and then in the student's, so that
+it can go on from them. Texts are sampled at temperature .7, without the paper's limits on nucleus and number.
 What is style is labeled by a rule where the paper asks a large model: all but the steps and the digit in the box. A
 predictor is a logistic regression on the last hidden state of its own model (the paper fine-tunes a 0.6B classifier),
 trained on texts that this model wrote. Control changes at once where a chunk is cut at its first token; if the other
@@ -41,9 +42,9 @@ from hsd_jax.sampler.sampler import DecodeParams
 from models import qwen3
 from models.qwen3 import Params
 
-SEEDS, TEXTS, HELD_OUT, LESSONS = 3, 128, 128, 768
+SEEDS, TEXTS, HELD_OUT, LESSONS = 3, 128, 256, 768
 CHUNK = {"student": 5, "teacher": 10}
-TURNS, WINDOW = 60, 160
+ROOM, TURNS, WINDOW = 80, 60, 152  # tokens of a text, turns of both, tokens of a text behind its prompt
 TEMPERATURE, EPOCHS, RATE = 0.7, 6, 5e-4
 CONTENT = re.compile(r"\d[-+*]\d=\d|(?<=boxed\{)\d")
 OWN_FORM = re.compile(r"(\d[-+*]\d=\d\n)+The answer is \\boxed\{\d\}\.")
@@ -112,11 +113,7 @@ def interleave(lab: Bench, writers: dict[str, Writer], prompts: list[list[int]],
     control, refused = ["student"] * len(prompts), [False] * len(prompts)
     for number in range(TURNS):
         for who, writer in writers.items():
-            rows = [
-                i
-                for i, r in enumerate(responses)
-                if control[i] == who and lab.stop not in r and len(r) < bench.RESPONSE
-            ]
+            rows = [i for i, r in enumerate(responses) if control[i] == who and lab.stop not in r and len(r) < ROOM]
             texts = [prompts[i] + responses[i] for i in rows]
             chunks = turn(lab, writer, who, texts, jax.random.fold_in(key, number)) if rows else []
             for i, (chunk, kept) in zip(rows, chunks, strict=True):
@@ -137,58 +134,71 @@ def lesson(lab: Bench, problem: tiny.TinyProblem, rng: np.random.Generator) -> t
     return lab.prompt(problem), lab.encode(text + last.replace("The answer is", "so it is") + bench.STOP)
 
 
-def make_teacher(lab: Bench, base: Params, seed: int) -> Params:
+def make_teacher(lab: Bench, base: Params) -> Params:
     """The base, fine-tuned on right solutions in the teacher's style."""
-    rng = np.random.default_rng(seed)
-    lessons = [lesson(lab, problem, rng) for problem in tiny.generate(LESSONS, split="train", seed=1000 + seed)]
+    rng = np.random.default_rng(0)
+    lessons = [lesson(lab, problem, rng) for problem in tiny.generate(LESSONS, split="train", seed=1000)]
     return bench.fine_tune(lab, base, bench.texts_of(lessons, WINDOW), rng, epochs=3, rate=1e-3)
 
 
-def make_writer(lab: Bench, params: Params, problems: list[tiny.TinyProblem], key: Array) -> Writer:
+def make_writer(lab: Bench, params: Params, key: Array) -> Writer:
     """A model with a boundary predictor that is trained on its own texts."""
-    weights, prompts = bench.decode_weights(lab, params), [lab.prompt(p) for p in problems]
+    prompts = [lab.prompt(p) for p in tiny.generate(TEXTS, split="train", seed=500)]
+    weights = bench.decode_weights(lab, params)
     written = bench.write(lab, weights, prompts, key, temperature=TEMPERATURE)
     return Writer(params, weights, fit_boundary(lab, params, prompts, written))
 
 
-def compare(lab: Bench, base: Params, seed: int) -> dict[str, tuple[float, ...]]:
+def outcome(lab: Bench, params: Params, held_out: list[tiny.TinyProblem], key: Array) -> tuple[float, float]:
+    """(pass@1, share of responses in the student's own form)."""
+    answers = bench.write(lab, bench.decode_weights(lab, params), [lab.prompt(p) for p in held_out], key)
+    right = [lab.solved(*pair) for pair in zip(held_out, answers, strict=True)]
+    return float(np.mean(right)), float(np.mean([bool(OWN_FORM.fullmatch(lab.tokenizer.decode(y))) for y in answers]))
+
+
+def compare(lab: Bench, writers: dict[str, Writer], seed: int) -> dict[str, tuple[float, ...]]:
     """One seed's table: (texts right, surprise, pass@1 after, own form after) by who wrote the texts."""
-    key = jax.random.key(seed)
+    key, student = jax.random.key(seed), writers["student"]
     held_out = list(tiny.generate(HELD_OUT, split="heldout", seed=0))
     problems = list(tiny.generate(TEXTS, split="train", seed=seed))
     prompts = [lab.prompt(p) for p in problems]
-    labeled = list(tiny.generate(TEXTS, split="train", seed=500 + seed))
-    student = make_writer(lab, base, labeled, jax.random.fold_in(key, 0))
-    teacher = make_writer(lab, make_teacher(lab, base, seed), labeled, jax.random.fold_in(key, 1))
     ways = {
-        "student alone": bench.write(lab, student.weights, prompts, key, temperature=TEMPERATURE),
-        "teacher alone": bench.write(lab, teacher.weights, prompts, key, temperature=TEMPERATURE),
-        "interleaved": interleave(lab, {"student": student, "teacher": teacher}, prompts, key),
+        f"{who} alone": bench.write(lab, writer.weights, prompts, key, temperature=TEMPERATURE)
+        for who, writer in writers.items()
     }
-    table = {}
+    ways["interleaved"] = interleave(lab, writers, prompts, key)
+    table = {"nobody": (np.nan, np.nan, *outcome(lab, student.params, held_out, key))}
     for name, written in ways.items():
         texts = bench.texts_of(zip(prompts, written, strict=True), WINDOW)
-        surprise = float(jax.jit(bench.cross_entropy, static_argnums=0)(lab.config, base, texts))
-        tuned = bench.fine_tune(lab, base, texts, np.random.default_rng(seed), epochs=EPOCHS, rate=RATE)
-        answers = bench.write(lab, bench.decode_weights(lab, tuned), [lab.prompt(p) for p in held_out], key)
+        surprise = float(_cross_entropy(lab.config, student.params, texts))
+        tuned = bench.fine_tune(lab, student.params, texts, np.random.default_rng(seed), epochs=EPOCHS, rate=RATE)
         right = np.mean([lab.solved(*pair) for pair in zip(problems, written, strict=True)])
-        after = np.mean([lab.solved(*pair) for pair in zip(held_out, answers, strict=True)])
-        form = np.mean([bool(OWN_FORM.fullmatch(lab.tokenizer.decode(ids))) for ids in answers])
-        table[name] = (float(right), surprise, float(after), float(form))
+        table[name] = (float(right), surprise, *outcome(lab, tuned, held_out, key))
         print(f"seed {seed}  {name:15}" + "".join(f"{value:8.3f}" for value in table[name]), flush=True)
     print(f"seed {seed}  an interleaved text: {lab.tokenizer.decode(ways['interleaved'][0])!r}", flush=True)
     return table
 
 
+_cross_entropy = jax.jit(bench.cross_entropy, static_argnums=0)
+
+
 def main() -> None:
     """Prints the comparison over the seeds."""
-    lab, base = bench.open_bench(prompt_tokens=128)
-    tables = [compare(lab, base, seed) for seed in range(SEEDS)]
-    columns = "texts right", "surprise, nats", "pass@1 after", "own form after"
-    print(f"\n{'written by':16}" + "".join(f"{column:26}" for column in columns))
-    for name in tables[0]:
-        rows = zip(*(table[name] for table in tables), strict=True)
-        print(f"{name:16}" + "".join(f"{bench.spread(values):26}" for values in rows))
+    lab, base = bench.open_bench(prompt_tokens=60 + ROOM, response_tokens=ROOM)
+    parts = {"student": base, "teacher": make_teacher(lab, base)}
+    writers = {who: make_writer(lab, params, jax.random.key(7)) for who, params in parts.items()}
+    tables = [compare(lab, writers, seed) for seed in range(SEEDS)]
+    columns = {name: tuple(zip(*(table[name] for table in tables), strict=True)) for name in tables[0]}
+    heads = "texts right", "surprise, nats", "pass@1 after", "own form after"
+    print(f"\n{'written by':16}" + "".join(f"{head:26}" for head in heads))
+    for name, column in columns.items():
+        print(f"{name:16}" + "".join(f"{bench.spread(values):26}" for values in column))
+    print("\ndifference over the seeds")
+    mixed, alone, before = columns["interleaved"], columns["teacher alone"], columns["nobody"]
+    print(bench.verdict("pass@1 after, interleaved above teacher alone", mixed[2], alone[2]))
+    print(bench.verdict("pass@1 after, interleaved above before", mixed[2], before[2]))
+    print(bench.verdict("pass@1, before above teacher alone (the teacher's texts hurt)", before[2], alone[2]))
+    print(bench.verdict("surprise, teacher alone above interleaved", alone[1], mixed[1]))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pytest
 from examples.related import atmanrl, bench
 from examples.related.atmanrl import START, Traces
 from examples.related.bench import Texts
+from hsd_jax.data import tiny
 from tests.support.numpy_qwen3 import CONFIG, causal, random_params, run, slope
 
 LENGTH, COLUMNS, ANSWER = 8, slice(2, 6), 7
@@ -102,3 +103,14 @@ def test_answer_and_reasoning_are_found_in_a_trace() -> None:
     columns = np.asarray(traces.region_BSS[0]).any(axis=0)
     assert tokenizer.decode(np.asarray(traces.texts.tokens_BS)[0][columns].tolist()) == "7+3=0\n0-2=8\n"
     assert not np.asarray(traces.region_BSS[1]).any()
+
+
+def test_idle_lines_say_nothing_and_their_share_varies() -> None:
+    rng, shares = np.random.default_rng(0), []
+    for _ in range(200):
+        chain = tiny.random_chain(rng, atmanrl.OPERATIONS)
+        text = atmanrl.idle_solution(chain, rng)
+        steps = [line.split("=")[0][1:] for line in text.replace(atmanrl.IDLE, "").splitlines()[:-1]]
+        assert steps == [o + str(n) for o, n in zip(chain.operators, chain.numbers[1:], strict=True)]
+        shares.append(text.count(atmanrl.IDLE) / len(chain.operators))
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.1) and {0.0, 1.0} < set(shares)

@@ -28,9 +28,9 @@ def prompts(rows: int) -> Prompts:
 
 
 def logp(params, read: Prompts, row: int, z: np.ndarray) -> np.ndarray:
-    """At every place of the response; nothing is hidden from anything."""
+    """Of every place of the response, read at the place before; nothing is hidden from anything."""
     ids = np.asarray(read.tokens_BC[row])[np.asarray(read.valid_BC[row])]
-    return run(params, np.concatenate([ids, z]), np.zeros((len(ids) + 8,) * 2)).logp[len(ids) :]
+    return run(params, np.concatenate([ids, z]), np.zeros((len(ids) + 8,) * 2)).logp[len(ids) - 1 : -1]
 
 
 def test_every_place_sees_both_sides() -> None:
@@ -95,7 +95,7 @@ def test_loss_is_the_formula() -> None:
 def logits(params, read: Prompts, row: int, z: np.ndarray) -> np.ndarray:
     """Unnormalized, since the teacher's surest places are those of its largest logit."""
     ids = np.asarray(read.tokens_BC[row])[np.asarray(read.valid_BC[row])]
-    final = run(params, np.concatenate([ids, z]), np.zeros((len(ids) + 8,) * 2)).final[len(ids) :]
+    final = run(params, np.concatenate([ids, z]), np.zeros((len(ids) + 8,) * 2)).final[len(ids) - 1 : -1]
     return final @ np.asarray(params["embed_VD"], np.float64).T
 
 
@@ -107,3 +107,13 @@ def test_pretraining_counts_masked_places_alone() -> None:
     got = jax.jit(d_opsd.masked_loss, static_argnums=0)(CONFIG, params, (read, final, z))
     picked = [-logp(params, read, row, z[row])[i, final[row, i]] for row, i in np.argwhere(z == MASK)]
     assert float(got) == pytest.approx(np.mean(picked), rel=1e-3)
+
+
+def test_masks_are_those_that_student_and_teacher_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing before a block is masked; after it everything in half of the rows, something in the others."""
+    monkeypatch.setattr(d_opsd, "ROWS", 400)
+    masks = d_opsd.masked_places(np.random.default_rng(0)).reshape(400, 2, 4)
+    first = masks[masks[:, 0].any(axis=1)]
+    assert len(first) == pytest.approx(200 * (1 - np.mean([(1 - u) ** 4 for u in np.linspace(0, 1, 1001)])), abs=40)
+    whole = first[:, 1].all(axis=1).mean()
+    assert 0.5 < whole < 0.8 and masks.any(axis=(1, 2)).mean() > 0.8

@@ -81,3 +81,13 @@ def test_documents_ask_about_a_written_step_and_go_on_from_its_true_result(lab: 
         assert told == answer + "\n" == question_probe.teacher(f"Check {expression}\n")
         result = answer[-1]
         assert lines[0].startswith(result if len(lines) > 1 else f"The answer is \\boxed{{{result}}}")
+
+
+def test_outcomes_of_asking() -> None:
+    """Four wrong, of which asking rescues one; two right, of which it harms one. The gate asks the first three."""
+    alone, asked = np.array([0, 0, 0, 0, 1, 1], bool), np.array([1, 0, 0, 0, 0, 1], bool)
+    gate = np.arange(6) < 3
+    got = question_probe.outcomes(alone, asked, gate, np.random.default_rng(0))
+    wanted = {"right, asking never": 2 / 6, "right, asking always": 2 / 6, "right, asking by the gate": 3 / 6}
+    wanted |= {"asked by the gate": 0.5, "rescued of all": 1 / 6, "harmed of all": 1 / 6}
+    assert {name: got[name] for name in wanted} == pytest.approx(wanted)

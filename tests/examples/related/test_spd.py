@@ -64,7 +64,7 @@ def test_gradients_of_keys_and_values_are_those_of_the_tokens_that_decide(texts:
 def test_subspace_keeps_the_directions_of_most_gradient() -> None:
     rng = np.random.default_rng(0)
     gradients = rng.standard_normal((40, 6)) @ rng.standard_normal((6, SIZE))  # of rank 6
-    projection = spd.subspace(gradients)
+    projection = spd.subspace(gradients, 0.5)
     values, vectors = np.linalg.eigh(gradients.T @ gradients)
     top = vectors[:, np.argsort(values)[-3:]]
     np.testing.assert_allclose(projection, top @ top.T, atol=1e-8)
@@ -76,7 +76,7 @@ def test_subspace_keeps_the_directions_of_most_gradient() -> None:
 def test_projected_attention_is_that_of_projected_keys_and_values() -> None:
     """As a layer of the sampler's would compute it, and the other layers unchanged."""
     params, tokens = random_params(3), np.arange(LENGTH)
-    k_EE, v_EE = (spd.subspace(np.random.default_rng(i).standard_normal((30, SIZE)), 7) for i in range(2))
+    k_EE, v_EE = (spd.subspace(np.random.default_rng(i).standard_normal((30, SIZE)), 7 / SIZE) for i in range(2))
     chosen = {1: (jnp.asarray(k_EE, jnp.float32), jnp.asarray(v_EE, jnp.float32))}
     layers = tuple({name: x[i] for name, x in params["layers"].items()} for i in range(CONFIG.layers))
     weights = spd.with_projections({"layers": layers}, chosen)["layers"]
