@@ -23,8 +23,8 @@ trace with and without idle lines. Decay moves H towards 0 on its own, the same 
 One gradient instead of many steps: d log p(answer) / d H at H = 0, `proxy`; its rank correlation, over the columns of a
 rollout, with the learnt mask is printed.
 
-Choices where the paper is silent, and deviations: one mask for all layers and heads; 20 inner steps of 1e-2 instead of
-200 of 1e-3 while training (both are compared); the ratio is that of GSPO, the mean over tokens; the answer is the digit
+Choices where the paper is silent, and deviations: one mask for all layers and heads; 8 inner steps of .025 instead of
+200 of .001 while training (both are compared); the ratio is that of GSPO, the mean over tokens; the answer is the digit
 in the box, the reasoning everything before the last line; one update per batch, so that the clip does not act.
 
 Measured: not yet run to the end; formulas are tested (RESULTS.md, "Related systems").
@@ -49,12 +49,14 @@ from models import qwen3
 from models.qwen3 import Params, Qwen3Config
 from tools.tiny_documents import Mixture, slips
 
-SEEDS, STEPS, P, G, HELD_OUT = 3, 16, 8, 4, 256
-RATE, CLIP, WINDOW = 5e-4, 0.2, 112
-OPERATIONS, IDLE = (3, 4), "step by step\n"
+STEPS, P, G, HELD_OUT = 12, 8, 4, 256
+RATE, CLIP = 5e-4, 0.2
+IDLE, ROOM = "step by step\n", 56  # the tokens of a solution that is as idle as can be, and some more
+PROMPT = 50
+WINDOW = PROMPT + ROOM
 DOCUMENTS, EPOCHS, LEARN = 1024, 2, 1e-3
 START, SCALE = -0.4, 10.0
-LONG, SHORT = (200, 1e-3), (20, 1e-2)  # inner steps and their rate: the paper's, and ours while training
+LONG, SHORT = (200, 1e-3), (8, 2.5e-2)  # inner steps and their rate: the paper's, and ours while training
 LAST_LINE = "The answer is"
 
 
@@ -166,45 +168,46 @@ def make_base(lab: Bench, params: Params) -> Params:
     """The tiny model, after it has learnt to be idle."""
     rng, rows = np.random.default_rng(0), []
     while len(rows) < DOCUMENTS:
-        chain = tiny.random_chain(rng, OPERATIONS)
+        chain = tiny.random_chain(rng, bench.FEW)
         if tiny.split_of(chain) == "train":
             prompt = lab.prompt(tiny.TinyProblem("", tiny.question(chain), "", ""))
             rows.append((prompt, lab.encode(idle_solution(chain, rng) + bench.STOP)))
     return bench.fine_tune(lab, params, bench.texts_of(rows, WINDOW), rng, epochs=EPOCHS, rate=LEARN)
 
 
-def toy(lab: Bench, params: Params) -> None:
-    """Prints the reward with both signs for a trace without and with idle lines, and what its columns have to do."""
+def toy(lab: Bench) -> tuple[list[list[int]], list[list[int]]]:
+    """Prompts and responses: one trace without and with idle lines."""
     problem = tiny.TinyProblem("toy", "Evaluate from left to right, modulo 10: 7+3-2+4", "2", "")
-    steps = ["7+3=0\n", "0-2=8\n", "8+4=2\n"]
-    responses = [lab.encode(idle.join([*steps, ""]) + LAST_LINE + " \\boxed{2}." + bench.STOP) for idle in ("", IDLE)]
-    traces = traces_of(lab, [lab.prompt(problem)] * 2, responses)
-    mask_BSS = learn_mask(lab.config, params, traces, *LONG)
-    for name, value in zip(("steps alone", "with idle lines"), saliency(mask_BSS, traces.region_BSS), strict=True):
+    steps = ["7+3=0\n", "0-2=8\n", "8+4=2\n", LAST_LINE + " \\boxed{2}." + bench.STOP]
+    return [lab.prompt(problem)] * 2, [lab.encode(idle.join(steps)) for idle in ("", IDLE)]
+
+
+def show_masks(lab: Bench, params: Params, problems: list[tiny.TinyProblem]) -> None:
+    """Prints what masks say of the toy traces, and how well cheap ones rank columns as the paper's training does."""
+    asked = [lab.prompt(problem) for problem in problems]
+    responses = bench.write(lab, bench.decode_weights(lab, params), asked, jax.random.key(9))
+    prompts, traces = toy(lab)
+    traces = traces_of(lab, prompts + asked, traces + responses)
+    region_BSS = traces.region_BSS
+    long_BSS, short_BSS = (learn_mask(lab.config, params, traces, *how) for how in (LONG, SHORT))
+    learnt, quick = (by_column(1 - mask_BSS / START, region_BSS) for mask_BSS in (long_BSS, short_BSS))
+    for name, value in zip(("steps alone", "with idle lines"), saliency(long_BSS, region_BSS)[:2], strict=True):
         print(f"toy: {name:16} 1 - mean(H/c) {float(value):.4f}   mean(H/c), as printed {1 - float(value):.4f}")
-    for row, column_S in enumerate(by_column(1 - mask_BSS / START, traces.region_BSS)):
+    for row, column_S in enumerate(learnt[:2]):
         shown = np.flatnonzero(~np.isnan(column_S))
         words = [lab.tokenizer.decode([int(traces.texts.tokens_BS[row, i])]).replace("\n", "|") for i in shown]
         print("toy: re-enabled  " + " ".join(f"{w} {column_S[i]:.2f}" for w, i in zip(words, shown, strict=True)))
-
-
-def compare_masks(lab: Bench, params: Params, problems: list[tiny.TinyProblem]) -> None:
-    """Prints how well short training of the mask, and one gradient, rank columns as the paper's training does."""
-    prompts = [lab.prompt(problem) for problem in problems]
-    traces = traces_of(lab, prompts, bench.write(lab, bench.decode_weights(lab, params), prompts, jax.random.key(9)))
-    learnt, quick = (
-        by_column(1 - learn_mask(lab.config, params, traces, *how) / START, traces.region_BSS) for how in (LONG, SHORT)
-    )
-    gradient = by_column(proxy(lab.config, params, traces), traces.region_BSS)
-    print(f"rank correlation with the mask of 200 steps, {len(problems)} rollouts: mask of 20 steps", end=" ")
-    print(f"{rank_correlation(quick, learnt):.3f}, one gradient {rank_correlation(gradient, learnt):.3f}", flush=True)
+    gradient = by_column(proxy(lab.config, params, traces), region_BSS)
+    print(f"rank correlation with the mask of 200 steps, {len(asked)} rollouts: mask of {SHORT[0]} steps", end=" ")
+    print(f"{rank_correlation(quick[2:], learnt[2:]):.3f}, one gradient", end=" ")
+    print(f"{rank_correlation(gradient[2:], learnt[2:]):.3f}", flush=True)
 
 
 def train(lab: Bench, params: Params, seed: int, *, with_saliency: bool) -> Params:
     """STEPS updates."""
     optimizer, key = bench.adamw(RATE), jax.random.key(seed)
     state = optimizer.init(params)
-    problems = list(tiny.generate(STEPS * P, split="train", seed=seed, operations=OPERATIONS))
+    problems = bench.problems(STEPS * P, split="train", seed=seed, operations=bench.FEW)
     for step in range(STEPS):
         asked = [problem for problem in problems[step * P : (step + 1) * P] for _ in range(G)]
         prompts = [lab.prompt(problem) for problem in asked]
@@ -235,13 +238,12 @@ logps = jax.jit(bench.token_logp, static_argnums=0)
 
 def main() -> None:
     """Prints the toy traces, how well the proxies rank columns, and what training does with and without saliency."""
-    lab, params = bench.open_bench(slots=64)
+    lab, params = bench.open_bench(prompt_tokens=PROMPT, response_tokens=ROOM)
     base = make_base(lab, params)
-    toy(lab, base)
-    held_out = list(tiny.generate(HELD_OUT, split="heldout", seed=0, operations=OPERATIONS))
-    compare_masks(lab, base, held_out[: P * G])
+    held_out = bench.problems(HELD_OUT, split="heldout", seed=0, operations=bench.FEW)
+    show_masks(lab, base, held_out[:14])
     table = defaultdict[str, list[tuple[float, ...]]](list)
-    for seed in range(SEEDS):
+    for seed in range(bench.SEEDS):
         key = jax.random.key(100 + seed)
         table["base"].append(evaluate(lab, base, held_out, key))
         for name, with_saliency in (("outcome", False), ("outcome + saliency", True)):

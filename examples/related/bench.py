@@ -18,7 +18,7 @@ from jax import Array
 from scipy import stats
 from tokenizers import Tokenizer
 
-from hsd_jax.data import chat_template
+from hsd_jax.data import chat_template, tiny
 from hsd_jax.data.tiny import TinyProblem
 from hsd_jax.divergence import log_probs, pick
 from hsd_jax.sampler import sampler
@@ -33,6 +33,10 @@ TEMPLATE = chat_template.ChatTemplate(
     "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 )
 STOP, PAD = "<|im_end|>", "<|endoftext|>"
+# operations of a chain: as short as the base knows them, and shorter for models that learn more first
+OPERATIONS, FEW = (5, 6), (3, 4)
+PROMPT, RESPONSE = 54, 48  # tokens of the longest prompt, and of a solution and some more
+SEEDS, ROWS = 3, 16  # ROWS: texts in a batch of fine-tuning
 
 
 class Texts(NamedTuple):
@@ -77,7 +81,14 @@ class Bench:
 INSTRUCTION = chat_template.INSTRUCTIONS["math"]
 
 
-def open_bench(*, prompt_tokens: int = 64, response_tokens: int = 60, slots: int = 128) -> tuple[Bench, Params]:
+def problems(count: int, *, split: str, seed: int, operations: tuple[int, int] = OPERATIONS) -> list[TinyProblem]:
+    """`count` different problems of a split, the same ones for the same seed."""
+    return list(tiny.generate(count, split=split, seed=seed, operations=operations))
+
+
+def open_bench(
+    *, prompt_tokens: int = PROMPT, response_tokens: int = RESPONSE, slots: int = 128
+) -> tuple[Bench, Params]:
     """The tiny model with a sampler of one cache shape, and its weights."""
     config, tokenizer = Qwen3Config.from_hf(MODEL), Tokenizer.from_file(str(MODEL / "tokenizer.json"))
     room = sampler.Capacity(prompt_tokens, response_tokens, slots, chunk=16)
@@ -167,12 +178,12 @@ def update(
 def fine_tune(
     bench: Bench, params: Params, texts: Texts, rng: np.random.Generator, *, epochs: int, rate: float
 ) -> Params:
-    """Supervised fine-tuning: whole batches of 32 texts in a new order every epoch."""
-    state, size = adamw(rate).init(params), 32
+    """Supervised fine-tuning: whole batches of ROWS texts in a new order every epoch."""
+    state = adamw(rate).init(params)
     for _ in range(epochs):
         order = rng.permutation(len(texts.tokens_BS))
-        for start in range(0, len(order) - size + 1, size):
-            batch = jax.tree.map(lambda x: x[order[start : start + size]], texts)  # noqa: B023
+        for start in range(0, len(order) - ROWS + 1, ROWS):
+            batch = jax.tree.map(lambda x: x[order[start : start + ROWS]], texts)  # noqa: B023
             params, state, _ = update(cross_entropy, bench.config, adamw(rate), params, state, batch)
     return params
 

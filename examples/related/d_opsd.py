@@ -11,7 +11,7 @@ was right in the end.
     positions K_n       the two masked ones of the block where the teacher's largest logit is largest
     loss                [right] * mean_n sum_{i in K_n} sum_{v in T_20} min(p_S (log p_S - log p_T), .05)
 
-T_20 are the teacher's twenty likeliest tokens; both sides are normalized on them. Up to four tries per question until
+T_20 are the teacher's twenty likeliest tokens; both sides are normalized on them. Up to three tries per question until
 one is right (the source: eight). Compared with the same loss where the teacher reads the reference solution in its
 prompt and no future.
 
@@ -20,8 +20,8 @@ attention (`models.attention.bidirectional_attention`) and a mask token, on docu
 and on right ones that follow a reference solution. As in the base, a place is predicted at the one before. Masks are
 what generation and the teacher meet: a block partly masked, those before it filled, those after it masked wholly or
 partly; mean cross-entropy of what is masked (the usual weight 1 / share is left out: it adds noise, and the optimum of
-each position is the same). Chains have three or four operations, so that minutes are enough; a response fills 36
-places, blocks have 12.
+each position is the same). A prompt is the bare expression, so that minutes are enough; a response fills 36 places,
+blocks have 12.
 
 Measured: not yet run to the end; formulas are tested (RESULTS.md, "Related systems").
 """
@@ -38,7 +38,7 @@ from jax import Array
 
 from examples.related import bench
 from examples.related.bench import Bench
-from hsd_jax.data import chat_template, tiny
+from hsd_jax.data import tiny
 from hsd_jax.divergence import log_probs, pick
 from models import qwen3
 from models.attention import bidirectional_attention
@@ -46,12 +46,11 @@ from models.qwen3 import Params, Qwen3Config
 from tools.make_tiny_base import optimizer_for
 from tools.tiny_documents import Mixture, slips
 
-SEEDS, PRETRAIN, ROWS = 3, 600, 48
-STEPS, P, TRIES, HELD_OUT, RATE = 12, 8, 4, 128, 3e-4
-OPERATIONS = (3, 4)
+PRETRAIN, ROWS = 400, 32
+STEPS, P, TRIES, HELD_OUT, RATE = 12, 8, 3, 128, 3e-4
 RESPONSE, BLOCK, AT_ONCE = 36, 12, 2
 DENOISE = RESPONSE // AT_ONCE
-SHORT, LONG = 52, 100  # windows of a prompt, and of one with a reference
+SHORT, LONG = 10, 44  # windows of a prompt, and of one with a reference
 TEMPERATURE, REVEALED, TOP, CLIP = 0.9, 0.25, 20, 0.05
 OWN, REFERENCE = "own future", "reference in the prompt"
 MASK = "<|vision_pad|>"  # an id that the task never writes
@@ -166,12 +165,9 @@ def masked_loss(config: Qwen3Config, params: Params, batch: tuple[Prompts, Array
     return -jnp.sum(hidden_BR * logp_BR) / jnp.sum(hidden_BR)
 
 
-def informed_prompt(lab: Bench, problem: tiny.TinyProblem) -> list[int]:
-    """The prompt of a teacher that reads the reference solution."""
-    opening = chat_template.prefix(bench.TEMPLATE, problem.question)
-    known = chat_template.block("solution", problem.solution), chat_template.CLOSING
-    closing = chat_template.suffix(bench.TEMPLATE, bench.INSTRUCTION)
-    return [i for piece in (opening, *known, closing) for i in lab.encode(piece)]
+def prompt(lab: Bench, problem: tiny.TinyProblem, *, informed: bool = False) -> list[int]:
+    """The expression on a line of its own; behind the reference solution for a teacher that reads it."""
+    return lab.encode(f"{problem.solution}\n\n" * informed + problem.question.split()[-1] + "\n")
 
 
 def place(lab: Bench, text: str) -> list[int]:
@@ -184,11 +180,11 @@ def documents(lab: Bench, rng: np.random.Generator, *, informed: bool) -> tuple[
     """What a step of pre-training reads: with errors, or, after a reference solution, without."""
     prompts, responses = [], []
     while len(prompts) < ROWS:
-        chain = tiny.random_chain(rng, OPERATIONS)
+        chain = tiny.random_chain(rng, bench.FEW)
         if tiny.split_of(chain) == "train":
             problem = tiny.TinyProblem("", tiny.question(chain), "", tiny.solution(chain))
             errors = () if informed else slips(rng, chain, Mixture(), attempt=False)
-            prompts.append(informed_prompt(lab, problem) if informed else lab.prompt(problem))
+            prompts.append(prompt(lab, problem, informed=informed))
             responses.append(place(lab, tiny.solution(chain, errors)))
     final = np.array(responses, np.int32)
     z = np.where(masked_places(rng), lab.special(MASK), final)
@@ -217,7 +213,7 @@ def pretrain(lab: Bench, params: Params, steps: int) -> Params:
 
 def solve(lab: Bench, params: Params, problems: list[tiny.TinyProblem], key: Array) -> tuple[Array, Array, np.ndarray]:
     """Final responses, the states before every step, and which are right."""
-    prompts = pad_left([lab.prompt(p) for p in problems], SHORT)
+    prompts = pad_left([prompt(lab, p) for p in problems], SHORT)
     final_BR, z_NBR = denoise(lab.config, params, prompts, lab.special(MASK), key)
     texts = [ids[: ids.index(lab.stop)] if lab.stop in ids else ids for ids in np.asarray(final_BR).tolist()]
     return final_BR, z_NBR, np.array([lab.solved(*pair) for pair in zip(problems, texts, strict=True)])
@@ -229,8 +225,8 @@ def batch_of(lab: Bench, params: Params, problems: list[tiny.TinyProblem], infor
     right_PG = right_B.reshape(-1, TRIES)
     first_P = np.where(right_PG.any(axis=1), right_PG.argmax(axis=1), TRIES - 1)
     rows_P = np.arange(len(problems)) * TRIES + first_P
-    student = pad_left([lab.prompt(p) for p in problems], SHORT)
-    teacher = pad_left([informed_prompt(lab, p) for p in problems], LONG) if informed else student
+    student = pad_left([prompt(lab, p) for p in problems], SHORT)
+    teacher = pad_left([prompt(lab, p, informed=True) for p in problems], LONG) if informed else student
     right_P = jnp.asarray(right_PG.any(axis=1), jnp.float32)
     return Batch(student, teacher, z_NBR[:, rows_P], final_BR[rows_P], right_P, jax.random.fold_in(key, 1))
 
@@ -239,7 +235,7 @@ def train(lab: Bench, frozen: Params, loss: Any, informed: bool, seed: int) -> P
     """STEPS updates from the frozen model."""
     params, optimizer, key = frozen, bench.adamw(RATE), jax.random.key(seed)
     state: optax.OptState = optimizer.init(params)
-    problems = list(tiny.generate(STEPS * P, split="train", seed=seed, operations=OPERATIONS))
+    problems = bench.problems(STEPS * P, split="train", seed=seed, operations=bench.FEW)
     for step in range(STEPS):
         batch = batch_of(lab, params, problems[step * P : (step + 1) * P], informed, jax.random.fold_in(key, step))
         params, state, _ = bench.update(loss, lab.config, optimizer, params, state, (frozen, batch))
@@ -250,10 +246,10 @@ def main() -> None:
     """Pre-trains, then prints pass@1 before and after with either teacher."""
     lab, base = bench.open_bench()
     frozen, mask = pretrain(lab, base, PRETRAIN), lab.special(MASK)
-    held_out = list(tiny.generate(HELD_OUT, split="heldout", seed=0, operations=OPERATIONS))
+    held_out = bench.problems(HELD_OUT, split="heldout", seed=0, operations=bench.FEW)
     ways = {OWN: (distill_loss(mask, REVEALED), False), REFERENCE: (distill_loss(mask, 0), True)}
     table = defaultdict[str, list[float]](list)
-    for seed in range(SEEDS):
+    for seed in range(bench.SEEDS):
         key = jax.random.key(100 + seed)
         table["before"].append(float(solve(lab, frozen, held_out, key)[2].mean()))
         for name, (loss, informed) in ways.items():

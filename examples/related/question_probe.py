@@ -15,8 +15,9 @@ this. Only the abstract of the source is known to us: layer, kind of probe, thre
     gate      ask where the probe, before asking, gives being right without help less than one half
     rescue    share of the wrong that are right when they ask;  harm: share of the right that are wrong when they ask
 
-So that the base can ask, it is fine-tuned first, on solutions with its own habitual errors in which a uniformly drawn
-step is asked about, the teacher's words without loss. After the answer it starts anew from the step it asked about.
+So that the base can ask, it is fine-tuned first, once for all seeds, on solutions with its own habitual errors in which
+a uniformly drawn step is asked about, the teacher's words without loss. After the answer it starts anew from the step
+it asked about.
 
 Controls: a probe that sees lengths alone (operations in the question, tokens before the question), and one of the state
 before anything is written, which knows how hard the question is. The gate is compared with one that asks as often, at
@@ -42,8 +43,8 @@ from models.attention import reference_attention
 from models.qwen3 import Params, Qwen3Config
 from tools.tiny_documents import Mixture, slips
 
-SEEDS, ASKED, DOCUMENTS, EPOCHS, RATE = 3, 384, 1024, 2, 1e-3
-WINDOW, FOLDS, RIDGE = 160, 5, 10.0
+ASKED, DOCUMENTS, EPOCHS, RATE = 384, 1024, 1, 1e-3
+WINDOW, FOLDS, RIDGE = 116, 5, 10.0
 LENGTHS, RANDOM = "lengths alone", "as often at random"
 QUESTION, ANSWER = re.compile(r"Check (\d)([-+*])(\d)\?\n"), "It is {}\n"
 
@@ -76,9 +77,9 @@ def half(text: str) -> str:
 
 def document(lab: Bench, rng: np.random.Generator) -> tuple[list[int], list[int], list[int]]:
     """A prompt, a solution that asks, and which of its tokens are the student's own."""
-    mix, chain = Mixture(), tiny.random_chain(rng)
+    mix, chain = Mixture(), tiny.random_chain(rng, bench.FEW)
     while tiny.split_of(chain) != "train":
-        chain = tiny.random_chain(rng)
+        chain = tiny.random_chain(rng, bench.FEW)
     written = half(tiny.solution(chain, slips(rng, chain, mix, attempt=False)))
     step = int(rng.integers(written.count("\n")))
     asked = written.splitlines()[step].split("=")[0]
@@ -230,12 +231,13 @@ def report(columns: list[dict[str, float]]) -> None:
 
 def main() -> None:
     """Teaches the base to ask, then prints what its hidden states know."""
-    lab, base = bench.open_bench(prompt_tokens=144)
-    columns = []
-    for seed in range(SEEDS):
-        rng = np.random.default_rng(seed)
-        params = bench.fine_tune(lab, base, documents(lab, rng), rng, epochs=EPOCHS, rate=RATE)
-        columns.append(measure(lab, params, list(tiny.generate(ASKED, split="heldout", seed=seed)), seed))
+    lab, base = bench.open_bench(prompt_tokens=WINDOW)
+    rng, columns = np.random.default_rng(0), []
+    params = bench.fine_tune(lab, base, documents(lab, rng), rng, epochs=EPOCHS, rate=RATE)
+    for seed in range(bench.SEEDS):
+        columns.append(
+            measure(lab, params, bench.problems(ASKED, split="heldout", seed=seed, operations=bench.FEW), seed)
+        )
         print(f"seed {seed}  " + "  ".join(f"{name}: {value:.3f}" for name, value in columns[-1].items()), flush=True)
     report(columns)
 

@@ -42,10 +42,11 @@ from hsd_jax.sampler.sampler import DecodeParams
 from models import qwen3
 from models.qwen3 import Params
 
-SEEDS, TEXTS, HELD_OUT, LESSONS = 3, 128, 256, 768
+TEXTS, HELD_OUT, LESSONS = 64, 256, 512
 CHUNK = {"student": 5, "teacher": 10}
-ROOM, TURNS, WINDOW = 80, 60, 152  # tokens of a text, turns of both, tokens of a text behind its prompt
-TEMPERATURE, EPOCHS, RATE = 0.7, 6, 5e-4
+ROOM, TURNS = 64, 60  # tokens of a text, turns of both
+WINDOW = bench.PROMPT + ROOM + CHUNK["teacher"]
+TEMPERATURE, EPOCHS, RATE = 0.7, 5, 5e-4
 CONTENT = re.compile(r"\d[-+*]\d=\d|(?<=boxed\{)\d")
 OWN_FORM = re.compile(r"(\d[-+*]\d=\d\n)+The answer is \\boxed\{\d\}\.")
 
@@ -137,13 +138,13 @@ def lesson(lab: Bench, problem: tiny.TinyProblem, rng: np.random.Generator) -> t
 def make_teacher(lab: Bench, base: Params) -> Params:
     """The base, fine-tuned on right solutions in the teacher's style."""
     rng = np.random.default_rng(0)
-    lessons = [lesson(lab, problem, rng) for problem in tiny.generate(LESSONS, split="train", seed=1000)]
-    return bench.fine_tune(lab, base, bench.texts_of(lessons, WINDOW), rng, epochs=3, rate=1e-3)
+    lessons = [lesson(lab, problem, rng) for problem in bench.problems(LESSONS, split="train", seed=1000)]
+    return bench.fine_tune(lab, base, bench.texts_of(lessons, WINDOW), rng, epochs=2, rate=1e-3)
 
 
 def make_writer(lab: Bench, params: Params, key: Array) -> Writer:
     """A model with a boundary predictor that is trained on its own texts."""
-    prompts = [lab.prompt(p) for p in tiny.generate(TEXTS, split="train", seed=500)]
+    prompts = [lab.prompt(p) for p in bench.problems(TEXTS, split="train", seed=500)]
     weights = bench.decode_weights(lab, params)
     written = bench.write(lab, weights, prompts, key, temperature=TEMPERATURE)
     return Writer(params, weights, fit_boundary(lab, params, prompts, written))
@@ -159,8 +160,8 @@ def outcome(lab: Bench, params: Params, held_out: list[tiny.TinyProblem], key: A
 def compare(lab: Bench, writers: dict[str, Writer], seed: int) -> dict[str, tuple[float, ...]]:
     """One seed's table: (texts right, surprise, pass@1 after, own form after) by who wrote the texts."""
     key, student = jax.random.key(seed), writers["student"]
-    held_out = list(tiny.generate(HELD_OUT, split="heldout", seed=0))
-    problems = list(tiny.generate(TEXTS, split="train", seed=seed))
+    held_out = bench.problems(HELD_OUT, split="heldout", seed=0)
+    problems = bench.problems(TEXTS, split="train", seed=seed)
     prompts = [lab.prompt(p) for p in problems]
     ways = {
         f"{who} alone": bench.write(lab, writer.weights, prompts, key, temperature=TEMPERATURE)
@@ -184,10 +185,10 @@ _cross_entropy = jax.jit(bench.cross_entropy, static_argnums=0)
 
 def main() -> None:
     """Prints the comparison over the seeds."""
-    lab, base = bench.open_bench(prompt_tokens=60 + ROOM, response_tokens=ROOM)
+    lab, base = bench.open_bench(prompt_tokens=bench.PROMPT + ROOM, response_tokens=ROOM, slots=TEXTS)
     parts = {"student": base, "teacher": make_teacher(lab, base)}
     writers = {who: make_writer(lab, params, jax.random.key(7)) for who, params in parts.items()}
-    tables = [compare(lab, writers, seed) for seed in range(SEEDS)]
+    tables = [compare(lab, writers, seed) for seed in range(bench.SEEDS)]
     columns = {name: tuple(zip(*(table[name] for table in tables), strict=True)) for name in tables[0]}
     heads = "texts right", "surprise, nats", "pass@1 after", "own form after"
     print(f"\n{'written by':16}" + "".join(f"{head:26}" for head in heads))
