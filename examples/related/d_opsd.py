@@ -50,7 +50,7 @@ PRETRAIN, ROWS = 400, 32
 STEPS, P, TRIES, HELD_OUT, RATE = 12, 8, 3, 128, 3e-4
 RESPONSE, BLOCK, AT_ONCE = 36, 12, 2
 DENOISE = RESPONSE // AT_ONCE
-SHORT, LONG = 10, 44  # windows of a prompt, and of one with a reference
+SHORT, LONG = bench.BARE, bench.BARE + 34  # windows of a prompt, and of one with a reference
 TEMPERATURE, REVEALED, TOP, CLIP = 0.9, 0.25, 20, 0.05
 OWN, REFERENCE = "own future", "reference in the prompt"
 MASK = "<|vision_pad|>"  # an id that the task never writes
@@ -167,7 +167,7 @@ def masked_loss(config: Qwen3Config, params: Params, batch: tuple[Prompts, Array
 
 def prompt(lab: Bench, problem: tiny.TinyProblem, *, informed: bool = False) -> list[int]:
     """The expression on a line of its own; behind the reference solution for a teacher that reads it."""
-    return lab.encode(f"{problem.solution}\n\n" * informed + problem.question.split()[-1] + "\n")
+    return [*lab.encode(f"{problem.solution}\n\n" * informed), *lab.bare(problem)]
 
 
 def place(lab: Bench, text: str) -> list[int]:
