@@ -13,16 +13,25 @@ values only what matters for being right; then it is fine-tuned on these texts, 
 
 The intervention is an attention that projects (`projected`), given to the sampler as `wrap_attend`; gradients of keys
 and values are those of zeros added to them (`models.qwen3.run_layers`). Compared with the same without the projection,
-with a random subspace of the same rank, which says how much of an effect any such disturbance has, and with both at
-7/8 of the full rank, should half be too few here.
+and with a random subspace of the same rank, which says how much of an effect any such disturbance has.
 
 Choices where the paper is silent, and deviations: keys are projected as attention sees them, normalized and rotated
 (Qwen3 normalizes keys, so that the place matters; a projection before both could be folded into the weights); one
 subspace of all key/value heads together; a calibration text's loss is its mean over S, texts count alike; all weights
-are fine-tuned, where the paper has LoRA of rank 8.
+are fine-tuned for three epochs on 128 texts, where the paper has LoRA of rank 8 and five epochs on thousands.
 
-Measured (RESULTS.md, "Related systems"; one seed): the effect does not appear. The projection spoils what is written,
-a random one more so, and fine-tuning learns it.
+Measured (commit HASH, 2-core CPU, 3 min 2 s user and 31 s system time; mean over 3 seeds, lowest to highest):
+
+    texts written         right when written          held-out pass@1
+    base, not fine-tuned                              0.355 (0.340 to 0.367)
+    no projection         0.323 (0.281 to 0.367)      0.353 (0.320 to 0.375)
+    capability subspace   0.094 (0.070 to 0.117)      0.125 (0.113 to 0.133)
+    random subspace       0.094 (0.086 to 0.102)      0.073 (0.059 to 0.094)
+
+The paper's effect does not appear, the opposite does: pass@1 is .228 (.182 to .274, 95 % over the seeds) lower with the
+capability subspace than without projection. What is written is spoiled, and fine-tuning learns it. Fine-tuning on texts
+of the capability subspace does .052 (.022 to .082) less harm than on those of a random one. Other ranks and places were
+not tried.
 """
 
 from collections import defaultdict
