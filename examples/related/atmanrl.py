@@ -14,7 +14,7 @@ and an inner optimizer re-enables those that the answer needs, while the model's
 The paper's effect is shorter traces that are right as often. A solution of our task has one form and cannot become
 shorter, so the base first learns to be idle: it is fine-tuned on solutions with its habitual errors, in which steps are
 followed by a line that says nothing, a share of them that is drawn anew for every solution. Outcome + saliency is
-compared with the outcome alone, from this base. A prompt is the bare expression, so that minutes are enough.
+compared with the outcome alone, from this base.
 
 The sign: as printed, R_sal is the mean of H / c, which is 1 where a column stays suppressed and 0 where it was needed,
 so that it would reward reasoning that nothing depends on; the text says the opposite. `main` prints both on a toy
@@ -52,7 +52,7 @@ from tools.tiny_documents import Mixture, slips
 STEPS, P, G, HELD_OUT = 10, 6, 4, 256
 RATE, CLIP = 5e-4, 0.2
 IDLE, ROOM = "step by step\n", 56  # the tokens of a solution that is as idle as can be, and some more
-WINDOW = bench.BARE + ROOM
+WINDOW = bench.PROMPT + ROOM
 DOCUMENTS, EPOCHS, LEARN = 1024, 2, 1e-3
 START, SCALE = -0.4, 10.0
 LONG, SHORT = (200, 1e-3), (8, 2.5e-2)  # inner steps and their rate: the paper's, and ours while training
@@ -169,7 +169,7 @@ def make_base(lab: Bench, params: Params) -> Params:
     while len(rows) < DOCUMENTS:
         chain = tiny.random_chain(rng, bench.FEW)
         if tiny.split_of(chain) == "train":
-            prompt = lab.bare(tiny.TinyProblem("", tiny.question(chain), "", ""))
+            prompt = lab.prompt(tiny.TinyProblem("", tiny.question(chain), "", ""))
             rows.append((prompt, lab.encode(idle_solution(chain, rng) + bench.STOP)))
     return bench.fine_tune(lab, params, bench.texts_of(rows, WINDOW), rng, epochs=EPOCHS, rate=LEARN)
 
@@ -178,12 +178,12 @@ def toy(lab: Bench) -> tuple[list[list[int]], list[list[int]]]:
     """Prompts and responses: one trace without and with idle lines."""
     problem = tiny.TinyProblem("toy", "Evaluate from left to right, modulo 10: 7+3-2+4", "2", "")
     steps = ["7+3=0\n", "0-2=8\n", "8+4=2\n", LAST_LINE + " \\boxed{2}." + bench.STOP]
-    return [lab.bare(problem)] * 2, [lab.encode(idle.join(steps)) for idle in ("", IDLE)]
+    return [lab.prompt(problem)] * 2, [lab.encode(idle.join(steps)) for idle in ("", IDLE)]
 
 
 def show_masks(lab: Bench, params: Params, problems: list[tiny.TinyProblem]) -> None:
     """Prints what masks say of the toy traces, and how well cheap ones rank columns as the paper's training does."""
-    asked = [lab.bare(problem) for problem in problems]
+    asked = [lab.prompt(problem) for problem in problems]
     responses = bench.write(lab, bench.decode_weights(lab, params), asked, jax.random.key(9))
     prompts, traces = toy(lab)
     traces = traces_of(lab, prompts + asked, traces + responses)
@@ -209,7 +209,7 @@ def train(lab: Bench, params: Params, seed: int, *, with_saliency: bool) -> Para
     problems = bench.problems(STEPS * P, split="train", seed=seed, operations=bench.FEW)
     for step in range(STEPS):
         asked = [problem for problem in problems[step * P : (step + 1) * P] for _ in range(G)]
-        prompts = [lab.bare(problem) for problem in asked]
+        prompts = [lab.prompt(problem) for problem in asked]
         responses = bench.write(lab, bench.decode_weights(lab, params), prompts, jax.random.fold_in(key, step))
         traces = traces_of(lab, prompts, responses)
         reward_B = np.array([lab.solved(*pair) for pair in zip(asked, responses, strict=True)]) - 1.0
@@ -224,7 +224,7 @@ def train(lab: Bench, params: Params, seed: int, *, with_saliency: bool) -> Para
 
 def evaluate(lab: Bench, params: Params, problems: list[tiny.TinyProblem], key: Array) -> tuple[float, float, float]:
     """(pass@1, tokens, saliency of the first P * G responses)."""
-    prompts = [lab.bare(problem) for problem in problems]
+    prompts = [lab.prompt(problem) for problem in problems]
     responses = bench.write(lab, bench.decode_weights(lab, params), prompts, key)
     traces = traces_of(lab, prompts[: P * G], responses[: P * G])
     salient_B = saliency(learn_mask(lab.config, params, traces, *SHORT), traces.region_BSS)
@@ -237,7 +237,7 @@ logps = jax.jit(bench.token_logp, static_argnums=0)
 
 def main() -> None:
     """Prints the toy traces, how well the proxies rank columns, and what training does with and without saliency."""
-    lab, params = bench.open_bench(prompt_tokens=bench.BARE, response_tokens=ROOM, slots=64)
+    lab, params = bench.open_bench(response_tokens=ROOM, slots=64)
     base = make_base(lab, params)
     held_out = bench.problems(HELD_OUT, split="heldout", seed=0, operations=bench.FEW)
     show_masks(lab, base, held_out[:8])

@@ -33,9 +33,9 @@ TEMPLATE = chat_template.ChatTemplate(
     "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 )
 STOP, PAD = "<|im_end|>", "<|endoftext|>"
-# operations of a chain: the fewest that the base knows, and fewer for models that learn them first
+# operations of a chain: the fewest that the base knows, and fewer for models that learn these first
 OPERATIONS, FEW = (5, 6), (3, 4)
-PROMPT, BARE, RESPONSE = 54, 10, 48  # tokens of the longest prompts, and of a solution and some more
+PROMPT, RESPONSE = 54, 48  # tokens of the longest prompt, and of a solution and some more
 SEEDS, ROWS = 3, 16  # ROWS: texts in a batch of fine-tuning
 
 
@@ -72,10 +72,6 @@ class Bench:
         """What the policy reads of a problem: the ids of the pieces, as in training."""
         pieces = chat_template.prefix(TEMPLATE, problem.question), chat_template.suffix(TEMPLATE, INSTRUCTION)
         return [i for piece in pieces for i in self.encode(piece)]
-
-    def bare(self, problem: TinyProblem) -> list[int]:
-        """The expression on a line of its own: a prompt of at most BARE tokens, for models that learn it first."""
-        return self.encode(problem.question.split()[-1] + "\n")
 
     def solved(self, problem: TinyProblem, ids: Sequence[int]) -> bool:
         """Whether a response's final answer is right."""

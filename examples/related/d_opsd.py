@@ -20,8 +20,8 @@ attention (`models.attention.bidirectional_attention`) and a mask token, on docu
 and on right ones that follow a reference solution. As in the base, a place is predicted at the one before. Masks are
 what generation and the teacher meet: a block partly masked, those before it filled, those after it masked wholly or
 partly; mean cross-entropy of what is masked (the usual weight 1 / share is left out: it adds noise, and the optimum of
-each position is the same). A prompt is the bare expression, so that minutes are enough; a response fills 36 places,
-blocks have 12.
+each position is the same). Chains have three or four operations, so that minutes are enough; a response fills 36
+places, blocks have 12.
 
 Measured: not yet run to the end; formulas are tested (RESULTS.md, "Related systems").
 """
@@ -38,19 +38,18 @@ from jax import Array
 
 from examples.related import bench
 from examples.related.bench import Bench
-from hsd_jax.data import tiny
+from hsd_jax.data import chat_template, tiny
 from hsd_jax.divergence import log_probs, pick
 from models import qwen3
 from models.attention import bidirectional_attention
 from models.qwen3 import Params, Qwen3Config
-from tools.make_tiny_base import optimizer_for
 from tools.tiny_documents import Mixture, slips
 
-PRETRAIN, ROWS = 400, 32
+PRETRAIN, ROWS, LEARN = 400, 32, 1e-3
 STEPS, P, TRIES, HELD_OUT, RATE = 12, 8, 3, 128, 3e-4
 RESPONSE, BLOCK, AT_ONCE = 36, 12, 2
 DENOISE = RESPONSE // AT_ONCE
-SHORT, LONG = bench.BARE, bench.BARE + 34  # windows of a prompt, and of one with a reference
+SHORT, LONG = 50, 100  # windows of a prompt, and of one with a reference
 TEMPERATURE, REVEALED, TOP, CLIP = 0.9, 0.25, 20, 0.05
 OWN, REFERENCE = "own future", "reference in the prompt"
 MASK = "<|vision_pad|>"  # an id that the task never writes
@@ -166,8 +165,11 @@ def masked_loss(config: Qwen3Config, params: Params, batch: tuple[Prompts, Array
 
 
 def prompt(lab: Bench, problem: tiny.TinyProblem, *, informed: bool = False) -> list[int]:
-    """The expression on a line of its own; behind the reference solution for a teacher that reads it."""
-    return [*lab.encode(f"{problem.solution}\n\n" * informed), *lab.bare(problem)]
+    """What a model reads of a problem; a teacher also the reference solution, in the frame that the base knows."""
+    opening = chat_template.prefix(bench.TEMPLATE, problem.question)
+    known = chat_template.block("solution", problem.solution), chat_template.CLOSING
+    closing = chat_template.suffix(bench.TEMPLATE, bench.INSTRUCTION)
+    return [i for piece in (opening, *known * informed, closing) for i in lab.encode(piece)]
 
 
 def place(lab: Bench, text: str) -> list[int]:
@@ -201,7 +203,7 @@ def masked_places(rng: np.random.Generator) -> np.ndarray:
 
 def pretrain(lab: Bench, params: Params, steps: int) -> Params:
     """The left-to-right base becomes a masked-diffusion model."""
-    optimizer, rng = optimizer_for(steps), np.random.default_rng(0)
+    optimizer, rng = bench.adamw(LEARN), np.random.default_rng(0)
     state = optimizer.init(params)
     for step in range(steps):
         batch = documents(lab, rng, informed=step % 3 == 2)

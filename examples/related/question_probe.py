@@ -17,7 +17,7 @@ this. Only the abstract of the source is known to us: layer, kind of probe, thre
 
 So that the base can ask, it is fine-tuned first, once for all seeds, on solutions with its own habitual errors in which
 a uniformly drawn step is asked about, the teacher's words without loss. After the answer it starts anew from the step
-it asked about. A prompt is the bare expression, so that minutes are enough.
+it asked about.
 
 Controls: a probe that sees lengths alone (operations in the question, tokens before the question), and one of the state
 before anything is written, which knows how hard the question is. The gate is compared with one that asks as often, at
@@ -43,8 +43,8 @@ from models.attention import reference_attention
 from models.qwen3 import Params, Qwen3Config
 from tools.tiny_documents import Mixture, slips
 
-ASKED, DOCUMENTS, EPOCHS, RATE = 384, 1024, 2, 1e-3
-WINDOW, FOLDS, RIDGE = 80, 5, 10.0
+ASKED, DOCUMENTS, EPOCHS, RATE = 256, 1536, 1, 1e-3
+WINDOW, FOLDS, RIDGE = 136, 5, 10.0
 LENGTHS, RANDOM = "lengths alone", "as often at random"
 QUESTION, ANSWER = re.compile(r"Check (\d)([-+*])(\d)\?\n"), "It is {}\n"
 
@@ -77,9 +77,9 @@ def half(text: str) -> str:
 
 def document(lab: Bench, rng: np.random.Generator) -> tuple[list[int], list[int], list[int]]:
     """A prompt, a solution that asks, and which of its tokens are the student's own."""
-    mix, chain = Mixture(), tiny.random_chain(rng, bench.FEW)
+    mix, chain = Mixture(), tiny.random_chain(rng, bench.OPERATIONS)
     while tiny.split_of(chain) != "train":
-        chain = tiny.random_chain(rng, bench.FEW)
+        chain = tiny.random_chain(rng, bench.OPERATIONS)
     written = half(tiny.solution(chain, slips(rng, chain, mix, attempt=False)))
     step = int(rng.integers(written.count("\n")))
     asked = written.splitlines()[step].split("=")[0]
@@ -93,7 +93,7 @@ def document(lab: Bench, rng: np.random.Generator) -> tuple[list[int], list[int]
     )
     pieces = [(written, 1), (question, 1), (answer, 0), (end + bench.STOP, 1)]
     ids = [(i, own) for text, own in pieces for i in lab.encode(text)]
-    prompt = lab.bare(tiny.TinyProblem("", tiny.question(chain), "", ""))
+    prompt = lab.prompt(tiny.TinyProblem("", tiny.question(chain), "", ""))
     return prompt, [i for i, _ in ids], [own for _, own in ids]
 
 
@@ -110,7 +110,7 @@ def documents(lab: Bench, rng: np.random.Generator) -> Texts:
 def ask(lab: Bench, params: Params, problems: list[tiny.TinyProblem], key: Array) -> Trajectories:
     """Every problem solved without a question, and from its half on with one."""
     weights, text = bench.decode_weights(lab, params), lab.tokenizer.decode
-    prompts = [lab.bare(problem) for problem in problems]
+    prompts = [lab.prompt(problem) for problem in problems]
     alone = bench.write(lab, weights, prompts, jax.random.fold_in(key, 0))
     before = [lab.encode(half(text(ids))) for ids in alone]
     opening, line = lab.encode("Check "), lab.encode("\n")[-1]
@@ -235,9 +235,7 @@ def main() -> None:
     rng, columns = np.random.default_rng(0), []
     params = bench.fine_tune(lab, base, documents(lab, rng), rng, epochs=EPOCHS, rate=RATE)
     for seed in range(bench.SEEDS):
-        columns.append(
-            measure(lab, params, bench.problems(ASKED, split="heldout", seed=seed, operations=bench.FEW), seed)
-        )
+        columns.append(measure(lab, params, bench.problems(ASKED, split="heldout", seed=seed), seed))
         print(f"seed {seed}  " + "  ".join(f"{name}: {value:.3f}" for name, value in columns[-1].items()), flush=True)
     report(columns)
 
