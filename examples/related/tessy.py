@@ -37,12 +37,12 @@ from jax import Array
 from examples.related import bench
 from examples.related.bench import Bench
 from examples.related.question_probe import fit
-from hsd_jax.data import tiny
+from hsd_jax.data.tiny import TinyProblem
 from hsd_jax.sampler.sampler import DecodeParams
 from models import qwen3
 from models.qwen3 import Params
 
-TEXTS, HELD_OUT, LESSONS = 64, 256, 512
+TEXTS, HELD_OUT, LESSONS = 64, 256, 1024
 CHUNK = {"student": 5, "teacher": 10}
 ROOM, TURNS = 64, 60  # tokens of a text, turns of both
 WINDOW = bench.PROMPT + ROOM + CHUNK["teacher"]
@@ -127,19 +127,20 @@ def interleave(lab: Bench, writers: dict[str, Writer], prompts: list[list[int]],
     return responses
 
 
-def lesson(lab: Bench, problem: tiny.TinyProblem, rng: np.random.Generator) -> tuple[list[int], list[int]]:
-    """A right solution in the teacher's words; one in three has some of the student's newlines between steps."""
+def lesson(lab: Bench, problem: TinyProblem, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+    """A right solution in the teacher's words; in every other one, a share of its pieces is in the student's."""
     *steps, last = problem.solution.split("\n")
-    newlines = rng.random(len(steps)) < (0.5 if rng.random() < 1 / 3 else 0.0)
-    text = "".join(step + ("\n" if newline else ", then ") for step, newline in zip(steps, newlines, strict=True))
-    return lab.prompt(problem), lab.encode(text + last.replace("The answer is", "so it is") + bench.STOP)
+    own = rng.random(len(steps) + 1) < (rng.random() if rng.random() < 0.5 else 0.0)
+    text = "".join(step + ("\n" if mine else ", then ") for step, mine in zip(steps, own[1:], strict=True))
+    end = last if own[0] else last.replace("The answer is", "so it is")
+    return lab.prompt(problem), lab.encode(text + end + bench.STOP)
 
 
 def make_teacher(lab: Bench, base: Params) -> Params:
     """The base, fine-tuned on right solutions in the teacher's style."""
     rng = np.random.default_rng(0)
     lessons = [lesson(lab, problem, rng) for problem in bench.problems(LESSONS, split="train", seed=1000)]
-    return bench.fine_tune(lab, base, bench.texts_of(lessons, WINDOW), rng, epochs=2, rate=1e-3)
+    return bench.fine_tune(lab, base, bench.texts_of(lessons, WINDOW), rng, epochs=3, rate=1e-3)
 
 
 def make_writer(lab: Bench, params: Params, key: Array) -> Writer:
@@ -150,7 +151,7 @@ def make_writer(lab: Bench, params: Params, key: Array) -> Writer:
     return Writer(params, weights, fit_boundary(lab, params, prompts, written))
 
 
-def outcome(lab: Bench, params: Params, held_out: list[tiny.TinyProblem], key: Array) -> tuple[float, float]:
+def outcome(lab: Bench, params: Params, held_out: list[TinyProblem], key: Array) -> tuple[float, float]:
     """(pass@1, share of responses in the student's own form)."""
     answers = bench.write(lab, bench.decode_weights(lab, params), [lab.prompt(p) for p in held_out], key)
     right = [lab.solved(*pair) for pair in zip(held_out, answers, strict=True)]
