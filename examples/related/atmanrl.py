@@ -27,7 +27,7 @@ Choices where the paper is silent, and deviations: one mask for all layers and h
 200 of .001 while training (both are compared); the ratio is that of GSPO, the mean over tokens; the answer is the digit
 in the box, the reasoning everything before the last line; one update per batch, so that the clip does not act.
 
-Measured: not yet run to the end; formulas are tested (RESULTS.md, "Related systems").
+Measured: the program has not been run in full since it took its present form; formulas are tested.
 """
 
 from collections import defaultdict

@@ -23,7 +23,8 @@ Controls: a probe that sees lengths alone (operations in the question, tokens be
 before anything is written, which knows how hard the question is. The gate is compared with one that asks as often, at
 random.
 
-Measured: not yet run to the end; formulas are tested (RESULTS.md, "Related systems").
+Measured: the program has not been run in full since it took its present form; formulas are tested. A draft whose
+base read the bare expression learnt neither the task nor to ask in 128 updates (.078 right, no question readable).
 """
 
 import re

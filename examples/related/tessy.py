@@ -12,18 +12,29 @@ gains. So both write at one text: the student its style, the teacher what has to
     3. when the stop id stands, the text ends; the student is fine-tuned on it, cross-entropy, unfiltered
 
 Teacher and student are the same tiny model, one pair for all seeds: the student as it is, with its habitual errors; the
-teacher fine-tuned on right solutions in other words (", then " between steps), now and then in the student's, so that
-it can go on from them. Texts are sampled at temperature .7, without the paper's limits on nucleus and number.
-What is style is labeled by a rule where the paper asks a large model: all but the steps and the digit in the box. A
-predictor is a logistic regression on the last hidden state of its own model (the paper fine-tunes a 0.6B classifier),
-trained on texts that this model wrote. Control changes at once where a chunk is cut at its first token; if the other
-model also cuts at its first token, that token is kept, or nobody would ever write. The paper extends cuts to the next
-whitespace; here no boundary falls into a word.
+teacher fine-tuned on right solutions in other words (", then " between steps), in every other one a share of them in
+the student's, so that it can go on from them. Texts are sampled at temperature .7, without the paper's limits on
+nucleus and number. What is style is labeled by a rule where the paper asks a large model: all but the steps and the
+digit in the box. A predictor is a logistic regression on the last hidden state of its own model (the paper fine-tunes
+a 0.6B classifier), trained on texts that this model wrote. Control changes at once where a chunk is cut at its first
+token; if the other model also cuts at its first token, that token is kept, or nobody would ever write. The paper
+extends cuts to the next whitespace; here no boundary falls into a word.
 
 Compared with texts that the teacher writes alone, and texts of the student alone, by pass@1 after the same number of
 updates, by how surprising the texts are to the student before (nats per token), and by the form it writes in after.
 
-Measured: not yet run to the end; formulas are tested (RESULTS.md, "Related systems").
+Measured (commit ddfd4f1, 2-core CPU, 4 min 7 s user and 1 min 8 s system time; mean over 3 seeds, lowest to highest):
+
+    written by      texts right              surprise, nats           pass@1 after             own form after
+    nobody                                                            0.354 (0.328 to 0.367)   0.990
+    student alone   0.484 (0.422 to 0.562)   0.029 (0.027 to 0.034)   0.400 (0.375 to 0.445)   0.988
+    teacher alone   0.922 (0.906 to 0.953)   6.336 (6.140 to 6.521)   0.077 (0.059 to 0.086)   0.038
+    interleaved     0.953 (0.953 to 0.953)   0.053 (0.052 to 0.056)   0.891 (0.863 to 0.910)   0.977
+
+The paper's effect appears: pass@1 after is .814 (.722 to .906, 95 % over the seeds) above that of the teacher's texts,
+which hurt (.277 below the student before, .194 to .360). 20 updates leave the student between the styles; how much of
+the difference more updates would undo was not tried. A teacher that had seen less of the student's words spoiled the
+interleaved texts (.14 right, pass@1 .125 after, one seed).
 """
 
 import re
