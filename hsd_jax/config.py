@@ -196,6 +196,18 @@ class Optimizer:
 
 
 @dataclass(frozen=True)
+class Lora:
+    """Adapters of low rank that train in place of the weights (docs/lora.md)."""
+
+    rank: int = 0
+    """Rank of the adapters; 0: there are none and all weights train."""
+    alpha: float = 32.0
+    """What an adapter adds counts alpha / rank times."""
+    targets: str = "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj"
+    """The projections that get one, in every layer: some of these, joined by commas."""
+
+
+@dataclass(frozen=True)
 class Mesh:
     """How devices are arranged; -1 takes what the other axes leave."""
 
@@ -296,6 +308,7 @@ class Config:
     sampling: Sampling = field(default_factory=Sampling)
     method: Method = field(default_factory=Method)
     optimizer: Optimizer = field(default_factory=Optimizer)
+    lora: Lora = field(default_factory=Lora)
     mesh: Mesh = field(default_factory=Mesh)
     evaluation: Evaluation = field(default_factory=Evaluation)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
@@ -305,7 +318,7 @@ class Config:
 
 
 SECTIONS = (
-    *(Model, Data, Sampling, Method, Optimizer, Mesh, Evaluation),
+    *(Model, Data, Sampling, Method, Optimizer, Lora, Mesh, Evaluation),
     *(Checkpoints, Logging, Verifier, Guards, Config),
 )
 

@@ -52,7 +52,7 @@ def train(run: Run, state: TrainState, stop: Stop) -> str:
         # nothing moves between host and device by accident
         guard = jax.transfer_guard("disallow" if step > first else "allow")
         with guard, timing.profiled(traced, step, log.path):
-            weights = weights_for_sampling(run.rollouts, state.params, log.clock)
+            weights = weights_for_sampling(run.rollouts, state.policy, log.clock)
             draw = partial(sample_and_grade, run.rollouts, weights, step, log.clock)
             # hosts that draw again and again wait for each other meanwhile
             batch = stop.can_drop(draw, allowed=alone or run.rollouts.method.attempts == 1)
@@ -65,7 +65,7 @@ def train(run: Run, state: TrainState, stop: Stop) -> str:
             log.record(batch, metrics, trace, run.rollouts.sampler.texts.tokenizer)
             stopping = next(filter(None, multihost.gather(f"stop/{step}", stop.asked)), "")
             if log.evaluation_is_due(step) and not stopping:
-                log.evaluate(state.params, step)
+                log.evaluate(state.policy, step)
             log.end_step(step)
             run.checkpoints.write_manifests()
             if run.checkpoints.is_due(step) or stopping:

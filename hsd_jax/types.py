@@ -7,7 +7,7 @@ Array names end in their axes, once and everywhere:
     C  context window, tokens          B  rows           S  sequence = context + response
     T  response window, tokens         L  layers         D  width        F  mlp width
     M  distinct teacher contexts       K  key/value heads                H  head size
-    X  any other window of tokens
+    A  rank of an adapter            X  any other window of tokens
 
 `valid` marks a real token (bool); `weights` is a share of the loss (float); both are never called "mask". Token
 windows are padded on the right and come with a length, so a pad can never stand between two real tokens.

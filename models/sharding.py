@@ -28,7 +28,16 @@ Rules = Mapping[str, str | None]
 
 # Axis letter (hsd_jax/types.py) -> mesh axis. V is on `tensor`, not on `fsdp`: D is there in the same table, and
 # 151936 = 64 * 2374 does not divide by 256, whereas every D does. The loss re-splits the head over V by itself.
-RULES: Rules = {"V": "tensor", "D": "fsdp", "N": "tensor", "K": "tensor", "F": "tensor", "H": None, "L": None}
+RULES: Rules = {
+    "V": "tensor",
+    "D": "fsdp",
+    "N": "tensor",
+    "K": "tensor",
+    "F": "tensor",
+    "H": None,
+    "L": None,
+    "A": None,
+}
 
 
 def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None = None) -> Mesh:
@@ -92,10 +101,21 @@ def param_shardings(config: Qwen3Config, mesh: Mesh, rules: Rules = RULES) -> Py
 
 
 def abstract_params(config: Qwen3Config, mesh: Mesh, dtype: Any, rules: Rules = RULES) -> PyTree:
-    """Shapes, dtype and shardings of the parameters without the parameters: for compiling ahead of time."""
-    shardings = param_shardings(config, mesh, rules)
-    shapes = param_shapes(config)
-    return jax.tree.map(lambda s, shape: jax.ShapeDtypeStruct(shape, dtype, sharding=s), shardings, shapes)
+    """Shapes, dtype and shardings of the parameters without the parameters: for compiling ahead of time.
+
+    Raises: InputError as `param_shardings` does.
+    """
+    param_shardings(config, mesh, rules)
+    return abstract(param_shapes(config), mesh, dtype, rules)
+
+
+def abstract(shapes: PyTree, mesh: Mesh, dtype: Any, rules: Rules = RULES) -> PyTree:
+    """Arrays by name and shape, without the arrays, each where its letters say."""
+
+    def leaf(path: Any, shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec_of(path[-1].key, rules)))
+
+    return jax.tree.map_with_path(leaf, shapes, is_leaf=lambda x: isinstance(x, tuple))
 
 
 def _conflicts(name: str, shape: tuple[int, ...], mesh: Mesh, rules: Rules) -> list[str]:

@@ -10,9 +10,9 @@ from hsd_jax.data.tokenization import Tokenization
 from hsd_jax.errors import InputError
 from hsd_jax.evaluation.generate import EvalModel
 from hsd_jax.evaluation.settings import EvalConfig, check
-from hsd_jax.runtime import checkpoint
 from hsd_jax.setup.sampling import make_sampler
 from hsd_jax.setup.tokenizer import load_tokenization
+from hsd_jax.setup.trained import restore_params
 from models import hf
 from models.qwen3 import Params, Qwen3Config
 from models.sharding import make_mesh
@@ -47,7 +47,7 @@ def read_model(path: str) -> tuple[Qwen3Config, Params, str]:
         return config, hf.load_params(path, config, make_mesh(1, -1, 1)), path
     if not epath.Path(path).exists():
         raise InputError(f"--checkpoint: {path} does not exist")
-    return checkpoint.restore_params(path, make_mesh(1, -1, 1))
+    return restore_params(path, make_mesh(1, -1, 1))
 
 
 def open_model(asking: EvalConfig, *, kinds: tuple[str, ...]) -> EvalModel:

@@ -77,8 +77,8 @@ def update_stage(parts: RunComponents, work: Workload) -> Stage:
 
 def cast_stage(parts: RunComponents, state: PyTree) -> Stage:
     """The policy's weights in decoding's number format, before they move to decoding's places."""
-    params = state.params
-    fixed = {"config": parts.run.model, "dtype": parts.sampler.program.dtype}
+    params, sampler = state.policy, parts.sampler
+    fixed = {"config": parts.run.model, "dtype": sampler.program.dtype, "scale": sampler.scale}
     rest = {"rest of the training state": bytes_per_chip(state) - bytes_per_chip(params)}
     moved = {"weights in their new places": bytes_per_chip(decode_params_of(parts))}
     return Stage(

@@ -1,6 +1,7 @@
 """The outcome of planning one config for one slice: what every program needs, how long a step takes, the verdict."""
 
 import dataclasses
+import math
 from typing import Any
 
 from hsd_jax.config import Config
@@ -12,7 +13,10 @@ from hsd_jax.planning.measured import Measured, Plan, fits
 from hsd_jax.planning.workload import DrawnRows, Workload
 from hsd_jax.setup import method_overrides
 from hsd_jax.setup.components import dtypes_of_copies
+from hsd_jax.setup.validation import adapters_of
 from hsd_jax.update.frozen import FROZEN
+from models import lora
+from models.qwen3 import Qwen3Config
 
 # float32 weights, both moments, and each copy that moves; the frozen copy is named and not saved
 BYTES_PER_COPY = 4
@@ -28,7 +32,7 @@ def make_plan(
         seconds["update"] *= rows.places
     phases = roofline.phases_of(config, model, topology, work, seconds)
     moving = dtypes_of_copies(config, method_overrides.resolve(config.method)).keys() - FROZEN
-    parameters = roofline.layer_params(model) + roofline.head_params(model) * (1 if model.tied else 2)
+    parameters = trained_parameters(config, model)
     return Plan(
         config=name,
         topology=topology,
@@ -43,6 +47,14 @@ def make_plan(
         checkpoint_bytes=parameters * BYTES_PER_COPY * (3 + len(moving)),
         host_bytes=topology.chips_per_host * max((m.memory.get("host", 0) for m in measured), default=0),
     )
+
+
+def trained_parameters(config: Config, model: Qwen3Config) -> int:
+    """How many numbers train: those of all matrices, or of the adapters."""
+    if config.lora.rank:
+        adapters = lora.shapes(adapters_of(config, model), model)["layers"]
+        return sum(math.prod(shape) for shape in adapters.values())
+    return roofline.layer_params(model) + roofline.head_params(model) * (1 if model.tied else 2)
 
 
 def in_words(rows: DrawnRows) -> list[str]:

@@ -104,7 +104,7 @@ def look(parts: RunComponents) -> tuple[Record, list[Record]]:
         submit = submit_in_training(graders, run.config.verifier)
         stage = RolloutStage(run.config, run.method, parts.sampler, parts.questions.steps, submit)
         state = components.initial_state(run, still.optimizer)
-        batch = sample_and_grade(stage, weights_for_sampling(stage, state.params, clock), 1, clock)
+        batch = sample_and_grade(stage, weights_for_sampling(stage, state.policy, clock), 1, clock)
     key = random_keys.key_of(run.config.seed, 1, "peers")
     _, metrics, trace = run_update(step, state, batch.arrays, key, clock)
     flat_ids = np.asarray(batch.rollouts.response_PGT).reshape(-1, batch.rollouts.response_PGT.shape[-1])

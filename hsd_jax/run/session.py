@@ -75,10 +75,10 @@ def open_run(
         met = partial(compiled_sizes, parts.step)
         checkpoints = Checkpointing(config, workdir.path, store, facts(parts, state), met, clock)
         if workdir.start is None:
-            log.evaluate(state.params, 0)
+            log.evaluate(state.policy, 0)
             log.end_step(0)
         else:
-            catch_up(log, checkpoints, state.params, workdir.start)
+            catch_up(log, checkpoints, state.policy, workdir.start)
         yield Run(config, rollouts, parts.step, log, checkpoints), state
 
 
@@ -124,6 +124,7 @@ def facts(parts: RunComponents, state: TrainState) -> dict[str, Any]:
     source = parts.run.config.model.path
     return {
         "model": dataclasses.asdict(parts.run.model),
+        "lora": dataclasses.asdict(parts.run.lora),
         "questions": dict(parts.questions.identity),
         "frozen": {name: [source, value] for name, value in frozen.hashes(state).items()},
     }
@@ -206,6 +207,11 @@ def announce(run: RunConfig, workdir: Workdir, screen: Console) -> None:
     screen.print(f"method {run.config.method.name}: {row}", highlight=False)
     start = "" if workdir.start is None else f", continuing after step {workdir.start}"
     screen.print(f"model {run.config.model.path} on {devices}, workdir {workdir.path}{start}", highlight=False)
+    if run.lora.rank:
+        screen.print(
+            f"adapters of rank {run.lora.rank} on {', '.join(run.lora.targets)} train, all else is frozen",
+            highlight=False,
+        )
 
 
 def _sinks(config: Config, workdir: Workdir) -> list[writers.Sink]:

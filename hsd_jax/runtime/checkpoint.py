@@ -17,10 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers as policies
 
 from hsd_jax.errors import InputError, RunStopped
@@ -28,8 +26,6 @@ from hsd_jax.runtime import faults, files, manifest, multihost, paths, storage
 from hsd_jax.runtime.manifest import MANIFEST as MANIFEST
 from hsd_jax.runtime.manifest import damage as verify
 from hsd_jax.types import PyTree
-from models.qwen3 import Params, Qwen3Config, param_shapes
-from models.sharding import abstract_params
 
 log = logging.getLogger(__name__)
 BEST = "pass@1"
@@ -329,11 +325,20 @@ def restore(root: str | os.PathLike[str], step: int, like: PyTree) -> PyTree:
     return state
 
 
-def restore_params(checkpoint: str | os.PathLike[str], mesh: Mesh | None = None) -> tuple[Qwen3Config, Params, str]:
-    """The float32 weights of a checkpoint, with the model's configuration and the directory its tokenizer came from.
+def restore_part(root: str | os.PathLike[str], step: int, like: PyTree) -> PyTree:
+    """Reads a part of a state, as `restore` does, into jax arrays or, where `like` holds host arrays, into these.
 
-    Only the weights are read: sharded over `mesh`, or without one as host arrays. `checkpoint` is one step's
-    directory, or a workdir or checkpoint directory, of which the newest good step is taken.
+    Raises: InputError for data that cannot be read.
+    """
+    with readable(root, step), ocp.PyTreeCheckpointer() as reader:
+        args = ocp.checkpoint_utils.construct_restore_args(like)
+        how = ocp.args.PyTreeRestore(item=like, restore_args=args, partial_restore=True)
+        return reader.restore(epath.Path(root) / str(step) / "state", args=how)
+
+
+def find(checkpoint: str | os.PathLike[str]) -> tuple[epath.Path, int]:
+    """(directory of checkpoints, step) of one step's directory, or of the newest good step of a workdir.
+
     Raises: InputError if there is no good checkpoint.
     """
     path = _absolute(checkpoint)
@@ -343,27 +348,12 @@ def restore_params(checkpoint: str | os.PathLike[str], mesh: Mesh | None = None)
         raise InputError(
             f"--checkpoint {checkpoint}: no finished checkpoint here; expected <workdir>/checkpoints/<step>"
         )
-    meta = restore_meta(root, step)
-    with readable(root, step):
-        model = Qwen3Config(**meta["model"])
-        source = paths.absolute(meta["config"]["model"]["path"], "model.path", paths.ROOT)
-        target = {"params": _on_host(model) if mesh is None else abstract_params(model, mesh, np.float32)}
-        with ocp.PyTreeCheckpointer() as reader:
-            how = ocp.args.PyTreeRestore(
-                item=target, restore_args=ocp.checkpoint_utils.construct_restore_args(target), partial_restore=True
-            )
-            params = reader.restore(root / str(step) / "state", args=how)["params"]
-    return model, params, source
+    return root, step
 
 
 def _absolute(path: str | os.PathLike[str]) -> epath.Path:
     """Orbax takes absolute paths only."""
     return epath.Path(paths.absolute(os.fspath(path), "the checkpoint directory", Path.cwd()))
-
-
-def _on_host(model: Qwen3Config) -> Any:
-    shapes = param_shapes(model)
-    return jax.tree.map(lambda shape: np.empty(shape, np.float32), shapes, is_leaf=lambda x: isinstance(x, tuple))
 
 
 def _seal_all(store: Store) -> None:

@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec as P
 
 from hsd_jax.errors import InputError
 from hsd_jax.types import PyTree
+from models import lora
 from models.qwen3 import Params, Qwen3Config, param_shapes
 
 # As `Params`, but "layers" is a tuple with one dict per layer (names keep their letters, without the L axis), and the
@@ -97,14 +98,18 @@ def decode_mesh(*, tensor: int = 1, devices: list[Any] | None = None) -> Mesh:
     return Mesh(np.array(devices).reshape(-1, tensor), ("data", "tensor"), axis_types=(AxisType.Auto,) * 2)
 
 
-@partial(jax.jit, static_argnames=("config", "dtype"))
-def per_layer(params: Params, *, config: Qwen3Config, dtype: str) -> DecodeParams:
-    """The tree of `DecodeParams`: matrices in `dtype`, norm scales untouched."""
+@partial(jax.jit, static_argnames=("config", "dtype", "scale"))
+def per_layer(params: Params, *, config: Qwen3Config, dtype: str, scale: float = 0.0) -> DecodeParams:
+    """The tree of `DecodeParams`: matrices in `dtype`, norm scales untouched; adapters, times `scale`, are merged."""
 
     def cast(name: str, x: jax.Array) -> jax.Array:
         return x if "norm" in name else x.astype(dtype)
 
-    layers = tuple({n: cast(n, w[i]) for n, w in params["layers"].items()} for i in range(config.layers))
+    def layer(i: int) -> Params:
+        whole = lora.merged(scale, {n: w[i] for n, w in params["layers"].items()})
+        return {n: cast(n, w) for n, w in whole.items()}
+
+    layers = tuple(map(layer, range(config.layers)))
     ends = {name: cast(name, params[name]) for name in ("embed_VD", "final_norm_D")}
     head = {} if config.tied else {"head_VD": params["head_DV"].T.astype(dtype)}
     return {"layers": layers, **ends, **head}
@@ -129,12 +134,14 @@ def logits(params: DecodeParams, hidden_BD: jax.Array) -> jax.Array:
     return jnp.einsum("bd,vd->bv", hidden_BD, head_VD, preferred_element_type=jnp.float32)
 
 
-def decode_params(params: Params, *, config: Qwen3Config, dtype: str, mesh: Mesh | None = None) -> DecodeParams:
+def decode_params(
+    params: Params, *, config: Qwen3Config, dtype: str, mesh: Mesh | None = None, scale: float = 0.0
+) -> DecodeParams:
     """Weights for decoding, cast in place and then moved; call once per update of the weights.
 
     `params` may be on a training mesh over all processes. Each process gets a whole copy on its own `mesh`.
     """
-    made = per_layer(params, config=config, dtype=dtype)
+    made = per_layer(params, config=config, dtype=dtype, scale=scale)
     if mesh is None:
         return made
     everywhere = spread(mesh)

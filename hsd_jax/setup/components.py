@@ -1,7 +1,7 @@
 """What a run is made of: settings of its programs, its sampler, its step, and the state before the first update."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ from hsd_jax.data.batches import Questions
 from hsd_jax.data.tokenization import Tokenization
 from hsd_jax.methods import row
 from hsd_jax.methods.row import Method
+from hsd_jax.runtime import random_keys
 from hsd_jax.scoring import batch_layout
 from hsd_jax.scoring.batch_layout import BatchLayout
 from hsd_jax.scoring.bin_packing import Split
@@ -22,19 +23,21 @@ from hsd_jax.setup.sampling import Sampler, make_sampler
 from hsd_jax.update import teacher
 from hsd_jax.update.compiled import CompiledStep, compiled_step, state_shardings
 from hsd_jax.update.state import StepConfig, TrainState
-from models import hf, sharding
+from models import hf, lora, sharding
+from models.lora import Lora
 from models.qwen3 import Params, Qwen3Config, cast
 from models.scan import Compute
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What is fixed in a run: its settings, and the method, model and mesh that they name."""
+    """What is fixed in a run: its settings, and the method, model, mesh and adapters that they name."""
 
     config: Config
     method: Method
     model: Qwen3Config
     mesh: Mesh
+    lora: Lora = lora.NONE
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def assemble(
     config, s = run.config, run.config.sampling
     rows, longest = config.data.problems_per_step // processes * s.group_size, max(texts.windows.response.values())
     sampler = make_sampler(run.model, texts, s, rows=rows, longest=longest, devices=host)
+    sampler = replace(sampler, scale=run.lora.scale)
     step = compiled_step(step_settings(run, texts.control_ids), step_layout(run), texts.frame, run.mesh)
     return RunComponents(run, questions, sampler, step)
 
@@ -84,7 +88,8 @@ def step_layout(run: RunConfig) -> BatchLayout:
     config, model, mesh = run.config, run.model, run.mesh
     dtype, o = jnp.dtype(config.model.compute_dtype), config.optimizer
     steps = max(config.sampling.response_tokens, config.sampling.code_response_tokens)
-    how = Compute(dtype, config.model.remat, sharding.placement(model, mesh, dtype))
+    places = lora.merging(run.lora.scale, sharding.placement(model, mesh, dtype))
+    how = Compute(dtype, config.model.remat, places)
     if o.layout == "padded":
         return batch_layout.padded(model, context=config.data.context_tokens, steps=steps, how=how)
     split = Split(run.method.minibatches, o.micro_batches)
@@ -118,9 +123,11 @@ def starting_from(run: RunConfig, optimizer: optax.GradientTransformation) -> Ca
     dtypes = dtypes_of_copies(run.config, run.method)
 
     def build(params: Params) -> TrainState:
-        copies = {name: jax.tree.map(jnp.array, cast(params, dtype)) for name, dtype in dtypes.items()}
-        memory = row.start_memory(run.method)
-        return TrainState(params, optimizer.init(params), copies, memory, jnp.zeros((), jnp.int32))
+        key = random_keys.start_key(run.config.seed)
+        trained = lora.init(run.lora, run.model, key) if run.lora.rank else params
+        of = {name: cast(params if name == "initial" else trained, dtype) for name, dtype in dtypes.items()}
+        copies, memory = jax.tree.map(jnp.array, of), row.start_memory(run.method)
+        return TrainState(trained, optimizer.init(trained), copies, memory, jnp.zeros((), jnp.int32))
 
     return build
 
@@ -133,5 +140,6 @@ def dtypes_of_copies(config: Config, method: Method) -> dict[str, Any]:
         anchored=row.is_anchored(method),
         reference_every=config.optimizer.reference_every,
     )
+    names = {*names, "initial"} if config.lora.rank else names
     # a copy that moves by small steps would stand still in bfloat16
-    return {name: jnp.dtype(config.model.compute_dtype if name == "initial" else "float32") for name in names}
+    return {name: jnp.dtype(config.model.compute_dtype if name == "initial" else "float32") for name in sorted(names)}

@@ -29,4 +29,4 @@ def run_config(
     model = model_of(config.model.path)
     validation.check_positions(config, model.max_positions)
     sharding.param_shardings(model, mesh)
-    return RunConfig(config, method, model, mesh)
+    return RunConfig(config, method, model, mesh, validation.adapters_of(config, model))

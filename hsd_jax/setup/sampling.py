@@ -20,10 +20,12 @@ class Sampler:
     program: SamplerConfig
     choice: SamplingParams
     texts: Tokenization
+    scale: float = 0.0
 
     def weights_of(self, params: Params) -> DecodeParams:
-        """Weights in the number format and the places of decoding."""
-        return decode_params(params, config=self.program.config, dtype=self.program.dtype, mesh=self.program.mesh)
+        """Weights in the number format and the places of decoding; adapters are merged, times `scale`."""
+        to = self.program
+        return decode_params(params, config=to.config, dtype=to.dtype, mesh=to.mesh, scale=self.scale)
 
 
 def capacity_of(settings: config.Sampling, *, prompt: int, longest: int, rows: int, data: int) -> Capacity:

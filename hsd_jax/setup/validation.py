@@ -6,12 +6,16 @@ import numpy as np
 from jax.sharding import Mesh
 
 from hsd_jax.config import Config
+from hsd_jax.config import Lora as LoraSettings
 from hsd_jax.errors import InputError
 from hsd_jax.methods import row
 from hsd_jax.methods.row import Method
 from hsd_jax.reading import donors
 from hsd_jax.reading.pieces import reads_block
 from hsd_jax.runtime.timing import steps_of
+from models import lora
+from models.lora import Lora
+from models.qwen3 import Qwen3Config
 
 MOST, SECONDS, MOMENT = 1e12, (1e-3, 1e9), (0, 0.999999)
 SEEDS = (0, 10**18)  # what every library that draws takes
@@ -101,6 +105,18 @@ def _check_texts(config: Config, method: Method) -> None:
             raise InputError(
                 f"data.{block}-tokens is {room}, but the teacher of {name!r} reads the {block}; give it room"
             )
+
+
+def adapters_of(config: Config, model: Qwen3Config) -> Lora:
+    """The adapters that train. Raises: InputError for settings that this model cannot have, or that nothing reads."""
+    settings = config.lora
+    if settings.rank:
+        found = Lora(settings.rank, settings.alpha, tuple(settings.targets.split(",")))
+        lora.check(found, model)
+        return found
+    if settings != LoraSettings():
+        raise InputError("lora.rank is 0, so all weights train and lora.alpha and lora.targets say nothing; set a rank")
+    return lora.NONE
 
 
 def check_logging(config: Config) -> None:

@@ -12,19 +12,28 @@ from hsd_jax.methods.row import Method
 from hsd_jax.reading.contexts import TeacherInputs
 from hsd_jax.scoring.fused_loss import ONE_CHIP, LossSharding
 from hsd_jax.types import Array, Contexts, Padded, Rollouts
+from hsd_jax.update.teacher import full_weights
 from models.qwen3 import Params
 
 
 @register_dataclass
 @dataclass(frozen=True)
 class TrainState:
-    """What training changes: the policy, its optimizer state, copies of weights, the method's memory, and steps."""
+    """What training changes: the policy, its optimizer state, copies of weights, the method's memory, and steps.
+
+    `params` is what trains: all weights of the policy, or its adapters.
+    """
 
     params: Params
     opt_state: Any
     copies: dict[str, Params]
     memory: dict[str, Array]
     step: Array
+
+    @property
+    def policy(self) -> Params:
+        """All weights of the policy, with adapters beside their matrices where these train."""
+        return full_weights(self.copies, self.params)
 
 
 @dataclass(frozen=True)

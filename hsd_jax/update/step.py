@@ -54,7 +54,7 @@ def update(
 
     graded = inputs
     if row.is_scored_beforehand(settings.method):
-        old_PGT = policy_logprob(settings, scorer, state.params, inputs)
+        old_PGT = policy_logprob(settings, scorer, state.policy, inputs)
         graded = replace(inputs, rollouts=replace(inputs.rollouts, logprob_PGT=old_PGT))
     state, (metrics, measured) = jax.lax.scan(one, state, interleave(graded, settings.method.minibatches))
     responses = inputs.rollouts.response_PGT, inputs.rollouts.length_PG
@@ -149,7 +149,8 @@ def micro_loss(
     """The micro-batch's part of the loss, and its per-token statistics [p, G, T]."""
     method = settings.method
 
-    def stream(weights: Params, score: Callable[..., Array], contexts: Contexts) -> fused_loss.Stream:
+    def stream(held: Params, score: Callable[..., Array], contexts: Contexts) -> fused_loss.Stream:
+        weights = teacher.full_weights(state.copies, held)
         return fused_loss.Stream(score(weights, contexts, work.response_PGT, work.length_PG), head(weights))
 
     def flat(values_PGT: Array) -> Array:

@@ -1,7 +1,8 @@
 """Whose weights teach, and the copies of weights that a run keeps besides the policy.
 
 `copies` holds only what the method needs: "initial" (frozen at the start), "reference" (the initial policy, moved now
-and then) and "teacher" (a moving average, or a copy renewed at times).
+and then) and "teacher" (a moving average, or a copy renewed at times). Where adapters train, "initial" is what they are
+put on; copies that move are of the adapters, and the initial weights without any are a teacher for free.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +17,18 @@ Copies = Mapping[str, Params]
 Rate = Callable[[Array], Array]
 
 REFERENCE_COEFFICIENT = 0.99
+
+
+def full_weights(copies: Copies, held: Params) -> Params:
+    """The weights that `held` stands for: itself, or, where only adapters train, these beside the initial weights.
+
+    Nothing is computed, so a run that trains all weights runs the same program as without.
+    """
+    return _over(copies.get("initial", {}), held)
+
+
+def _over(base: Params, held: Params) -> Params:
+    return base | {name: _over(base.get(name, {}), x) if isinstance(x, dict) else x for name, x in held.items()}
 
 
 def teacher_of(kind: str) -> str:

@@ -19,6 +19,7 @@ from etils import epath
 
 from hsd_jax.errors import InputError
 from hsd_jax.runtime import checkpoint, faults
+from hsd_jax.setup import trained
 from hsd_jax.update.state import TrainState
 from models.qwen3 import Params, init_params
 from models.sharding import make_mesh
@@ -151,7 +152,7 @@ def test_a_score_that_comes_late_counts_at_once_and_after_a_restart(tmp_path: Pa
 @pytest.mark.parametrize("meshed", [False, True])
 def test_the_weights_alone_are_read(two: Path, meshed: bool) -> None:
     mesh = make_mesh(1, 2, 1, jax.devices()[:2]) if meshed else None
-    config, params, source = checkpoint.restore_params(two / "4", mesh)
+    config, params, source = trained.restore_params(two / "4", mesh)
     assert (config, source) == (MODEL, str(TINY_MODEL))
     jax.tree.map(np.testing.assert_array_equal, params, state_of(4).params)
     kinds = {type(leaf) for leaf in jax.tree.leaves(params)}
@@ -163,7 +164,7 @@ def test_the_weights_alone_are_read(two: Path, meshed: bool) -> None:
 def test_the_weights_do_not_need_the_optimizer(copy: Path) -> None:
     """A workdir is accepted too, and the newest good step of it is taken."""
     truncate(copy / "4")
-    _, params, _ = checkpoint.restore_params(copy.parent)
+    _, params, _ = trained.restore_params(copy.parent)
     np.testing.assert_array_equal(params["embed_VD"], state_of(2).params["embed_VD"])
 
 
@@ -173,12 +174,12 @@ def test_a_damaged_checkpoint_without_a_manifest_is_refused_in_one_line(copy: Pa
     file = copy / "4" / part
     shutil.rmtree(file) if file.is_dir() else file.write_bytes(b"Z" + file.read_bytes()[1:])
     with pytest.raises(InputError, match="4 cannot be read .*delete it, then the one before it is taken"):
-        checkpoint.restore_params(copy / "4")
+        trained.restore_params(copy / "4")
 
 
 def test_no_checkpoint_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no finished checkpoint here"):
-        checkpoint.restore_params(tmp_path)
+        trained.restore_params(tmp_path)
 
 
 def test_a_failing_run_still_finishes_the_write_in_flight(tmp_path: Path) -> None:

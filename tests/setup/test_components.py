@@ -8,13 +8,15 @@ import numpy as np
 import optax
 import pytest
 
-from hsd_jax.config import Config, Data, Model, Sampling
+from hsd_jax.config import Config, Data, Lora, Model, Sampling
 from hsd_jax.errors import InputError
 from hsd_jax.methods import METHODS
 from hsd_jax.planning.abstract_args import state_of
 from hsd_jax.setup import validation
 from hsd_jax.setup.components import RunConfig, initial_state, learning_rates
-from models.qwen3 import Qwen3Config
+from hsd_jax.update import frozen
+from models import lora
+from models.qwen3 import Qwen3Config, param_shapes
 from models.sharding import make_mesh
 from tests.support.paths import TINY_MODEL
 
@@ -66,6 +68,25 @@ def test_the_frozen_copy_is_the_weights_as_the_model_reads_them() -> None:
     assert copy["embed_VD"].dtype == copy["layers"]["up_LDF"].dtype == jnp.bfloat16
     shape = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)  # noqa: E731
     assert shape(state.copies) == shape(state_of(run, optimizer).copies)
+
+
+def test_where_adapters_train_the_state_has_the_base_once_and_all_else_of_the_adapters() -> None:
+    """The base in the compute dtype, as it serves as frozen teacher and reference; a moving teacher, float32."""
+    config = Config(model=Model(path=str(TINY_MODEL)), lora=Lora(rank=4, targets="q_proj,down_proj"))
+    model, mesh = Qwen3Config.from_hf(str(TINY_MODEL)), make_mesh(1, 2, 2, jax.devices()[:4])
+    run = RunConfig(config, METHODS["sdpo"], model, mesh, validation.adapters_of(config, model))
+    state = state_of(run, optax.adam(1.0))
+    shapes = lora.shapes(run.lora, model)
+    for tree in (state.params, state.opt_state[0].mu, state.opt_state[0].nu, state.copies["teacher"]):
+        assert jax.tree.map(lambda x: (x.shape, x.dtype), tree) == jax.tree.map(
+            lambda shape: (shape, jnp.float32), shapes, is_leaf=lambda x: isinstance(x, tuple)
+        )
+    assert set(state.copies) == {"initial", "teacher"}
+    base = state.copies["initial"]
+    assert base["layers"]["q_LDNH"].dtype == jnp.bfloat16 and set(base) == set(param_shapes(model))
+    assert set(state.policy["layers"]) == set(base["layers"]) | set(shapes["layers"])
+    split = state.params["layers"]["q_in_LDA"].sharding.shard_shape((3, 96, 4))
+    assert split == (3, 48, 4) and set(frozen.without_frozen(state).copies) == {"teacher"}
 
 
 @pytest.mark.parametrize(
