@@ -23,8 +23,8 @@ partly; mean cross-entropy of what is masked (the usual weight 1 / share is left
 each position is the same). Chains have three or four operations, so that minutes are enough; a response fills 36
 places, blocks have 12.
 
-Measured: the program has not been run in full; formulas are tested. A draft that read the bare expression and was
-pre-trained for 200 steps did not copy its operands (.08 and .12 right; .74 with the reference in the prompt).
+Measured: the program has not been run in full; formulas are tested. A draft that read the bare expression, with the
+base's own optimizer for 200 steps, did not copy its operands (.08 and .12 right; .74 with the reference in the prompt).
 """
 
 from collections import defaultdict

@@ -16,15 +16,16 @@ this. Only the abstract of the source is known to us: layer, kind of probe, thre
     rescue    share of the wrong that are right when they ask;  harm: share of the right that are wrong when they ask
 
 So that the base can ask, it is fine-tuned first, once for all seeds, on solutions with its own habitual errors in which
-a uniformly drawn step is asked about, the teacher's words without loss. After the answer it starts anew from the step
-it asked about.
+a uniformly drawn step is asked about. The teacher's words have no loss, nor have the first of a question, which are
+written for the student: whether to ask is not its decision. After the answer it starts anew from the step it asked
+about.
 
 Controls: a probe that sees lengths alone (operations in the question, tokens before the question), and one of the state
 before anything is written, which knows how hard the question is. The gate is compared with one that asks as often, at
 random.
 
-Measured: the program has not been run in full since it took its present form; formulas are tested. A draft whose
-base read the bare expression learnt neither the task nor to ask in 128 updates (.078 right, no question readable).
+Measured: the program has not been run in full since it took its present form; formulas are tested. A draft in which
+the first words of a question had a loss made the student ask on its own, unheard (.06 to .08 right, none readable).
 """
 
 import re
@@ -47,6 +48,7 @@ from tools.tiny_documents import Mixture, slips
 ASKED, DOCUMENTS, EPOCHS, RATE = 256, 1536, 1, 1e-3
 WINDOW, FOLDS, RIDGE = 136, 5, 10.0
 LENGTHS, RANDOM = "lengths alone", "as often at random"
+OPENING = "Check "  # of a question: written for the student, who so never asks on its own
 QUESTION, ANSWER = re.compile(r"Check (\d)([-+*])(\d)\?\n"), "It is {}\n"
 
 
@@ -84,15 +86,14 @@ def document(lab: Bench, rng: np.random.Generator) -> tuple[list[int], list[int]
     written = half(tiny.solution(chain, slips(rng, chain, mix, attempt=False)))
     step = int(rng.integers(written.count("\n")))
     asked = written.splitlines()[step].split("=")[0]
-    question = f"Check {asked}?\n"
-    answer = teacher(question)
+    answer = teacher(f"{OPENING}{asked}?\n")
     rest = tiny.Chain((int(answer[-2]), *chain.numbers[step + 2 :]), chain.operators[step + 1 :])
     end = (
         tiny.solution(rest, slips(rng, rest, mix, attempt=False))
         if rest.operators
         else f"The answer is \\boxed{{{answer[-2]}}}."
     )
-    pieces = [(written, 1), (question, 1), (answer, 0), (end + bench.STOP, 1)]
+    pieces = [(written, 1), (OPENING, 0), (f"{asked}?\n", 1), (answer, 0), (end + bench.STOP, 1)]
     ids = [(i, own) for text, own in pieces for i in lab.encode(text)]
     prompt = lab.prompt(tiny.TinyProblem("", tiny.question(chain), "", ""))
     return prompt, [i for i, _ in ids], [own for _, own in ids]
@@ -114,7 +115,7 @@ def ask(lab: Bench, params: Params, problems: list[tiny.TinyProblem], key: Array
     prompts = [lab.prompt(problem) for problem in problems]
     alone = bench.write(lab, weights, prompts, jax.random.fold_in(key, 0))
     before = [lab.encode(half(text(ids))) for ids in alone]
-    opening, line = lab.encode("Check "), lab.encode("\n")[-1]
+    opening, line = lab.encode(OPENING), lab.encode("?\n")[-1]
     heads = [[*p, *b, *opening] for p, b in zip(prompts, before, strict=True)]
     asked = bench.write(lab, weights, heads, jax.random.fold_in(key, 1), limit=6)
     questions = [opening + (ids[: ids.index(line) + 1] if line in ids else ids) for ids in asked]

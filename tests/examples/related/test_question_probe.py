@@ -78,7 +78,11 @@ def test_documents_ask_about_a_written_step_and_go_on_from_its_true_result(lab: 
         expression, answer, *lines = rest.removesuffix(bench.STOP).splitlines()
         assert expression.removesuffix("?") in written
         told = lab.tokenizer.decode([i for i, mine in zip(ids, own, strict=True) if not mine])
-        assert told == answer + "\n" == question_probe.teacher(f"Check {expression}\n")
+        assert (
+            told.removeprefix(question_probe.OPENING)
+            == answer + "\n"
+            == question_probe.teacher(f"Check {expression}\n")
+        )
         result = answer[-1]
         assert lines[0].startswith(result if len(lines) > 1 else f"The answer is \\boxed{{{result}}}")
 
