@@ -24,8 +24,11 @@ Controls: a probe that sees lengths alone (operations in the question, tokens be
 before anything is written, which knows how hard the question is. The gate is compared with one that asks as often, at
 random.
 
-Measured: the program has not been run in full since it took its present form; formulas are tested. A draft in which
-the first words of a question had a loss made the student ask on its own, unheard (.06 to .08 right, none readable).
+Measured (commit c11e8f3, 2-core CPU, 1 min 33 s user and 24 s system time; mean over 3 seeds, lowest to highest):
+nothing is shown, with a student that fine-tuning had spoiled: right alone .135 (.125 to .156; the base: .355). Readable
+questions .770; AUC after asking, last layer, .511 (.419 to .590), of lengths .439, of the question alone .551; right
+when asking always .113, by the gate .112 (it asked .992), at random .113; rescued of all .095, harmed of all .117. In a
+draft the first words of a question had a loss, and the student asked on its own, unheard (.06 to .08 right).
 """
 
 import re
