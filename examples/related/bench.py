@@ -24,7 +24,7 @@ from hsd_jax.divergence import log_probs, pick
 from hsd_jax.sampler import sampler
 from hsd_jax.sampler.state import SamplerConfig
 from hsd_jax.types import Padded
-from hsd_jax.verifiers.math import grade
+from hsd_jax.verifiers.math import before_a_cut, grade
 from models import hf, qwen3
 from models.qwen3 import Params, Qwen3Config
 
@@ -74,8 +74,8 @@ class Bench:
         return [i for piece in pieces for i in self.encode(piece)]
 
     def solved(self, problem: TinyProblem, ids: Sequence[int]) -> bool:
-        """Whether a response's final answer is right."""
-        return grade(self.tokenizer.decode(list(ids)), problem.answer).reward == 1
+        """Whether the box that a response closes holds the right answer; one that was cut has no other answer."""
+        return grade(before_a_cut(self.tokenizer.decode(list(ids))), problem.answer).reward == 1
 
 
 INSTRUCTION = chat_template.INSTRUCTIONS["math"]

@@ -27,7 +27,7 @@ from tests.support.train_process import TINY, environment, finish, kill, reach, 
 
 TARGETS = ("q_proj", "o_proj", "down_proj")
 SETTINGS = ["--lora.rank", "2", "--lora.alpha", "8", "--lora.targets", ",".join(TARGETS)]
-COMMAND = [*TINY, *SETTINGS, "--optimizer.learning-rate", "0.01", "--steps", "4"]
+COMMAND = [*TINY, *SETTINGS, "--optimizer.learning-rate", "0.01", "--evaluation.every", "0", "--steps", "4"]
 
 
 @pytest.fixture(scope="module")
