@@ -49,7 +49,6 @@ from models.qwen3 import Params, Qwen3Config
 from tools.tiny_documents import Mixture, slips
 
 ASKED, DOCUMENTS, EPOCHS, RATE = 256, 1536, 1, 1e-3
-PLAIN = 0.5  # share of the documents that ask nothing
 WINDOW, FOLDS, RIDGE = 136, 5, 10.0
 LENGTHS, RANDOM = "lengths alone", "as often at random"
 OPENING = "Check "  # of a question: written for the student, who so never asks on its own
@@ -83,17 +82,12 @@ def half(text: str) -> str:
 
 
 def document(lab: Bench, rng: np.random.Generator) -> tuple[list[int], list[int], list[int]]:
-    """A prompt, a solution that asks about its last step or nothing, and which of its tokens are the student's own."""
+    """A prompt, a solution that asks, and which of its tokens are the student's own."""
     mix, chain = Mixture(), tiny.random_chain(rng, bench.OPERATIONS)
     while tiny.split_of(chain) != "train":
         chain = tiny.random_chain(rng, bench.OPERATIONS)
-    prompt = lab.prompt(tiny.TinyProblem("", tiny.question(chain), "", ""))
-    solution = tiny.solution(chain, slips(rng, chain, mix, attempt=False))
-    if rng.random() < PLAIN:
-        ids = lab.encode(solution + bench.STOP)
-        return prompt, ids, [1] * len(ids)
-    written = half(solution)
-    step = written.count("\n") - 1
+    written = half(tiny.solution(chain, slips(rng, chain, mix, attempt=False)))
+    step = int(rng.integers(written.count("\n")))
     asked = written.splitlines()[step].split("=")[0]
     answer = teacher(f"{OPENING}{asked}?\n")
     rest = tiny.Chain((int(answer[-2]), *chain.numbers[step + 2 :]), chain.operators[step + 1 :])
@@ -104,6 +98,7 @@ def document(lab: Bench, rng: np.random.Generator) -> tuple[list[int], list[int]
     )
     pieces = [(written, 1), (OPENING, 0), (f"{asked}?\n", 1), (answer, 0), (end + bench.STOP, 1)]
     ids = [(i, own) for text, own in pieces for i in lab.encode(text)]
+    prompt = lab.prompt(tiny.TinyProblem("", tiny.question(chain), "", ""))
     return prompt, [i for i, _ in ids], [own for _, own in ids]
 
 
