@@ -22,8 +22,10 @@ KINDS = {
 PARTS = {"sample": ("move weights", "prefill", "decode"), "update": ("score, differentiate, update",)}
 # The useful work of a phase, at the limit that binds it, over the time that it took: the update's operations at peak
 # (MFU; nothing recomputed, no empty places), the sampler's reading of weights and live keys at full bandwidth.
-LIMITS = {"update": "speed/update_mfu", "sample": "speed/sample_bandwidth"}
-LIMIT_OF = {"sample": "decode", "update": "score, differentiate, update"}
+LIMITS = {
+    "update": ("score, differentiate, update", "speed/update_mfu"),
+    "sample": ("decode", "speed/sample_bandwidth"),
+}
 Pace = Callable[[float, Mapping[str, float]], dict[str, float]]
 
 
@@ -52,7 +54,11 @@ def pace(run: RunConfig, devices: Sequence[Any]) -> Pace:
         work = workload(run.config, run.method, mean=rounded, prompt=0)
         phases = {phase.name: phase for phase in roofline.phases_of(run.config, run.model, topology, work)}
         plan = {f"plan/{phase}": sum(phases[part].expected for part in names) for phase, names in PARTS.items()}
-        least = {phase: phases[LIMIT_OF[phase]].ideal * mean / rounded for phase in LIMITS}
-        return plan | {LIMITS[phase]: least[phase] / took[phase] for phase in LIMITS if took.get(phase)}
+        shares = {
+            name: phases[part].ideal * mean / rounded / took[phase]
+            for phase, (part, name) in LIMITS.items()
+            if took.get(phase)
+        }
+        return plan | shares
 
     return expected

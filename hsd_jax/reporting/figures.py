@@ -72,11 +72,11 @@ class RunData:
     groups: Sequence[Group]
 
 
-# (name, title, unit, ((metric, label), ...)): the first metric is the one whose newest value is shown large.
 LIMITS = {  # how near a phase comes to what its chips could do
     "speed/update_mfu": "of peak in the update",
     "speed/sample_bandwidth": "of bandwidth while sampling",
 }
+# (name, title, unit, ((metric, label), ...)): the first metric is the one whose newest value is shown large.
 CURVES = (  # name, title, recorded metrics with their labels; all of a figure have the unit of the first
     ("reward", "Pass rate while training", (("reward", ""),)),
     (

@@ -23,16 +23,11 @@ from models.lora import PROJECTIONS
 from models.qwen3 import Qwen3Config, params_of
 from tests.support.paths import TINY_MODEL
 from tests.support.same_run import assert_same, state_at
-from tests.support.train_process import TINY, environment, finish, kill, reach, start
+from tests.support.train_process import TINY, finish, kill, reach, start
 
 TARGETS = ("q_proj", "o_proj", "down_proj")
 SETTINGS = ["--lora.rank", "2", "--lora.alpha", "8", "--lora.targets", ",".join(TARGETS)]
 COMMAND = [*TINY, *SETTINGS, "--optimizer.learning-rate", "0.01", "--evaluation.every", "0", "--steps", "4"]
-
-
-@pytest.fixture(scope="module")
-def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return environment(tmp_path_factory.mktemp("shared"))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 
 from hsd_jax.runtime import checkpoint
 from tests.support.same_run import assert_same
-from tests.support.train_process import TINY, Run, environment, finish, kill, lines, reach, start
+from tests.support.train_process import TINY, Run, finish, kill, lines, reach, start
 
 STEPS = 6
 LOOP = ("sample", "grade", "update", "log", "evaluate", "save")
@@ -28,11 +28,6 @@ PACKED = [
 ]
 # Seconds into a phase at which it is killed at the latest; of the others a part, lest the phase be over (see below).
 LONGEST = {"start": 0.5, "grade": 0.02, "save": 0.1, "report": 0.1}
-
-
-@pytest.fixture(scope="module")
-def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return environment(tmp_path_factory.mktemp("shared"))
 
 
 @pytest.fixture(scope="module")
