@@ -29,9 +29,8 @@ from hsd_jax.rollout.collect import sample_and_grade, weights_for_sampling
 from hsd_jax.run import arguments, notices
 from hsd_jax.run.run_log import RunLog
 from hsd_jax.run.session import Run, open_run
-from hsd_jax.runtime import cli, faults, multihost, random_keys, timing
+from hsd_jax.runtime import cli, faults, host, multihost, random_keys, timing
 from hsd_jax.runtime.compile_cache import enable_compilation_cache
-from hsd_jax.runtime.malloc import tune_malloc
 from hsd_jax.runtime.signals import Stop, watch
 from hsd_jax.runtime.workdir import same_start
 from hsd_jax.sampler.decode_sharding import refuse_unusable
@@ -108,7 +107,8 @@ def main(argv: Sequence[str]) -> int:
     """The command: refuse what is wrong before anything compiles, train, say how it went."""
     given = arguments.parse(argv, about=__doc__ or "")
     chips.set_flags(os.environ, chips.chip_of(notices.accelerator(os.environ)))
-    tune_malloc()
+    host.tune_malloc()
+    host.widen_pool(os.environ)
     place = multihost.from_environment(os.environ)
     enable_compilation_cache(*(place.process, place.processes) if place else ())
     with multihost.distributed_session(place), watch() as stop, handed_on(stop):

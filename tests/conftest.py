@@ -13,6 +13,7 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {xla_flags.devices
 import jax
 import pytest
 
+from hsd_jax.runtime import host
 from tests.support import gcs_emulator
 
 # Programs that the session has compiled: a folder for each worker (an entry is not written in one go), and others for
@@ -20,6 +21,7 @@ from tests.support import gcs_emulator
 FIRST = "TESTS_COMPILED" not in os.environ
 COMPILED = os.environ.setdefault("TESTS_COMPILED", tempfile.mkdtemp(prefix="hsd-jax-compiled-") if FIRST else "")
 
+host.widen_pool(os.environ)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{COMPILED}/{WORKER}-commands"

@@ -1,4 +1,4 @@
-"""What a process has freed goes back to the system, whatever it allocated before."""
+"""What a process has freed goes back to the system, and virtual devices have threads enough to wait in."""
 
 import os
 import platform
@@ -7,10 +7,12 @@ import sys
 
 import pytest
 
+from hsd_jax.runtime import host
+
 # Frees one large block, which raises glibc's limit for blocks of their own, then many smaller ones below a live one.
 PROGRAM = """
 import ctypes, resource, sys
-from hsd_jax.runtime.malloc import tune_malloc
+from hsd_jax.runtime.host import tune_malloc
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 def resident():
@@ -40,3 +42,24 @@ def test_freed_blocks_go_back_to_the_system() -> None:
         return int(done.stdout)
 
     assert kept("fixed") <= 4 and kept("as it is") >= 40
+
+
+@pytest.mark.parametrize(
+    ("given", "devices"),
+    [
+        ({}, 0),
+        ({"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}, 0),
+        ({"XLA_FLAGS": "--xla_dump_to=x --xla_force_host_platform_device_count=4"}, 4),
+        ({"JAX_NUM_CPU_DEVICES": "8"}, 8),
+    ],
+)
+def test_several_virtual_devices_have_threads_for_each_collective(given: dict[str, str], devices: int) -> None:
+    environment = dict(given)
+    host.widen_pool(environment)
+    assert int(environment.get("PJRT_NPROC", 0)) >= 16 * devices and (devices > 1) == ("PJRT_NPROC" in environment)
+
+
+def test_the_number_of_threads_that_a_user_chose_stays() -> None:
+    environment = {"JAX_NUM_CPU_DEVICES": "8", "PJRT_NPROC": "3"}
+    host.widen_pool(environment)
+    assert environment["PJRT_NPROC"] == "3"
