@@ -27,7 +27,11 @@ Choices where the paper is silent, and deviations: one mask for all layers and h
 200 of .001 while training (both are compared); the ratio is that of GSPO, the mean over tokens; the answer is the digit
 in the box, the reasoning everything before the last line; one update per batch, so that the clip does not act.
 
-Measured: the program has not been run in full since it took its present form; formulas are tested.
+Measured (commit a8e1595, 2-core CPU, idle, 3 min 38 s; mean over 3 seeds, lowest to highest): of the effect only its
+means appears. Saliency rises, .056 (.045 to .063) against .046 with the outcome alone; solutions are not shorter, 34.1
+tokens (31.6 to 35.8) against 33.4, and pass@1 is .473 (.379 to .543) against .474 and .456 before. The mask of 8 steps
+orders the columns as that of 200 does (rank correlation .949), the one gradient does not (-.084). The sign as printed
+would pay the toy trace with idle lines more (.933 against .908), the one used here pays it less (.067 against .092).
 """
 
 from collections import defaultdict
