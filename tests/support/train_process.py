@@ -17,7 +17,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from hsd_jax.runtime import host
 from tests.support import xla_flags
 from tests.support.paths import ROOT
 
@@ -141,7 +140,6 @@ def trained(workdir: Path) -> list[dict[str, Any]]:
 def _run(
     argv: list[str], variables: dict[str, str], cwd: Path, workdir: Path, output: Path, phases: Connection
 ) -> None:
-    os.environ.pop(host.POOL, None)  # of the tests' own devices
     os.environ.update(variables)
     os.chdir(cwd)
     with output.open("w") as file:
