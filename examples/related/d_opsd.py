@@ -25,9 +25,9 @@ places, blocks have 12.
 
 Measured (commit a8e1595, 2-core CPU, idle for most of it, 8 min 41 s; mean over 3 seeds, lowest to highest): nothing is
 shown. pass@1 is .357 (.336 to .398) before, .302 (.211 to .352) with its own future, .279 (.227 to .375) with the
-reference in the prompt; the seeds differ by more than the teachers. Other rates were not tried. A draft
-that read the bare expression, with the
-base's own optimizer for 200 steps, did not copy its operands (.08 and .12 right; .74 with the reference in the prompt).
+reference in the prompt; the seeds differ by more than the teachers. Other rates were not tried. A draft that read the
+bare expression, with the base's own optimizer for 200 steps, did not copy its operands (.08 and .12 right; .74 with the
+reference in the prompt).
 """
 
 from collections import defaultdict

@@ -15,10 +15,10 @@ this. Only the abstract of the source is known to us: layer, kind of probe, thre
     gate      ask where the probe, before asking, gives being right without help less than one half
     rescue    share of the wrong that are right when they ask;  harm: share of the right that are wrong when they ask
 
-So that the base can ask, it is fine-tuned first, once for all seeds, on solutions with its own habitual errors in which
-a uniformly drawn step is asked about. The teacher's words have no loss, nor have the first of a question, which are
-written for the student: whether to ask is not its decision. After the answer it starts anew from the step it asked
-about.
+So that the base can ask, it is fine-tuned first, once for all seeds, on solutions with its own habitual errors; in
+every second one a uniformly drawn step is asked about. The teacher's words have no loss, nor have the first of a
+question, which are written for the student: whether to ask is not its decision. After the answer it starts anew from
+the step it asked about.
 
 Controls: a probe that sees lengths alone (operations in the question, tokens before the question), and one of the state
 before anything is written, which knows how hard the question is. The gate is compared with one that asks as often, at
@@ -48,10 +48,11 @@ from models.attention import reference_attention
 from models.qwen3 import Params, Qwen3Config
 from tools.tiny_documents import Mixture, slips
 
-ASKED, DOCUMENTS, EPOCHS, RATE = 256, 1536, 1, 1e-3
+ASKED, DOCUMENTS, EPOCHS, RATE = 256, 4096, 1, 1e-3
 WINDOW, FOLDS, RIDGE = 136, 5, 10.0
 LENGTHS, RANDOM = "lengths alone", "as often at random"
 OPENING = "Check "  # of a question: written for the student, who so never asks on its own
+Pieces = list[tuple[str, int]]  # texts, and whether the student writes them
 QUESTION, ANSWER = re.compile(r"Check (\d)([-+*])(\d)\?\n"), "It is {}\n"
 
 
@@ -81,30 +82,40 @@ def half(text: str) -> str:
     return "".join(lines[: len(lines) // 2 + 1])
 
 
-def document(lab: Bench, rng: np.random.Generator) -> tuple[list[int], list[int], list[int]]:
-    """A prompt, a solution that asks, and which of its tokens are the student's own."""
-    mix, chain = Mixture(), tiny.random_chain(rng, bench.OPERATIONS)
-    while tiny.split_of(chain) != "train":
-        chain = tiny.random_chain(rng, bench.OPERATIONS)
-    written = half(tiny.solution(chain, slips(rng, chain, mix, attempt=False)))
+def train_chain(rng: np.random.Generator) -> tiny.Chain:
+    """A chain of the training split."""
+    while tiny.split_of(chain := tiny.random_chain(rng, bench.OPERATIONS)) != "train":
+        pass
+    return chain
+
+
+def plain(rng: np.random.Generator, chain: tiny.Chain) -> Pieces:
+    """A solution that does not ask."""
+    return [(tiny.solution(chain, slips(rng, chain, Mixture(), attempt=False)) + bench.STOP, 1)]
+
+
+def asking(rng: np.random.Generator, chain: tiny.Chain) -> Pieces:
+    """A solution that asks about one of its steps, half-way, and goes on from the answer."""
+    written = half(tiny.solution(chain, slips(rng, chain, Mixture(), attempt=False)))
     step = int(rng.integers(written.count("\n")))
     asked = written.splitlines()[step].split("=")[0]
     answer = teacher(f"{OPENING}{asked}?\n")
     rest = tiny.Chain((int(answer[-2]), *chain.numbers[step + 2 :]), chain.operators[step + 1 :])
-    end = (
-        tiny.solution(rest, slips(rng, rest, mix, attempt=False))
-        if rest.operators
-        else f"The answer is \\boxed{{{answer[-2]}}}."
-    )
-    pieces = [(written, 1), (OPENING, 0), (f"{asked}?\n", 1), (answer, 0), (end + bench.STOP, 1)]
+    end = plain(rng, rest) if rest.operators else [(f"The answer is \\boxed{{{answer[-2]}}}.{bench.STOP}", 1)]
+    return [(written, 1), (OPENING, 0), (f"{asked}?\n", 1), (answer, 0), *end]
+
+
+def document(lab: Bench, chain: tiny.Chain, pieces: Pieces) -> tuple[list[int], list[int], list[int]]:
+    """A prompt, what is written to it, and which of these tokens are the student's own."""
     ids = [(i, own) for text, own in pieces for i in lab.encode(text)]
     prompt = lab.prompt(tiny.TinyProblem("", tiny.question(chain), "", ""))
     return prompt, [i for i, _ in ids], [own for _, own in ids]
 
 
 def documents(lab: Bench, rng: np.random.Generator) -> Texts:
-    """What the base learns asking from; the teacher's tokens are only read."""
-    rows = [document(lab, rng) for _ in range(DOCUMENTS)]
+    """What the base learns asking from, as many that ask as not; the teacher's tokens are only read."""
+    chains = [train_chain(rng) for _ in range(DOCUMENTS)]
+    rows = [document(lab, chain, (plain, asking)[i % 2](rng, chain)) for i, chain in enumerate(chains)]
     texts = bench.texts_of([(prompt, ids) for prompt, ids, _ in rows], WINDOW)
     weights_BS = np.zeros(texts.weights_BS.shape, np.float32)
     for row, (prompt, ids, own) in zip(weights_BS, rows, strict=True):

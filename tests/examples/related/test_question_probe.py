@@ -73,7 +73,8 @@ def test_the_teacher_is_exact(question: str, answer: str) -> None:
 def test_documents_ask_about_a_written_step_and_go_on_from_its_true_result(lab: bench.Bench) -> None:
     rng = np.random.default_rng(3)
     for _ in range(50):
-        _, ids, own = question_probe.document(lab, rng)
+        chain = question_probe.train_chain(rng)
+        _, ids, own = question_probe.document(lab, chain, question_probe.asking(rng, chain))
         written, _, rest = lab.tokenizer.decode(ids).partition("Check ")
         expression, answer, *lines = rest.removesuffix(bench.STOP).splitlines()
         assert expression.removesuffix("?") in written
@@ -85,6 +86,17 @@ def test_documents_ask_about_a_written_step_and_go_on_from_its_true_result(lab: 
         )
         result = answer[-1]
         assert lines[0].startswith(result if len(lines) > 1 else f"The answer is \\boxed{{{result}}}")
+
+
+def test_every_second_document_asks(lab: bench.Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A student that had only seen solutions that ask would not know how to go on without."""
+    monkeypatch.setattr(question_probe, "DOCUMENTS", 6)
+    texts = question_probe.documents(lab, np.random.default_rng(4))
+    asks = ["Check " in lab.tokenizer.decode(row.tolist()) for row in texts.tokens_BS]
+    assert asks == [False, True] * 3
+    own = np.asarray(texts.weights_BS).sum(axis=1)
+    read = np.asarray(texts.valid_BS).sum(axis=1)
+    assert (own > 0).all() and (own < read).all()
 
 
 def test_outcomes_of_asking() -> None:
