@@ -6,7 +6,7 @@ A student stops half-way and asks a teacher a question. Before any answer comes,
 asking, tell whether it will be right in the end; a probe on them decides whether to ask. No weights are trained by
 this. Only the abstract of the source is known to us: layer, kind of probe, thresholds and data are our choices.
 
-    student   7+3=0|0-2=8|8*7=7|   Check 8*7?|                    the question is generated, any of its own steps
+    student   7+3=0|0-2=8|8*7=7|   Check 8*7?|                    the question is generated, of its last step
     teacher                                     It is 8*7=6|      exact
     student                                                       goes on from there, or had gone on without asking
 
@@ -16,19 +16,19 @@ this. Only the abstract of the source is known to us: layer, kind of probe, thre
     rescue    share of the wrong that are right when they ask;  harm: share of the right that are wrong when they ask
 
 So that the base can ask, it is fine-tuned first, once for all seeds, on solutions with its own habitual errors; in
-every second one a uniformly drawn step is asked about. The teacher's words have no loss, nor have the first of a
-question, which are written for the student: whether to ask is not its decision. After the answer it starts anew from
-the step it asked about.
+every second one the step just written is asked about. The teacher's words have no loss, nor have the first of a
+question, which are written for the student: whether to ask is not its decision. After the answer it goes on from there.
 
 Controls: a probe that sees lengths alone (operations in the question, tokens before the question), and one of the state
 before anything is written, which knows how hard the question is. The gate is compared with one that asks as often, at
 random.
 
-Measured (commit c11e8f3, 2-core CPU, 1 min 33 s user and 24 s system time; mean over 3 seeds, lowest to highest):
-nothing is shown, with a student that fine-tuning had spoiled: right alone .135 (.125 to .156; the base: .355). Readable
-questions .770; AUC after asking, last layer, .511 (.419 to .590), of lengths .439, of the question alone .551; right
-when asking always .113, by the gate .112 (it asked .992), at random .113; rescued of all .095, harmed of all .117. In a
-draft the first words of a question had a loss, and the student asked on its own, unheard (.06 to .08 right).
+Measured (commit COMMIT, idle 2-core CPU, 2 min 8 s; mean over 3 seeds, lowest to highest): asking helps, the probe does
+not know when. Right without asking .379 (.348 to .430; the base: .355), when asking always .434 (.398 to .504), by the
+gate .426 (it asked .850), at random .430; rescued of the wrong .222, harmed of the right .219. AUC after asking, last
+layer, .498 (.486 to .507), before .447, of lengths .446, of the question alone .455: none is above chance. In drafts
+the student asked on its own, as the first words of a question had a loss (.06 to .08 right); could not go on alone, as
+all documents asked (.135 right); could not go on from any step it had asked about (.108 right when asking always).
 """
 
 import re
@@ -95,10 +95,10 @@ def plain(rng: np.random.Generator, chain: tiny.Chain) -> Pieces:
 
 
 def asking(rng: np.random.Generator, chain: tiny.Chain) -> Pieces:
-    """A solution that asks about one of its steps, half-way, and goes on from the answer."""
+    """A solution that asks about the step just written, half-way, and goes on from the answer."""
     written = half(tiny.solution(chain, slips(rng, chain, Mixture(), attempt=False)))
-    step = int(rng.integers(written.count("\n")))
-    asked = written.splitlines()[step].split("=")[0]
+    step = written.count("\n") - 1
+    asked = written.splitlines()[-1].split("=")[0]
     answer = teacher(f"{OPENING}{asked}?\n")
     rest = tiny.Chain((int(answer[-2]), *chain.numbers[step + 2 :]), chain.operators[step + 1 :])
     end = plain(rng, rest) if rest.operators else [(f"The answer is \\boxed{{{answer[-2]}}}.{bench.STOP}", 1)]

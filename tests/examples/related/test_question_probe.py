@@ -70,14 +70,14 @@ def test_the_teacher_is_exact(question: str, answer: str) -> None:
     assert question_probe.teacher(question) == answer
 
 
-def test_documents_ask_about_a_written_step_and_go_on_from_its_true_result(lab: bench.Bench) -> None:
+def test_documents_ask_about_the_step_just_written_and_go_on_from_its_true_result(lab: bench.Bench) -> None:
     rng = np.random.default_rng(3)
     for _ in range(50):
         chain = question_probe.train_chain(rng)
         _, ids, own = question_probe.document(lab, chain, question_probe.asking(rng, chain))
         written, _, rest = lab.tokenizer.decode(ids).partition("Check ")
         expression, answer, *lines = rest.removesuffix(bench.STOP).splitlines()
-        assert expression.removesuffix("?") in written
+        assert written.splitlines()[-1].startswith(expression.removesuffix("?") + "=")
         told = lab.tokenizer.decode([i for i, mine in zip(ids, own, strict=True) if not mine])
         assert (
             told.removeprefix(question_probe.OPENING)
