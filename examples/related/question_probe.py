@@ -24,10 +24,10 @@ before anything is written, which knows how hard the question is. The gate is co
 random.
 
 Measured (commit 7fe9a31, idle 2-core CPU, 2 min 8 s; mean over 3 seeds, lowest to highest): asking helps, the probe
-does not know when. Right without asking .379 (.348 to .430; the base: .355), when asking always .434 (.398 to .504), by the
-gate .426 (it asked .850), at random .430; rescued of the wrong .222, harmed of the right .219. AUC after asking, last
-layer, .498 (.486 to .507), before .447, of lengths .446, of the question alone .455. The first layer has more, without
-asking: .590 (.577 to .608) of the question alone, .604 (.584 to .625) before asking, .502 after.
+does not know when. Right without asking .379 (.348 to .430; the base: .355), when asking always .434 (.398 to .504),
+by the gate .426 (it asked .850), at random .430; rescued of the wrong .222, harmed of the right .219. AUC after
+asking, last layer, .498 (.486 to .507), before .447, of lengths .446, of the question alone .455. The first layer has
+more, without asking: .590 (.577 to .608) of the question alone, .604 (.584 to .625) before asking, .502 after.
 
 Drafts failed: the student asked on its own, as the first words of a question had a loss (.06 to .08 right); it could
 not go on alone, as all documents asked (.135); it could not start anew from any step that it asked about (.108).
