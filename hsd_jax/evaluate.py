@@ -30,7 +30,7 @@ from hsd_jax.evaluation.score_report import print_table
 from hsd_jax.evaluation.settings import EvalConfig, check, decisive, settled, verifier_of
 from hsd_jax.rollout.graders import open_graders
 from hsd_jax.rollout.test_suites import submit_all_tests
-from hsd_jax.runtime import cli, files, host, multihost, paths
+from hsd_jax.runtime import cli, files, multihost, paths
 from hsd_jax.runtime.compile_cache import enable_compilation_cache
 
 RESULTS = Path("runs") / "evaluations"
@@ -92,7 +92,6 @@ def main(argv: Sequence[str]) -> int:
     given = cli.parse(Arguments, argv, default=default, command="evaluate", about=__doc__ or "")
     check(given.asking)
     paths.check_writable(paths.check_local(given.out or str(RESULTS.absolute()), "--out"), "--out")
-    host.widen_pool(os.environ)
     place = multihost.from_environment(os.environ)
     enable_compilation_cache(*(place.process, place.processes) if place else ())
     with multihost.distributed_session(place):

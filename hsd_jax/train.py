@@ -108,7 +108,6 @@ def main(argv: Sequence[str]) -> int:
     given = arguments.parse(argv, about=__doc__ or "")
     chips.set_flags(os.environ, chips.chip_of(notices.accelerator(os.environ)))
     host.tune_malloc()
-    host.widen_pool(os.environ)
     place = multihost.from_environment(os.environ)
     enable_compilation_cache(*(place.process, place.processes) if place else ())
     with multihost.distributed_session(place), watch() as stop, handed_on(stop):

@@ -21,16 +21,24 @@ from tests.support import gcs_emulator
 FIRST = "TESTS_COMPILED" not in os.environ
 COMPILED = os.environ.setdefault("TESTS_COMPILED", tempfile.mkdtemp(prefix="hsd-jax-compiled-") if FIRST else "")
 
-chosen = os.environ.get(host.POOL)
+CHOSEN = os.environ.get(host.POOL)
 host.widen_pool(os.environ)
 jax.devices()
-if chosen is None:  # results depend on it, and runs that tests start find their own
+if CHOSEN is None:
     del os.environ[host.POOL]
 jax.config.update("jax_numpy_rank_promotion", "raise")
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{COMPILED}/{WORKER}-commands"
 jax.config.update("jax_compilation_cache_dir", f"{COMPILED}/{WORKER}")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+@pytest.fixture(autouse=True)
+def own_threads() -> Iterator[None]:
+    """A command that ran in a test leaves no number of threads to runs that are started: last digits depend on it."""
+    yield
+    if CHOSEN is None:
+        os.environ.pop(host.POOL, None)
 
 
 def pytest_unconfigure() -> None:

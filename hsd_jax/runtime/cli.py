@@ -17,7 +17,7 @@ from rich.console import Console
 
 from hsd_jax.config import Config, load
 from hsd_jax.errors import InputError, nearest
-from hsd_jax.runtime import faults, paths
+from hsd_jax.runtime import faults, host, paths
 from models.errors import printable
 
 T = TypeVar("T")
@@ -89,6 +89,7 @@ def run(main: Callable[[Sequence[str]], int], leave: Callable[[int], Any] = sys.
 
     `leave` ends the process after an error.
     """
+    host.widen_pool(os.environ)
     with screened():
         try:
             sys.exit(main(sys.argv[1:]))

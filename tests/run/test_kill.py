@@ -17,7 +17,7 @@ from tests.support.train_process import TINY, Run, finish, kill, lines, reach, s
 STEPS = 6
 LOOP = ("sample", "grade", "update", "log", "evaluate", "save")
 # (step, phase) in the order of the run, so that every one is reached by a run that resumes before it
-POINTS = [(0, "start"), (2, "save")]
+POINTS = [(0, "start"), (0, "evaluate"), (2, "update"), (2, "save")]
 POINTS += [(4, phase) for phase in LOOP]
 POINTS += [(STEPS, "save"), (STEPS, "report")]
 # Short blocks and one question a step, so that a few steps differ much in length; every checkpoint is kept.

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from hsd_jax.runtime import host
+from hsd_jax.runtime import cli, host
 
 # Frees one large block, which raises glibc's limit for blocks of their own, then many smaller ones below a live one.
 PROGRAM = """
@@ -63,3 +63,12 @@ def test_the_number_of_threads_that_a_user_chose_stays() -> None:
     environment = {"JAX_NUM_CPU_DEVICES": "8", "PJRT_NPROC": "3"}
     host.widen_pool(environment)
     assert environment["PJRT_NPROC"] == "3"
+
+
+def test_every_command_widens_the_pool_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "4")
+    monkeypatch.delenv("PJRT_NPROC", raising=False)
+    monkeypatch.setattr(sys, "argv", ["command"])
+    with pytest.raises(SystemExit) as stop:
+        cli.run(lambda _: int(os.environ["PJRT_NPROC"]))
+    assert int(str(stop.value.code)) >= 64
